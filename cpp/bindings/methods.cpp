@@ -1,0 +1,400 @@
+// Tensor methods that are no ops: values, conversion, history, layout.
+#include "handle.h"
+#include "ops.h"
+#include "unspool/ops/ops.h"
+#include "unspool/tape/node.h"
+#include "unspool/tape/sweep.h"
+
+namespace unspool::python {
+
+PyObject* to_scalar(const Tensor& t) {
+  switch (t.dtype()) {
+    case DType::Bool: return PyBool_FromLong(*reinterpret_cast<bool*>(t->data));
+    case DType::UInt8: return PyLong_FromLong(*reinterpret_cast<std::uint8_t*>(t->data));
+    case DType::Int32: return PyLong_FromLong(*reinterpret_cast<std::int32_t*>(t->data));
+    case DType::Int64: return PyLong_FromLongLong(*reinterpret_cast<std::int64_t*>(t->data));
+    case DType::Float32: return PyFloat_FromDouble(*reinterpret_cast<float*>(t->data));
+    case DType::Float64: return PyFloat_FromDouble(*reinterpret_cast<double*>(t->data));
+  }
+  Py_RETURN_NONE;
+}
+
+namespace {
+
+// ---- Values -------------------------------------------------------------------------------------------------
+
+PyObject* item(PyObject* self, PyObject*) {
+  return guarded([&] {
+    const TensorImpl* t = impl_of(self);
+    if (t->numel != 1)
+      fail(ErrorKind::Runtime, "item: a Tensor with ", t->numel,
+           " elements cannot be converted to Scalar; it has shape ", t->shape);
+    return to_scalar(unwrap(self));
+  });
+}
+
+PyObject* nested_list(const Tensor& t) {
+  if (t.ndim() == 0) return to_scalar(t);
+  PyObject* list = PyList_New(t.shape()[0]);
+  for (std::int64_t i = 0; list && i < t.shape()[0]; ++i) {
+    PyObject* row = nested_list(select(t, 0, i));
+    if (!row) {
+      Py_DECREF(list);
+      return nullptr;
+    }
+    PyList_SET_ITEM(list, i, row);
+  }
+  return list;
+}
+PyObject* tolist(PyObject* self, PyObject*) {
+  return guarded([&] {
+    GradMode off(false);
+    return nested_list(alias(unwrap(self)));
+  });
+}
+
+PyObject* format(PyObject* self, PyObject* spec) {
+  return guarded([&]() -> PyObject* {
+    const Tensor t = unwrap(self);
+    if (t.ndim() == 0) {
+      const py::object x = py::reinterpret_steal<py::object>(to_scalar(t));
+      return PyObject_Format(x.ptr(), spec);
+    }
+    if (PyUnicode_GetLength(spec) > 0)
+      fail(ErrorKind::Type, "format: unsupported format string ", short_repr(spec),
+           " for a tensor of shape ", t.shape(), "; only a 0-d tensor takes one");
+    return PyObject_Str(self);
+  });
+}
+
+// ---- History --------------------------------------------------------------------------------------------------
+
+PyObject* detach(PyObject* self, PyObject*) {
+  return guarded([&] { return wrap(alias(unwrap(self))); });
+}
+
+PyObject* detach_in_place(PyObject* self, PyObject*) {
+  return guarded([&] {
+    const Tensor t = unwrap(self);
+    if (t->view)
+      fail(ErrorKind::Runtime, "detach_: can't detach views in-place; use detach() instead");
+    if (t->node) release(std::exchange(t->node, nullptr));
+    t->requires_grad = false;
+    return Py_NewRef(self);
+  });
+}
+
+struct GradFn {  // grad_fn: a recorded call
+  Node* node;
+  explicit GradFn(Node* n) : node(n) { retain(n); }
+  GradFn(const GradFn& o) : node(o.node) { retain(node); }
+  GradFn& operator=(const GradFn&) = delete;
+  ~GradFn() { release(node); }
+};
+
+py::tuple next_functions(const GradFn& f) {
+  py::list edges;
+  for (int i = 0; i < f.node->n_in; ++i) {
+    const Edge& e = f.node->inputs()[i].edge;
+    if (e.node)
+      edges.append(py::make_tuple(GradFn(e.node), e.output));
+    else
+      edges.append(py::make_tuple(py::none(), 0));
+  }
+  return py::tuple(edges);
+}
+
+py::object grad_fn(const Tensor& t) {
+  Node* node = history(t);
+  return node ? py::cast(GradFn(node)) : py::none();
+}
+
+Tensor one(const py::object& o, const char* what) {
+  if (o.is_none()) return {};
+  if (!is_tensor(o.ptr()))
+    fail(ErrorKind::Type, what, ": must be a Tensor or None, got ", short_repr(o.ptr()));
+  return unwrap(o.ptr());
+}
+
+void backward_method(const Tensor& self, const py::object& gradient,
+                     const py::object& retain_graph, bool create_graph, const py::object& inputs) {
+  std::vector<Tensor> wrt;
+  if (!inputs.is_none()) {
+    if (is_tensor(inputs.ptr()))
+      wrt.push_back(unwrap(inputs.ptr()));
+    else
+      for (const py::handle h : inputs) wrt.push_back(one(py::reinterpret_borrow<py::object>(h),
+                                                          "backward: inputs"));
+    if (wrt.empty())
+      fail(ErrorKind::Runtime, "backward: inputs argument cannot be empty");
+  }
+  const Tensor roots[] = {self}, grads[] = {one(gradient, "backward: gradient")};
+  backward(roots, grads, wrt,
+           {.retain_graph = retain_graph.is_none() ? create_graph : retain_graph.cast<bool>(),
+            .create_graph = create_graph});
+}
+
+// ---- Layout -----------------------------------------------------------------------------------------------------
+
+PyObject* size(PyObject* self, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    const Shape& shape = impl_of(self)->shape;
+    if (n == 0 || args[0] == Py_None) return size_object(shape);
+    const long long dim = PyLong_AsLongLong(args[0]);
+    if (dim == -1 && PyErr_Occurred()) return nullptr;
+    return PyLong_FromLongLong(shape.ndim ? shape[wrap_dim("size", dim, shape.ndim)]
+                                          : (wrap_dim("size", dim, 0), 1));
+  });
+}
+PyObject* stride(PyObject* self, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    const Strides& strides = impl_of(self)->strides;
+    if (n == 0 || args[0] == Py_None) {
+      PyObject* tuple = PyTuple_New(strides.ndim);
+      for (int d = 0; tuple && d < strides.ndim; ++d)
+        PyTuple_SET_ITEM(tuple, d, PyLong_FromLongLong(strides[d]));
+      return tuple;
+    }
+    const long long dim = PyLong_AsLongLong(args[0]);
+    if (dim == -1 && PyErr_Occurred()) return nullptr;
+    return PyLong_FromLongLong(strides[wrap_dim("stride", dim, strides.ndim)]);
+  });
+}
+PyObject* dim(PyObject* self, PyObject*) { return PyLong_FromLong(impl_of(self)->shape.ndim); }
+PyObject* numel(PyObject* self, PyObject*) { return PyLong_FromLongLong(impl_of(self)->numel); }
+PyObject* element_size(PyObject* self, PyObject*) {
+  return PyLong_FromSize_t(item_size(impl_of(self)->dtype));
+}
+PyObject* data_ptr(PyObject* self, PyObject*) { return PyLong_FromVoidPtr(impl_of(self)->data); }
+PyObject* storage_offset(PyObject* self, PyObject*) {
+  return PyLong_FromLongLong(impl_of(self)->offset());
+}
+PyObject* is_contiguous(PyObject* self, PyObject*) {
+  return PyBool_FromLong(impl_of(self)->contiguous);
+}
+PyObject* is_floating_point(PyObject* self, PyObject*) {
+  return PyBool_FromLong(is_floating(impl_of(self)->dtype));
+}
+
+// ---- dtype ------------------------------------------------------------------------------------------------------
+
+template <DType D>
+PyObject* as_dtype(PyObject* self, PyObject*) {
+  return guarded([&] { return wrap(to(unwrap(self), D)); });
+}
+
+// to(dtype), to(device), to(other), to(device, dtype), with dtype=, device=, copy= …
+Tensor to_method(const Tensor& self, const py::args& args, const py::kwargs& kwargs) {
+  DType dtype = self.dtype();
+  bool copy = false;
+  auto take = [&](const py::handle value) {
+    DType d{};
+    if (value.is_none()) return;
+    if (is_tensor(value.ptr()))
+      dtype = impl_of(value.ptr())->dtype;
+    else if (dtype_of_object(value.ptr(), d))
+      dtype = d;
+    else if (PyBool_Check(value.ptr()))
+      return;  // non_blocking
+    else
+      check_device(value.ptr());
+  };
+  for (const py::handle a : args) take(a);
+  for (const auto& [key, value] : kwargs) {
+    const auto name = key.cast<std::string>();
+    if (name == "copy")
+      copy = value.cast<bool>();
+    else if (name == "dtype" || name == "device" || name == "other")
+      take(value);
+    else if (name != "non_blocking" && name != "memory_format")
+      fail(ErrorKind::Type, "to: got an unexpected keyword argument ", short_repr(key.ptr()),
+           " with value ", short_repr(value.ptr()));
+  }
+  if (dtype != self.dtype()) return to(self, dtype);
+  return copy ? clone(self) : self;
+}
+
+py::object type_method(const Tensor& self, const py::object& dtype) {
+  if (dtype.is_none()) {
+    static constexpr const char* kNames[] = {"torch.BoolTensor", "torch.ByteTensor",
+                                             "torch.IntTensor",  "torch.LongTensor",
+                                             "torch.FloatTensor", "torch.DoubleTensor"};
+    return py::str(kNames[static_cast<int>(self.dtype())]);
+  }
+  DType d{};
+  if (!dtype_of_object(dtype.ptr(), d))
+    fail(ErrorKind::Type, "type: dtype must be a dtype, got ", short_repr(dtype.ptr()));
+  return py::cast(to(self, d));
+}
+
+PyObject* cpu(PyObject* self, PyObject*) { return Py_NewRef(self); }
+
+PyObject* requires_grad_(PyObject* self, PyObject* const* args, Py_ssize_t n) {
+  PyObject* value = n > 0 ? args[0] : Py_True;
+  if (PyObject_SetAttrString(self, "requires_grad", value) < 0) return nullptr;
+  return Py_NewRef(self);
+}
+
+// A handle of class `cls` on data's memory, without history.
+PyObject* make_subclass(PyObject*, PyObject* args) {
+  PyObject *cls = nullptr, *data = nullptr;
+  int requires_grad = 0;
+  if (!PyArg_ParseTuple(args, "OO|p", &cls, &data, &requires_grad)) return nullptr;
+  return guarded([&]() -> PyObject* {
+    if (!PyType_Check(cls) ||
+        !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(cls), tensor_type))
+      fail(ErrorKind::Type, "_make_subclass: cls must be a subclass of Tensor, got ",
+           short_repr(cls));
+    if (!is_tensor(data))
+      fail(ErrorKind::Type, "_make_subclass: data must be a Tensor, got ", short_repr(data));
+    const Tensor t = alias(unwrap(data));
+    if (requires_grad && !is_floating(t.dtype()))
+      fail(ErrorKind::Runtime, "_make_subclass: only Tensors of floating point dtype can require "
+           "gradients, got dtype ", name(t.dtype()));
+    t->requires_grad = requires_grad != 0;
+    return wrap_as(reinterpret_cast<PyTypeObject*>(cls), t);
+  });
+}
+
+PyObject* reduce_ex(PyObject* self, PyObject* protocol) {
+  return guarded([&] {
+    const py::object f = py::module_::import("unspool._tensor_pickle").attr("reduce_ex");
+    return f(py::handle(self), py::handle(protocol)).release().ptr();
+  });
+}
+PyObject* deepcopy(PyObject* self, PyObject* memo) {
+  return guarded([&] {
+    const py::object f = py::module_::import("unspool._tensor_pickle").attr("deepcopy");
+    return f(py::handle(self), py::handle(memo)).release().ptr();
+  });
+}
+
+template <class F>
+PyCFunction fast(F* f) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f));
+}
+
+PyMethodDef methods[] = {
+    {"item", item, METH_NOARGS,
+     "item(self) -> float\n\nThe one element as a Python number. RuntimeError where there are "
+     "more."},
+    {"tolist", tolist, METH_NOARGS,
+     "tolist(self) -> list[object]\n\nThe elements as nested lists of Python numbers."},
+    {"__format__", format, METH_O, "__format__(self, spec: str) -> str"},
+    {"detach", detach, METH_NOARGS,
+     "detach(self) -> Tensor\n\nThe same memory without history; it shares the version counter."},
+    {"detach_", detach_in_place, METH_NOARGS,
+     "detach_(self) -> Tensor\n\nForgets the history of this tensor itself."},
+    {"size", fast(size), METH_FASTCALL,
+     "size(self, dim: int | None = None) -> Size\n\nThe shape, or one size of it."},
+    {"stride", fast(stride), METH_FASTCALL,
+     "stride(self, dim: int | None = None) -> tuple[int, ...]\n\nSteps in elements, or one of "
+     "them."},
+    {"dim", dim, METH_NOARGS, "dim(self) -> int\n\nThe number of dimensions."},
+    {"ndimension", dim, METH_NOARGS, "ndimension(self) -> int\n\nThe number of dimensions."},
+    {"numel", numel, METH_NOARGS, "numel(self) -> int\n\nThe number of elements."},
+    {"nelement", numel, METH_NOARGS, "nelement(self) -> int\n\nThe number of elements."},
+    {"element_size", element_size, METH_NOARGS, "element_size(self) -> int\n\nBytes an element."},
+    {"data_ptr", data_ptr, METH_NOARGS,
+     "data_ptr(self) -> int\n\nThe address of the first element."},
+    {"storage_offset", storage_offset, METH_NOARGS,
+     "storage_offset(self) -> int\n\nWhere the first element lies in the storage, in elements."},
+    {"is_contiguous", is_contiguous, METH_NOARGS,
+     "is_contiguous(self) -> bool\n\nWhether the elements lie in row-major order without gaps."},
+    {"is_floating_point", is_floating_point, METH_NOARGS, "is_floating_point(self) -> bool"},
+    {"float", as_dtype<DType::Float32>, METH_NOARGS, "float(self) -> Tensor\n\nAs float32."},
+    {"double", as_dtype<DType::Float64>, METH_NOARGS, "double(self) -> Tensor\n\nAs float64."},
+    {"long", as_dtype<DType::Int64>, METH_NOARGS, "long(self) -> Tensor\n\nAs int64."},
+    {"int", as_dtype<DType::Int32>, METH_NOARGS, "int(self) -> Tensor\n\nAs int32."},
+    {"byte", as_dtype<DType::UInt8>, METH_NOARGS, "byte(self) -> Tensor\n\nAs uint8."},
+    {"bool", as_dtype<DType::Bool>, METH_NOARGS, "bool(self) -> Tensor\n\nAs bool."},
+    {"cpu", cpu, METH_NOARGS, "cpu(self) -> Tensor\n\nThe tensor itself."},
+    {"requires_grad_", fast(requires_grad_), METH_FASTCALL,
+     "requires_grad_(self, requires_grad: bool = True) -> Tensor\n\nSets requires_grad."},
+    {"_make_subclass", make_subclass, METH_VARARGS | METH_STATIC,
+     "_make_subclass(cls: type, data: Tensor, requires_grad: bool = False) -> Tensor"},
+    {"__reduce_ex__", reduce_ex, METH_O,
+     "__reduce_ex__(self, protocol: int) -> tuple[object, ...]"},
+    {"__deepcopy__", deepcopy, METH_O, "__deepcopy__(self, memo: object) -> Tensor"},
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+void bind_methods(py::module_& m) {
+  const auto type = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(tensor_type));
+  for (PyMethodDef* def = methods; def->ml_name; ++def) {
+    PyObject* f = nullptr;
+    if (def->ml_flags & METH_STATIC) {
+      static PyMethodDef plain = *def;
+      plain.ml_flags &= ~METH_STATIC;
+      const py::object raw = py::reinterpret_steal<py::object>(PyCFunction_New(&plain, nullptr));
+      f = PyStaticMethod_New(raw.ptr());
+    } else {
+      f = PyDescr_NewMethod(tensor_type, def);
+    }
+    if (!f) throw py::error_already_set();
+    type.attr(def->ml_name) = py::reinterpret_steal<py::object>(f);
+  }
+
+  py::class_<GradFn>(m, "Node", "A recorded call: what made a tensor.")
+      .def("name", [](const GradFn& f) { return std::string(f.node->op->grad_name); })
+      .def_property_readonly("next_functions", next_functions)
+      .def("__repr__", [](const GradFn& f) {
+        return "<" + std::string(f.node->op->grad_name) + " object at " +
+               std::string(py::str(py::module_::import("builtins").attr("hex")(
+                   reinterpret_cast<std::uintptr_t>(f.node)))) +
+               ">";
+      });
+
+  auto def = [&](const char* name, auto f, const char* doc, auto... extra) {
+    py::options options;
+    options.disable_function_signatures();
+    type.attr(name) = py::cpp_function(f, py::name(name), py::is_method(type), py::doc(doc),
+                                       extra...);
+  };
+  def("backward", backward_method,
+      "backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, "
+      "create_graph: bool = False, inputs: Sequence[Tensor] | None = None) -> None\n\n"
+      "Adds the gradient of this tensor with respect to every leaf that it was computed from to "
+      "the leaf's grad. `gradient` weights the elements of a tensor that is no scalar.",
+      py::arg("gradient") = py::none(), py::arg("retain_graph") = py::none(),
+      py::arg("create_graph") = false, py::arg("inputs") = py::none());
+  def("to", to_method,
+      "to(self, *args: object, **kwargs: object) -> Tensor\n\nThe tensor in another dtype; itself "
+      "where nothing changes.");
+  def("type", type_method,
+      "type(self, dtype: dtype | None = None) -> Tensor\n\nIn another dtype; without one, the name "
+      "of the tensor's type.",
+      py::arg("dtype") = py::none());
+  def("type_as", [](const Tensor& t, const Tensor& other) { return to(t, other.dtype()); },
+      "type_as(self, other: Tensor) -> Tensor\n\nIn the dtype of another tensor.");
+  def("expand_as", [](const Tensor& t, const Tensor& other) { return expand(t, other.shape()); },
+      "expand_as(self, other: Tensor) -> Tensor\n\nexpand to the other's shape.");
+  def("view_as",
+      [](const Tensor& t, const Tensor& other) { return unspool::view(t, other.shape()); },
+      "view_as(self, other: Tensor) -> Tensor\n\nview in the other's shape.");
+  def("reshape_as", [](const Tensor& t, const Tensor& other) { return reshape(t, other.shape()); },
+      "reshape_as(self, other: Tensor) -> Tensor\n\nreshape to the other's shape.");
+  def("unbind",
+      [](const Tensor& t, std::int64_t dim) {
+        const int d = wrap_dim("unbind", dim, t.ndim());
+        if (t.ndim() == 0) fail(ErrorKind::Runtime, "unbind: of a 0-d tensor");
+        py::list parts;
+        for (std::int64_t i = 0; i < t.shape()[d]; ++i)
+          parts.append(py::cast(select(t, d, i)));
+        return py::tuple(parts);
+      },
+      "unbind(self, dim: int = 0) -> tuple[Tensor, ...]\n\nViews of the slices along dim.",
+      py::arg("dim") = 0);
+
+  static PyGetSetDef grad_fn_attribute = {
+      "grad_fn",
+      [](PyObject* self, void*) {
+        return guarded([&] { return grad_fn(unwrap(self)).release().ptr(); });
+      },
+      nullptr, "grad_fn: Node | None\n\nThe recorded call that made this tensor.", nullptr};
+  type.attr("grad_fn") =
+      py::reinterpret_steal<py::object>(PyDescr_NewGetSet(tensor_type, &grad_fn_attribute));
+}
+
+}  // namespace unspool::python

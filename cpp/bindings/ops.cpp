@@ -1,0 +1,507 @@
+// The ops in Python: a loop over the op table makes functions and methods, and one argument
+// parser serves them all. Start reading at invoke().
+#include <deque>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "handle.h"
+#include "ops.h"
+#include "random.h"
+#include "schema.h"
+#include "unspool/ops/ops.h"
+
+namespace unspool::python {
+
+// All overloads of one public name.
+struct Entry {
+  std::string name;
+  std::string doc;
+  std::vector<Signature> overloads;
+  bool inplace = false;
+  PyMethodDef def{};
+  PyTypeObject* result_type = nullptr;  // of several results: a named tuple
+};
+
+namespace {
+
+std::deque<Entry> entries;  // their addresses are kept
+std::unordered_map<std::string, Entry*> functions, inplace_methods, methods;
+
+// ---- Arguments ------------------------------------------------------------------------------------------
+
+constexpr int kMaxParams = 16;
+constexpr int kInlineTensors = 6;
+
+// The arguments of one call, converted.
+struct Bound {
+  Tensor inline_tensors[kInlineTensors];
+  std::vector<Tensor> list;  // of a Tensor[] parameter
+  int n_tensors = 0;
+  bool listed = false;
+  Attrs attrs;
+
+  std::span<Tensor> tensors() {
+    if (listed) return list;
+    return {inline_tensors, static_cast<std::size_t>(n_tensors)};
+  }
+};
+
+struct Arguments {
+  PyObject* const* v;   // positional, then the values of keywords
+  Py_ssize_t n;         // positional
+  PyObject* keywords;   // their names, or null
+};
+
+// What is wrong with a call, built only when every overload has refused.
+struct Complaint {
+  std::string text;
+  bool wanted = false;
+  template <class... Parts>
+  bool operator()(const Parts&... parts) {
+    if (wanted) {
+      try {
+        fail(ErrorKind::Type, parts...);
+      } catch (const Error& e) {
+        text = e.what();
+      }
+    }
+    return false;
+  }
+};
+
+const char* kind_name(const Param& p) {
+  switch (p.kind) {
+    case Kind::Tensor: return "a Tensor";
+    case Kind::TensorList: return "a sequence of Tensors";
+    case Kind::Operand: return "a Tensor or a number";
+    case Kind::Scalar:
+    case Kind::Float: return "a number";
+    case Kind::Int: return "an int";
+    case Kind::Bool: return "a bool";
+    case Kind::DType: return "a dtype";
+    case Kind::Generator: return "a Generator";
+    case Kind::IntList: return "a sequence of ints";
+    case Kind::Choice: return "a str";
+    case Kind::Ignored: return "None";
+  }
+  return "";
+}
+
+// An integer that is no bool in disguise of a list, no float, and (where `strict`) no tensor.
+bool int_of(PyObject* o, bool strict, std::int64_t& out) {
+  if (PyLong_Check(o)) {
+    out = PyLong_AsLongLong(o);
+  } else {
+    if (!PyIndex_Check(o)) return false;
+    if (is_tensor(o) &&
+        (strict || impl_of(o)->numel != 1 || is_floating(impl_of(o)->dtype)))
+      return false;
+    PyObject* index = PyNumber_Index(o);
+    if (!index) {
+      PyErr_Clear();
+      return false;
+    }
+    out = PyLong_AsLongLong(index);
+    Py_DECREF(index);
+  }
+  if (out == -1 && PyErr_Occurred()) throw py::error_already_set();  // OverflowError
+  return true;
+}
+
+bool is_sequence(PyObject* o) { return PyTuple_Check(o) || PyList_Check(o); }
+
+bool int_list(PyObject* const* items, Py_ssize_t n, Dims& out) {
+  out.ndim = 0;
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    std::int64_t x = 0;
+    if (!int_of(items[i], false, x)) return false;
+    out.push(x);
+  }
+  return true;
+}
+
+bool convert_list(const Param& p, PyObject* o, bool strict, Dims& out) {
+  if (is_sequence(o))
+    return int_list(PySequence_Fast_ITEMS(o), PySequence_Fast_GET_SIZE(o), out);
+  std::int64_t one = 0;
+  if (int_of(o, strict, one)) {  // one dim stands for a list of one
+    out = Dims{one};
+    return true;
+  }
+  (void)p;
+  return false;
+}
+
+bool convert_tensors(const Param& p, PyObject* o, Bound& b, Complaint& complain) {
+  if (!is_sequence(o))
+    return complain("argument '", p.name, "' must be a sequence of Tensors, got ", short_repr(o));
+  const Py_ssize_t n = PySequence_Fast_GET_SIZE(o);
+  b.listed = true;
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    PyObject* item = PySequence_Fast_GET_ITEM(o, i);
+    if (!is_tensor(item))
+      return complain("argument '", p.name, "' must be a sequence of Tensors, but element ",
+                      static_cast<std::int64_t>(i), " is ", short_repr(item));
+    b.list.push_back(unwrap(item));
+  }
+  return true;
+}
+
+bool convert_choice(const Param& p, PyObject* o, Attr& out) {
+  if (!PyUnicode_Check(o)) return false;
+  const char* text = PyUnicode_AsUTF8(o);
+  for (std::size_t i = 0; text && i < p.choices.size(); ++i)
+    if (p.choices[i] == text) {
+      out = Attr(static_cast<std::int64_t>(i));
+      return true;
+    }
+  std::string names;
+  for (const std::string& c : p.choices) names += (names.empty() ? "'" : ", '") + c + "'";
+  fail(ErrorKind::Value, p.name, ": ", short_repr(o), " is not a valid value; it must be one of ",
+       names);
+}
+
+// A null `o` stands for the default.
+bool convert(const Param& p, PyObject* o, bool strict, Bound& b, Complaint& complain) {
+  const bool none = !o || (o == Py_None && p.optional);
+  Attr value;
+  bool fits = true;
+  switch (p.kind) {
+    case Kind::Tensor:
+      if (!none && !is_tensor(o)) break;
+      b.inline_tensors[b.n_tensors++] = none ? Tensor() : unwrap(o);
+      return true;
+    case Kind::Operand:
+      if (none || !operand_of(o, b.inline_tensors[b.n_tensors])) break;
+      ++b.n_tensors;
+      return true;
+    case Kind::TensorList: return convert_tensors(p, o, b, complain);
+    case Kind::IntList: {
+      Dims& list = b.attrs.lists[b.attrs.n_lists];
+      if (none)
+        list = no_list();
+      else if (!convert_list(p, o, strict, list))
+        break;
+      ++b.attrs.n_lists;
+      return true;
+    }
+    case Kind::Ignored:
+      if (o && p.name == "device") check_device(o);
+      if (o && o != Py_None && o != Py_False && p.name != "device" && p.name != "pin_memory" &&
+          p.name != "memory_format")
+        return complain("argument '", p.name, "' is not supported, got ", short_repr(o));
+      return true;
+    case Kind::Scalar:
+    case Kind::Float:
+      fits = none || ((!is_tensor(o) || (!strict && !impl_of(o)->requires_grad)) &&
+                      number_of(o, value));
+      break;
+    case Kind::Int: {
+      std::int64_t x = 0;
+      fits = none || int_of(o, strict, x);
+      if (!none) value = Attr(x);
+      break;
+    }
+    case Kind::Bool:
+      fits = none || PyBool_Check(o);
+      if (!none) value = Attr(o == Py_True);
+      break;
+    case Kind::DType: {
+      DType d{};
+      fits = none || dtype_of_object(o, d);
+      if (!none) value = Attr(d);
+      break;
+    }
+    case Kind::Generator:
+      fits = none || is_generator(o);
+      if (!none && fits) value = Attr(static_cast<void*>(&generator_of(o)));
+      break;
+    case Kind::Choice: fits = none || convert_choice(p, o, value); break;
+  }
+  const bool attribute = p.kind != Kind::Tensor && p.kind != Kind::Operand &&
+                         p.kind != Kind::IntList;
+  if (!attribute || !fits)
+    return complain("argument '", p.name, "' must be ", kind_name(p), p.optional ? " or None" : "",
+                    ", got ", short_repr(o));
+  b.attrs.v[b.attrs.n++] = none ? (o ? Attr() : p.value) : value;
+  return true;
+}
+
+int find_keyword(const Signature& s, PyObject* key) {
+  for (std::size_t i = 0; i < s.params.size(); ++i)
+    if (s.params[i].key == key) return static_cast<int>(i);
+  const char* text = PyUnicode_AsUTF8(key);
+  if (!text) return -1;
+  // NumPy's names, which PyTorch takes too.
+  const std::string name = text == std::string("axis")       ? "dim"
+                           : text == std::string("keepdims") ? "keepdim"
+                                                             : text;
+  for (std::size_t i = 0; i < s.params.size(); ++i)
+    if (s.params[i].name == name) return static_cast<int>(i);
+  return -1;
+}
+
+bool bind(const Signature& s, const Arguments& a, bool strict, Bound& b, Complaint& complain) {
+  const int n_params = static_cast<int>(s.params.size());
+  PyObject* value[kMaxParams] = {};
+  int variadic = -1;
+  Py_ssize_t at = 0;
+  for (int i = 0; i < n_params && at < a.n; ++i) {
+    const Param& p = s.params[i];
+    if (p.keyword_only) break;
+    if (p.variadic && !is_sequence(a.v[at])) {
+      variadic = i;
+      if (!int_list(a.v + at, a.n - at, b.attrs.lists[b.attrs.n_lists])) {
+        for (Py_ssize_t k = at; k < a.n; ++k) {
+          std::int64_t unused = 0;
+          if (!int_of(a.v[k], false, unused))
+            return complain("argument '", p.name, "' must be a sequence of ints, got ",
+                            short_repr(a.v[k]));
+        }
+      }
+      at = a.n;
+      break;
+    }
+    value[i] = a.v[at++];
+  }
+  if (at < a.n)
+    return complain("takes ", static_cast<std::int64_t>(at), " positional arguments, got ",
+                    static_cast<std::int64_t>(a.n), "; the first one too many is ",
+                    short_repr(a.v[at]));
+  const Py_ssize_t n_keywords = a.keywords ? PyTuple_GET_SIZE(a.keywords) : 0;
+  for (Py_ssize_t k = 0; k < n_keywords; ++k) {
+    PyObject* key = PyTuple_GET_ITEM(a.keywords, k);
+    const int i = find_keyword(s, key);
+    if (i < 0)
+      return complain("got an unexpected keyword argument ", short_repr(key), " with value ",
+                      short_repr(a.v[a.n + k]));
+    if (value[i] || i == variadic)
+      return complain("got multiple values for argument '", s.params[i].name, "'");
+    value[i] = a.v[a.n + k];
+  }
+  for (int i = 0; i < n_params; ++i) {
+    const Param& p = s.params[i];
+    if (i == variadic) {
+      ++b.attrs.n_lists;
+      continue;
+    }
+    if (!value[i] && !p.has_default) {
+      if (p.variadic && n_keywords == 0 && s.params[0].variadic && a.n == 0)
+        return complain("missing argument '", p.name, "'");
+      return complain("missing argument '", p.name, "' (", kind_name(p), ")");
+    }
+    if (!convert(p, value[i], strict, b, complain)) return false;
+  }
+  return true;
+}
+
+[[noreturn, gnu::cold]] void refuse(const Entry& e, const Arguments& a) {
+  std::string text = e.name + ": ";
+  for (const Signature& s : e.overloads) {
+    Bound b;
+    Complaint complaint{.text = {}, .wanted = true};
+    bind(s, a, e.overloads.size() > 1, b, complaint);
+    if (e.overloads.size() > 1) text += "\n  " + e.name + s.stub(false, false) + ": ";
+    text += complaint.text;
+  }
+  fail(ErrorKind::Type, text);
+}
+
+// ---- Calls ------------------------------------------------------------------------------------------------
+
+PyObject* results(const Entry& e, Call& c) {
+  if (c.n_out == 1) return wrap(c.out[0]);
+  PyObject* tuple = PyStructSequence_New(e.result_type);
+  if (!tuple) return nullptr;
+  for (int i = 0; i < c.n_out; ++i) {
+    PyObject* item = wrap(c.out[i]);
+    if (!item) {
+      Py_DECREF(tuple);
+      return nullptr;
+    }
+    PyStructSequence_SetItem(tuple, i, item);
+  }
+  return tuple;
+}
+
+PyObject* invoke(const Entry& e, const Arguments& a) {
+  const bool strict = e.overloads.size() > 1;
+  Complaint silent;
+  for (const Signature& s : e.overloads) {
+    Bound b;
+    if (!bind(s, a, strict, b, silent)) continue;
+    if (e.inplace) {
+      call_inplace(*s.op, b.tensors(), b.attrs);
+      return Py_NewRef(a.v[0]);
+    }
+    Call c(*s.op);
+    call(c, b.tensors(), b.attrs);
+    return results(e, c);
+  }
+  refuse(e, a);
+}
+
+// CPython gives a method no data of its own: one small function per entry knows its index.
+constexpr int kMaxEntries = 384;
+
+template <int I>
+PyObject* as_function(PyObject*, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
+  return guarded([&] { return invoke(entries[I], {args, n, keywords}); });
+}
+
+template <int I>
+PyObject* as_method(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
+  return guarded([&]() -> PyObject* {
+    constexpr Py_ssize_t kInline = 12;
+    const Py_ssize_t total = n + (keywords ? PyTuple_GET_SIZE(keywords) : 0);
+    PyObject* inline_args[kInline + 1];
+    std::vector<PyObject*> many;
+    PyObject** all = inline_args;
+    if (total > kInline) {
+      many.resize(static_cast<std::size_t>(total) + 1);
+      all = many.data();
+    }
+    all[0] = self;
+    for (Py_ssize_t i = 0; i < total; ++i) all[i + 1] = args[i];
+    return invoke(entries[I], {all, n + 1, keywords});
+  });
+}
+
+using FastCall = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
+
+template <int... I>
+constexpr auto functions_of(std::integer_sequence<int, I...>) {
+  return std::array<FastCall, sizeof...(I)>{as_function<I>...};
+}
+template <int... I>
+constexpr auto methods_of(std::integer_sequence<int, I...>) {
+  return std::array<FastCall, sizeof...(I)>{as_method<I>...};
+}
+constexpr auto kFunctions = functions_of(std::make_integer_sequence<int, kMaxEntries>());
+constexpr auto kMethods = methods_of(std::make_integer_sequence<int, kMaxEntries>());
+
+// Names that PyTorch has twice.
+constexpr std::pair<const char*, const char*> kAliases[] = {
+    {"clip", "clamp"},        {"absolute", "abs"},      {"multiply", "mul"},
+    {"subtract", "sub"},      {"divide", "div"},        {"true_divide", "div"},
+    {"negative", "neg"},      {"concat", "cat"},        {"concatenate", "cat"},
+    {"greater", "gt"},        {"greater_equal", "ge"},  {"less", "lt"},
+    {"less_equal", "le"},     {"not_equal", "ne"},      {"swapaxes", "transpose"},
+};
+
+PyTypeObject* named_tuple(const Signature& s) {
+  static std::deque<std::string> texts;
+  std::vector<PyStructSequence_Field> fields;
+  for (const std::string& r : s.results)
+    fields.push_back({texts.emplace_back(r).c_str(), nullptr});
+  fields.push_back({nullptr, nullptr});
+  texts.push_back("torch.return_types." + s.name);
+  PyStructSequence_Desc desc = {texts.back().c_str(), "Several results under their names.",
+                                fields.data(), static_cast<int>(s.results.size())};
+  PyTypeObject* type = PyStructSequence_NewType(&desc);
+  if (!type) throw py::error_already_set();
+  return type;
+}
+
+Entry& entry_for(std::unordered_map<std::string, Entry*>& table, const std::string& name) {
+  Entry*& e = table[name];
+  if (!e) {
+    e = &entries.emplace_back();
+    e->name = name;
+  }
+  return *e;
+}
+
+void add(Entry& e, const Signature& s, bool method) {
+  e.overloads.push_back(s);
+  if (!s.results.empty() && !e.result_type) e.result_type = named_tuple(s);
+  (void)method;
+}
+
+// Signatures first, one a line: the stubs are made from them.
+void document(Entry& e, const std::string& name, bool method) {
+  for (const Signature& s : e.overloads) {
+    e.doc += name + s.stub(method, false) + "\n";
+    if (s.has_variadic()) e.doc += name + s.stub(method, true) + "\n";
+  }
+  for (const Signature& s : e.overloads) {
+    e.doc += std::string("\n") + s.op->doc + "\n";
+    if (s.op->derivative.none && s.op->derivative.none[0] && !s.op->composite &&
+        s.op->cls != Class::Random)
+      e.doc += std::string("Not differentiable: ") + s.op->derivative.none + ".\n";
+    if (s.op->doctest) e.doc += std::string("\n") + s.op->doctest + "\n";
+  }
+}
+
+int index_of(const Entry& e) {
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    if (&entries[i] == &e) return static_cast<int>(i);
+  return -1;
+}
+
+void expose(Entry& e, const std::string& name, bool method, py::module_& m) {
+  const int i = index_of(e);
+  if (i >= kMaxEntries) throw std::logic_error("ops: raise kMaxEntries");
+  e.def = {e.name.c_str(),
+           reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(method ? kMethods[i]
+                                                                              : kFunctions[i])),
+           METH_FASTCALL | METH_KEYWORDS, e.doc.c_str()};
+  const py::object bound = py::reinterpret_steal<py::object>(
+      method ? PyDescr_NewMethod(tensor_type, &e.def)
+             : PyCFunction_NewEx(&e.def, nullptr, py::str("unspool._core").release().ptr()));
+  if (!bound) throw py::error_already_set();
+  const py::object owner =
+      method ? py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(tensor_type))
+             : py::object(m);
+  owner.attr(name.c_str()) = bound;
+}
+
+}  // namespace
+
+const Entry* find_op(const char* name, bool inplace) {
+  auto& table = inplace ? inplace_methods : functions;
+  auto it = table.find(name);
+  if (it == table.end()) throw std::logic_error(std::string("no op ") + name);
+  return it->second;
+}
+
+PyObject* call_entry(const Entry* e, PyObject* const* args, int n) {
+  return invoke(*e, {args, n, nullptr});
+}
+
+void bind_ops(py::module_& m) {
+  // Overloads are gathered first: entries must not move once their def is exposed.
+  for (const OpDef* op : op_table()) {
+    if (op->surface == kInternal) continue;
+    const Signature s = parse_schema(*op);
+    if (s.params.size() > kMaxParams) throw std::logic_error("ops: raise kMaxParams");
+    if (op->surface & kFunction) add(entry_for(functions, s.name), s, false);
+    const bool update = op->cls == Class::Update;
+    if (op->surface & kMethod && !update) add(entry_for(methods, s.name), s, true);
+    if (op->surface & kInplace) {
+      const std::string name = update ? s.name : s.name + "_";
+      Entry& e = entry_for(inplace_methods, name);
+      e.inplace = true;
+      add(e, s, true);
+    }
+  }
+  for (auto* table : {&functions, &methods, &inplace_methods}) {
+    const bool method = table != &functions;
+    for (auto& [name, e] : *table) {
+      document(*e, name, method);
+      expose(*e, name, method, m);
+    }
+    for (const auto& [alias, name] : kAliases) {
+      auto it = table->find(name);
+      if (it != table->end()) {
+        const py::object owner =
+            method ? py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(tensor_type))
+                   : py::object(m);
+        owner.attr(alias) = owner.attr(name);
+      }
+    }
+  }
+}
+
+}  // namespace unspool::python

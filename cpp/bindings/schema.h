@@ -1,0 +1,50 @@
+// The signature of an op, read from its schema: the one place that knows parameter types.
+//
+//   Tensor, Tensor?, Tensor[]    a tensor, one or None, a sequence of them
+//   Operand                      a tensor, or a number that becomes a 0-d one
+//   Scalar, Scalar?              a number, kept as int, float or bool
+//   int, int?, float, bool, DType?, Generator?
+//   int[], int[]?, int[]*        a list of integers; `*`: or the integers themselves, spelt out
+//   {a,b}                        one of these strings, as its position
+//   Options                      dtype, device, requires_grad … of constructors
+// A lone `*` makes what follows keyword-only.
+#pragma once
+
+#include <Python.h>
+
+#include <string>
+#include <vector>
+
+#include "unspool/ops/op.h"
+
+namespace unspool::python {
+
+enum class Kind : std::uint8_t {
+  Tensor, TensorList, Operand, Scalar, Int, Float, Bool, DType, Generator, IntList, Choice, Ignored
+};
+
+struct Param {
+  Kind kind;
+  bool optional = false;   // None is taken
+  bool variadic = false;   // int[]*
+  bool keyword_only = false;
+  bool has_default = false;
+  std::string name;
+  std::string default_text;
+  PyObject* key = nullptr;  // the interned name
+  Attr value;               // the default, of numbers and choices
+  std::vector<std::string> choices;
+};
+
+struct Signature {
+  const OpDef* op;
+  std::string name;
+  std::vector<Param> params;
+  std::vector<std::string> results;  // names, where there are several
+  std::string stub(bool method, bool variadic) const;  // "add(input: Tensor, …) -> Tensor"
+  bool has_variadic() const;
+};
+
+Signature parse_schema(const OpDef& op);
+
+}  // namespace unspool::python

@@ -1,0 +1,47 @@
+// The engine's memory: a cache of blocks in size classes, 64-byte aligned.
+// Tensors, storages, nodes and buffers all come from here, so that a training step in its
+// steady state never asks the system. Start reading at allocate().
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace unspool {
+
+inline constexpr std::size_t kAlignment = 64;
+
+// Throws MemoryError where the system has no memory; never returns null (0 bytes get a block).
+void* allocate(std::size_t bytes);
+// `bytes` is what was asked of allocate.
+void deallocate(void* block, std::size_t bytes) noexcept;
+
+struct MemoryStats {
+  std::int64_t live_bytes;    // in use now, rounded up to size classes
+  std::int64_t cached_bytes;  // free blocks that the cache holds
+  std::int64_t peak_bytes;    // the highest live_bytes since start or reset_peak
+  std::int64_t system_calls;  // how often the system was asked for memory
+};
+MemoryStats memory_stats();
+void reset_peak_memory_stats();
+
+// Returns free blocks to the system (those in other threads' caches stay).
+void empty_cache();
+
+// A block that frees itself: workspace of one kernel call.
+class Workspace {
+ public:
+  explicit Workspace(std::size_t bytes)
+      : bytes_(bytes), data_(bytes ? allocate(bytes) : nullptr) {}
+  ~Workspace() {
+    if (data_) deallocate(data_, bytes_);
+  }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  std::size_t bytes_;
+  void* data_;
+};
+
+}  // namespace unspool

@@ -1,0 +1,118 @@
+// Strided copies with conversion, fills and row gathers. Internal linkage, see simd.h.
+#pragma once
+
+#include "unspool/kernels/loops.h"
+
+namespace unspool {
+namespace {
+
+template <class To, class From>
+inline void convert_row(char* to, int64_t to_stride, const char* from, int64_t from_stride,
+                        int64_t n) {
+  using L = lane_t<To>;
+  using M = lane_t<From>;
+  if (to_stride == static_cast<int64_t>(sizeof(L)) &&
+      from_stride == static_cast<int64_t>(sizeof(M))) {
+    L* t = reinterpret_cast<L*>(to);
+    const M* f = reinterpret_cast<const M*>(from);
+    for (int64_t i = 0; i < n; ++i) t[i] = convert<To>(f[i]);
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i)
+    *reinterpret_cast<L*>(to + i * to_stride) =
+        convert<To>(*reinterpret_cast<const M*>(from + i * from_stride));
+}
+
+// Elements of one size, moved as bits.
+template <class Bits>
+inline void copy_same(const Walk<2>& w) {
+  constexpr int64_t kItem = sizeof(Bits);
+  const int64_t n = w.size[0], to = w.stride[0][0], from = w.stride[0][1];
+  if (to == kItem && from == kItem) {
+    w.outer([&](char* const* p) { __builtin_memcpy(p[0], p[1], static_cast<size_t>(n * kItem)); });
+    return;
+  }
+  if (w.ndim >= 2 && to == kItem && w.stride[1][1] == kItem) {
+    // A transposition: in squares, so that the lines read across are used while they are in cache.
+    constexpr int64_t kSide = 32;
+    const int64_t m = w.size[1], to1 = w.stride[1][0];
+    w.outer(
+        [&](char* const* p) {
+          for (int64_t i = 0; i < m; i += kSide)
+            for (int64_t j = 0; j < n; j += kSide) {
+              const int64_t rows = m - i < kSide ? m - i : kSide;
+              const int64_t columns = n - j < kSide ? n - j : kSide;
+              for (int64_t r = i; r < i + rows; ++r)
+                move_items<Bits>(p[0] + r * to1 + j * kItem, kItem, p[1] + r * kItem + j * from,
+                                 from, columns);
+            }
+        },
+        2);
+    return;
+  }
+  w.outer([&](char* const* p) { move_items<Bits>(p[0], to, p[1], from, n); });
+}
+
+void copy(const View& out, const View& in) {
+  Walk<2> w;
+  start(w, {&out, &in});
+  if (w.empty) return;
+  if (out.dtype == in.dtype) {
+    switch (bytes_of(out.dtype)) {
+      case 1: return copy_same<uint8_t>(w);
+      case 4: return copy_same<uint32_t>(w);
+      default: return copy_same<uint64_t>(w);
+    }
+  }
+  with_dtype(out.dtype, [&](auto to) {
+    with_dtype(in.dtype, [&](auto from) {
+      w.outer([&](char* const* p) {
+        convert_row<decltype(to), decltype(from)>(p[0], w.stride[0][0], p[1], w.stride[0][1],
+                                                  w.size[0]);
+      });
+    });
+  });
+}
+
+void fill(const View& out, double value, int64_t ivalue) {
+  Walk<1> w;
+  start(w, {&out});
+  with_dtype(out.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    using L = lane_t<T>;
+    L x;
+    if constexpr (kFloating<T>)
+      x = static_cast<T>(value);
+    else
+      x = convert<T>(ivalue);
+    const int64_t n = w.size[0], stride = w.stride[0][0];
+    w.outer([&](char* const* p) {
+      if (stride == static_cast<int64_t>(sizeof(L))) {
+        L* to = reinterpret_cast<L*>(p[0]);
+        for (int64_t i = 0; i < n; ++i) to[i] = x;
+      } else {
+        for (int64_t i = 0; i < n; ++i) *reinterpret_cast<L*>(p[0] + i * stride) = x;
+      }
+    });
+  });
+}
+
+void gather_rows(void* out, const void* in, int64_t row_bytes, int64_t in_row_stride_bytes,
+                 const int64_t* index, int64_t n) {
+  char* to = static_cast<char*>(out);
+  const char* from = static_cast<const char*>(in);
+  if (row_bytes == 4 || row_bytes == 8) {
+    for (int64_t i = 0; i < n; ++i)
+      if (row_bytes == 4)
+        __builtin_memcpy(to + i * 4, from + index[i] * in_row_stride_bytes, 4);
+      else
+        __builtin_memcpy(to + i * 8, from + index[i] * in_row_stride_bytes, 8);
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i)
+    __builtin_memcpy(to + i * row_bytes, from + index[i] * in_row_stride_bytes,
+                     static_cast<size_t>(row_bytes));
+}
+
+}  // namespace
+}  // namespace unspool

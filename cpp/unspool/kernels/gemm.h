@@ -1,0 +1,294 @@
+// Matrix products of any strides. Start at gemm(); the micro-kernel is in gemm_tile.h, packing below.
+//
+// Three paths, one result: each element is the chain that table.h states, whatever the path.
+//   direct   B's rows are contiguous and the problem small: tiles read A and B where they lie;
+//   small    B's rows are not, but B fits in 16 KiB: it is packed on the stack;
+//   blocked  A and B are packed into the workspace, block by block, for the caches.
+// A narrow C (n below a vector) is computed as its transpose, Bᵀ·Aᵀ: fma(a, b, c) == fma(b, a, c).
+#pragma once
+
+#include "unspool/kernels/gemm_tile.h"
+#include "unspool/kernels/table.h"
+
+namespace unspool {
+namespace {
+
+// GemmCall with its element type, its bias as a matrix of strides, and the right to be transposed.
+template <class T>
+struct Product {
+  int64_t m, n, k;
+  const T* a;
+  int64_t a_row, a_col;
+  const T* b;
+  int64_t b_row, b_col;
+  T* c;
+  int64_t c_row, c_col;
+  const T* bias;
+  int64_t bias_row, bias_col;
+  bool accumulate;
+};
+
+template <class T>
+UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
+  Product<T> p{g.m,
+               g.n,
+               g.k,
+               static_cast<const T*>(g.a),
+               g.a_row,
+               g.a_col,
+               static_cast<const T*>(g.b),
+               g.b_row,
+               g.b_col,
+               static_cast<T*>(g.c),
+               g.c_row,
+               g.c_col,
+               static_cast<const T*>(g.bias),
+               0,
+               g.bias_stride,
+               g.accumulate};
+  if (p.n >= Vec<T>::kLanes || p.m <= p.n) return p;
+  return {p.n,     p.m,     p.k,     p.b,    p.b_col, p.b_row,    p.a,        p.a_col,
+          p.a_row, p.c,     p.c_col, p.c_row, p.bias,  p.bias_col, p.bias_row, p.accumulate};
+}
+
+constexpr int64_t kStackBytes = 16 * 1024;
+constexpr int64_t kDirectBytes = 96 * 1024;  // of B: stays in the second cache, read row by row
+constexpr int64_t kDirectRows = 16;          // so few rows of A do not repay packing B
+
+// Block sizes: kc × kTile of B streams past an A panel that stays in the first cache; the sum of the
+// three buffers (A, B, and C's unfinished chains) stays below 4 MiB.
+template <class T>
+struct Blocks {
+  static constexpr int kNr = kTileVecs * Vec<T>::kLanes;
+  static constexpr int64_t kKc = sizeof(T) == 4 ? 512 : 384;
+  static constexpr int64_t kMc = (sizeof(T) == 4 ? 720 : 480) / kTileRows * kTileRows;
+  static constexpr int64_t kNc = (sizeof(T) == 4 ? 528 : 264) / kNr * kNr;
+  int64_t mc, nc, kc;
+  int64_t a_bytes, b_bytes, c_bytes;
+};
+
+UNSPOOL_INLINE int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+UNSPOOL_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+template <class T>
+UNSPOOL_INLINE Blocks<T> blocks(const Product<T>& p) {
+  using B = Blocks<T>;
+  B b;
+  b.mc = smaller(B::kMc, round_up(p.m, kTileRows));
+  b.nc = smaller(B::kNc, round_up(p.n, B::kNr));
+  b.kc = smaller(B::kKc, p.k);
+  b.a_bytes = round_up(b.mc * b.kc * sizeof(T), 64);
+  b.b_bytes = round_up(b.nc * b.kc * sizeof(T), 64);
+  // Chains rest in C itself unless it holds numbers still to be added to, or is scattered.
+  b.c_bytes = p.k > b.kc && (p.accumulate || p.c_col != 1) ? b.mc * b.nc * sizeof(T) : 0;
+  return b;
+}
+
+enum class Path { Direct, Small, Blocked };
+
+template <class T>
+UNSPOOL_INLINE Path path_of(const Product<T>& p) {
+  const int64_t b_bytes = p.k * p.n * static_cast<int64_t>(sizeof(T));
+  if (p.b_col == 1 || p.n == 1)
+    return p.m <= kDirectRows || b_bytes <= kDirectBytes ? Path::Direct : Path::Blocked;
+  return p.k * round_up(p.n, Vec<T>::kLanes) * static_cast<int64_t>(sizeof(T)) <= kStackBytes
+             ? Path::Small
+             : Path::Blocked;
+}
+
+// rows × columns of B to contiguous rows of `width` elements, zeros after the columns.
+template <class T>
+inline void pack_rows(T* to, int64_t width, const T* b, int64_t b_row, int64_t b_col, int64_t rows,
+                      int64_t columns) {
+  constexpr int L = Vec<T>::kLanes;
+  typedef T Quad __attribute__((vector_size(4 * sizeof(T))));
+  if (b_col == 1) {
+    for (int64_t p = 0; p < rows; ++p, to += width, b += b_row) {
+      int64_t j = 0;
+      for (; j + L <= columns; j += L) Vec<T>::load(b + j).store(to + j);
+      if (j < columns) Vec<T>::load(b + j, columns - j).store(to + j, columns - j);
+      for (j = columns; j < width; ++j) to[j] = 0;
+    }
+    return;
+  }
+  int64_t j = 0;
+  for (; b_row == 1 && j + 4 <= columns; j += 4) {
+    const T* s = b + j * b_col;
+    int64_t p = 0;
+    for (; p + 4 <= rows; p += 4) {  // 4×4 transposed in registers
+      Quad x[4];
+      for (int q = 0; q < 4; ++q) __builtin_memcpy(&x[q], s + q * b_col + p, sizeof(Quad));
+      const Quad u0 = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5);
+      const Quad u1 = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
+      const Quad u2 = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
+      const Quad u3 = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
+      const Quad y[4] = {__builtin_shufflevector(u0, u2, 0, 1, 4, 5),
+                         __builtin_shufflevector(u0, u2, 2, 3, 6, 7),
+                         __builtin_shufflevector(u1, u3, 0, 1, 4, 5),
+                         __builtin_shufflevector(u1, u3, 2, 3, 6, 7)};
+      for (int q = 0; q < 4; ++q) __builtin_memcpy(to + (p + q) * width + j, &y[q], sizeof(Quad));
+    }
+    for (; p < rows; ++p)
+      for (int q = 0; q < 4; ++q) to[p * width + j + q] = s[q * b_col + p];
+  }
+  for (; j < columns; ++j)
+    for (int64_t p = 0; p < rows; ++p) to[p * width + j] = b[p * b_row + j * b_col];
+  for (; j < width; ++j)
+    for (int64_t p = 0; p < rows; ++p) to[p * width + j] = 0;
+}
+
+template <class T>
+UNSPOOL_INLINE Tile<T> tile_of(const Product<T>& p) {
+  Tile<T> t;
+  t.start = nullptr;
+  t.start_row = 0;
+  t.raw = nullptr;
+  t.raw_row = 0;
+  t.k = p.k;
+  t.a_row = p.a_row;
+  t.a_col = p.a_col;
+  t.c_row = p.c_row;
+  t.c_col = p.c_col;
+  t.bias_row = p.bias_row;
+  t.bias_col = p.bias_col;
+  t.accumulate = p.accumulate;
+  return t;
+}
+
+// The rows are dealt out evenly (10 rows as 5 + 5, not 8 + 2): a short tile waits on its chains.
+template <class T>
+inline void gemm_direct(const Product<T>& p, const T* b, int64_t b_row) {
+  constexpr int64_t kNr = Blocks<T>::kNr;
+  Tile<T> t = tile_of(p);
+  t.b_row = b_row;
+  const int64_t pieces = (p.m + kTileRows - 1) / kTileRows;
+  for (int64_t j = 0; j < p.n; j += kNr) {
+    t.columns = smaller(kNr, p.n - j);
+    t.b = b + j;
+    int64_t i = 0;
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      const int64_t rows = (p.m - i) / (pieces - piece);
+      t.a = p.a + i * p.a_row;
+      t.c = p.c + i * p.c_row + j * p.c_col;
+      t.bias = p.bias != nullptr ? p.bias + i * p.bias_row + j * p.bias_col : nullptr;
+      run_tile(t, rows);
+      i += rows;
+    }
+  }
+}
+
+template <class T>
+inline void gemm_small(const Product<T>& p) {
+  alignas(64) T packed[kStackBytes / sizeof(T)];
+  const int64_t width = round_up(p.n, Vec<T>::kLanes);
+  pack_rows(packed, width, p.b, p.b_row, p.b_col, p.k, p.n);
+  gemm_direct(p, packed, width);
+}
+
+// One block: rows [ic, ic+mb), columns [jc, jc+nb), the k of one stretch, all packed.
+template <class T>
+inline void run_block(Tile<T> t, const Product<T>& p, const T* a, const T* b, T* chains,
+                      int64_t chains_row, bool first, bool last, int64_t ic, int64_t jc, int64_t mb,
+                      int64_t nb) {
+  constexpr int64_t kNr = Blocks<T>::kNr;
+  t.b_row = kNr;
+  t.a_row = 1;
+  t.a_col = kTileRows;
+  t.start_row = t.raw_row = chains_row;
+  for (int64_t i = 0; i < mb; i += kTileRows)
+    for (int64_t j = 0; j < nb; j += kNr) {
+      t.columns = smaller(kNr, nb - j);
+      t.a = a + i * t.k;
+      t.b = b + j * t.k;
+      t.start = first ? nullptr : chains + i * chains_row + j;
+      t.raw = last ? nullptr : chains + i * chains_row + j;
+      t.c = p.c + (ic + i) * p.c_row + (jc + j) * p.c_col;
+      t.bias = p.bias != nullptr ? p.bias + (ic + i) * p.bias_row + (jc + j) * p.bias_col : nullptr;
+      run_tile(t, smaller(kTileRows, mb - i));
+    }
+}
+
+template <class T>
+inline void gemm_blocked(const Product<T>& p, void* workspace) {
+  constexpr int64_t kNr = Blocks<T>::kNr;
+  const Blocks<T> size = blocks(p);
+  char* memory = static_cast<char*>(workspace);
+  T* const a = reinterpret_cast<T*>(memory);
+  T* const b = reinterpret_cast<T*>(memory + size.a_bytes);
+  T* const scratch = reinterpret_cast<T*>(memory + size.a_bytes + size.b_bytes);
+  Tile<T> t = tile_of(p);
+  for (int64_t jc = 0; jc < p.n; jc += size.nc)
+    for (int64_t ic = 0; ic < p.m; ic += size.mc)
+      for (int64_t pc = 0; pc < p.k; pc += size.kc) {
+        const int64_t mb = smaller(size.mc, p.m - ic), nb = smaller(size.nc, p.n - jc);
+        t.k = smaller(size.kc, p.k - pc);
+        // With one stretch of k the packed B serves every ic.
+        if (ic == 0 || size.kc < p.k)
+          for (int64_t j = 0; j < nb; j += kNr)
+            pack_rows(b + j * t.k, kNr, p.b + pc * p.b_row + (jc + j) * p.b_col, p.b_row, p.b_col,
+                      t.k, smaller(kNr, nb - j));
+        for (int64_t i = 0; i < mb; i += kTileRows)  // A's panels are rows of Aᵀ
+          pack_rows(a + i * t.k, int64_t{kTileRows}, p.a + (ic + i) * p.a_row + pc * p.a_col,
+                    p.a_col, p.a_row, t.k, smaller(kTileRows, mb - i));
+        T* const chains = size.c_bytes != 0 ? scratch : p.c + ic * p.c_row + jc;
+        run_block(t, p, a, b, chains, size.c_bytes != 0 ? size.nc : p.c_row, pc == 0,
+                  pc + t.k == p.k, ic, jc, mb, nb);
+      }
+}
+
+// Integers: plain loops that wrap.
+template <class T, class U>
+inline void gemm_integer(const GemmCall& g) {
+  const T* a = static_cast<const T*>(g.a);
+  const T* b = static_cast<const T*>(g.b);
+  const T* bias = static_cast<const T*>(g.bias);
+  T* c = static_cast<T*>(g.c);
+  for (int64_t i = 0; i < g.m; ++i)
+    for (int64_t j = 0; j < g.n; ++j) {
+      U acc = 0;
+      for (int64_t p = 0; p < g.k; ++p)
+        acc += static_cast<U>(a[i * g.a_row + p * g.a_col]) *
+               static_cast<U>(b[p * g.b_row + j * g.b_col]);
+      if (bias != nullptr) acc += static_cast<U>(bias[j * g.bias_stride]);
+      T* to = c + i * g.c_row + j * g.c_col;
+      *to = static_cast<T>(g.accumulate ? static_cast<U>(*to) + acc : acc);
+    }
+}
+
+template <class T>
+inline void gemm_floating(const GemmCall& g) {
+  const Product<T> p = product<T>(g);
+  switch (p.k == 0 ? Path::Direct : path_of(p)) {
+    case Path::Direct: return gemm_direct(p, p.b, p.b_row);
+    case Path::Small: return gemm_small(p);
+    case Path::Blocked: return gemm_blocked(p, g.workspace);
+  }
+}
+
+void gemm(const GemmCall& g) {
+  if (g.m == 0 || g.n == 0) return;
+  switch (g.dtype) {
+    case DType::Float32: return gemm_floating<float>(g);
+    case DType::Float64: return gemm_floating<double>(g);
+    case DType::Int32: return gemm_integer<int32_t, uint32_t>(g);
+    default: return gemm_integer<int64_t, uint64_t>(g);
+  }
+}
+
+template <class T>
+inline std::size_t workspace_of(const GemmCall& g) {
+  const Product<T> p = product<T>(g);
+  if (p.k == 0 || path_of(p) != Path::Blocked) return 0;
+  const Blocks<T> b = blocks(p);
+  return static_cast<std::size_t>(b.a_bytes + b.b_bytes + b.c_bytes);
+}
+
+std::size_t gemm_workspace(const GemmCall& g) {
+  if (g.m == 0 || g.n == 0) return 0;
+  if (g.dtype == DType::Float32) return workspace_of<float>(g);
+  if (g.dtype == DType::Float64) return workspace_of<double>(g);
+  return 0;
+}
+
+}  // namespace
+}  // namespace unspool

@@ -1,0 +1,192 @@
+// Cross entropy fused with log_softmax, and the squared error. Internal linkage, see simd.h.
+//
+// For a row with target t, classes c, weights w and smoothing s (PyTorch's definition):
+//   loss = (1 - s) · (-w[t] lp[t]) + (s / C) · Σ_c (-w[c] lp[c])
+// and its gradient goes through log_softmax: d lp[c] - exp(lp[c]) Σ d lp.
+#pragma once
+
+#include "unspool/kernels/map.h"
+#include "unspool/kernels/softmax.h"
+#include "unspool/kernels/table.h"
+
+namespace unspool {
+namespace {
+
+template <class T>
+struct ClassWeight {
+  const char* p = nullptr;
+  int64_t stride = 0;
+  UNSPOOL_INLINE explicit ClassWeight(const View* w) {
+    if (w == nullptr) return;
+    p = static_cast<const char*>(w->data);
+    stride = w->strides.v[0] * static_cast<int64_t>(sizeof(T));
+  }
+  UNSPOOL_INLINE T operator[](int64_t c) const {
+    return p != nullptr ? *reinterpret_cast<const T*>(p + c * stride) : T(1);
+  }
+};
+
+template <class T>
+inline void cross_entropy_rows(const View& losses, const View& log_probs, const View& logits,
+                               const CrossEntropyCall& call) {
+  const int64_t rows = logits.shape.v[0], classes = logits.shape.v[1];
+  const ClassWeight<T> w(call.weight);
+  const T keep = static_cast<T>(1 - call.label_smoothing);
+  const T share = static_cast<T>(call.label_smoothing / static_cast<double>(classes));
+  for (int64_t r = 0; r < rows; ++r) {
+    const Row<T> lp = Row<T>::of(log_probs, r);
+    log_softmax_row(lp, Row<T>::of(logits, r), classes);
+    T& loss = *(static_cast<T*>(losses.data) + r * losses.strides.v[0]);
+    const int64_t t = call.target[r];
+    loss = 0;
+    if (t == call.ignore_index) continue;
+    loss = -(*reinterpret_cast<const T*>(lp.p + t * lp.stride)) * w[t];
+    if (call.label_smoothing == 0) continue;
+    Sequence<SumOp<T>> sum;
+    T buffer[kRowBlock];
+    for_blocks(classes, [&](int64_t i, int64_t m) {
+      for (int64_t c = 0; c < m; ++c)
+        buffer[c] = -(*reinterpret_cast<const T*>(lp.p + (i + c) * lp.stride)) * w[i + c];
+      sum.feed(buffer, m);
+    });
+    loss = loss * keep + static_cast<T>(sum.result()) * share;
+  }
+}
+
+template <class T>
+inline void cross_entropy_backward_rows(const View& grad, const View& log_probs, const View& g,
+                                        const CrossEntropyCall& call) {
+  const int64_t rows = grad.shape.v[0], classes = grad.shape.v[1];
+  const ClassWeight<T> w(call.weight);
+  const T keep = static_cast<T>(1 - call.label_smoothing);
+  const T share = static_cast<T>(call.label_smoothing / static_cast<double>(classes));
+  for (int64_t r = 0; r < rows; ++r) {
+    const Row<T> to = Row<T>::of(grad, r), lp = Row<T>::of(log_probs, r);
+    const int64_t t = call.target[r];
+    if (t == call.ignore_index) {
+      for (int64_t c = 0; c < classes; ++c) *reinterpret_cast<T*>(to.p + c * to.stride) = 0;
+      continue;
+    }
+    const T upstream = *(static_cast<const T*>(g.data) + r * g.strides.v[0]);
+    const T at_target = -(upstream * keep) * w[t];
+    if (call.label_smoothing == 0) {  // d lp has one number: its sum is that number
+      const Vec<T> total = Vec<T>::all(at_target);
+      for_blocks(classes, [&](int64_t i, int64_t m) {
+        T buffer[kRowBlock], result[kRowBlock];
+        const T* x = lp.read(i, m, buffer);
+        T* y = to.write(i, result);
+        vectors(y, m, [&](Vec<T> v) { return Vec<T>(0.0) - exp(v) * total; }, x);
+        to.commit(i, m, y);
+      });
+      T& d = *reinterpret_cast<T*>(to.p + t * to.stride);
+      d = at_target + d;
+      continue;
+    }
+    const T everywhere = -(upstream * share);
+    for (int64_t c = 0; c < classes; ++c)
+      *reinterpret_cast<T*>(to.p + c * to.stride) = everywhere * w[c];
+    *reinterpret_cast<T*>(to.p + t * to.stride) += at_target;
+    log_softmax_backward_row(to, to, lp, classes);
+  }
+}
+
+void cross_entropy(const View& losses, const View& log_probs, const View& logits,
+                   const CrossEntropyCall& call) {
+  with_floating(logits.dtype, [&](auto zero) {
+    cross_entropy_rows<decltype(zero)>(losses, log_probs, logits, call);
+  });
+}
+void cross_entropy_backward(const View& grad_logits, const View& log_probs, const View& g,
+                            const CrossEntropyCall& call) {
+  with_floating(grad_logits.dtype, [&](auto zero) {
+    cross_entropy_backward_rows<decltype(zero)>(grad_logits, log_probs, g, call);
+  });
+}
+
+int64_t check_labels(const int64_t* t, int64_t n, int64_t classes, int64_t ignore_index) {
+  for (int64_t i = 0; i < n; ++i)
+    if ((t[i] < 0 || t[i] >= classes) && t[i] != ignore_index) return i;
+  return -1;
+}
+
+struct SquaredError {
+  static constexpr int kArity = 2;
+  template <class T>
+  UNSPOOL_INLINE Vec<T> operator()(Vec<T> a, Vec<T> b) const {
+    const Vec<T> d = a - b;
+    return d * d;
+  }
+};
+struct SquaredErrorBackward {
+  static constexpr int kArity = 3;
+  double scale;
+  template <class T>
+  UNSPOOL_INLINE Vec<T> operator()(Vec<T> a, Vec<T> b, Vec<T> g) const {
+    return (a - b) * scale * g;
+  }
+};
+
+// The sum of squares in reduce.h's order over the row-major sequence.
+template <class T>
+inline T squared_error_sum(const View& a, const View& b, int64_t& count) {
+  Walk<2> w;
+  start(w, {&a, &b});
+  Sequence<SumOp<T>> sum;
+  T buffer[kGather];
+  int64_t held = 0;
+  count = 0;
+  w.outer([&](char* const* p) {
+    const int64_t n = w.size[0], sa = w.stride[0][0], sb = w.stride[0][1];
+    const bool dense = sa == sizeof(T) && sb == sizeof(T);
+    count += n;
+    for (int64_t i = 0; i < n;) {  // fill the buffer to the brim: pieces are whole but for the last
+      const int64_t m = n - i < kGather - held ? n - i : kGather - held;
+      if (dense) {
+        vectors(buffer + held, m,
+                [](Vec<T> x, Vec<T> y) {
+                  const Vec<T> d = x - y;
+                  return d * d;
+                },
+                reinterpret_cast<const T*>(p[0]) + i, reinterpret_cast<const T*>(p[1]) + i);
+      } else {
+        for (int64_t j = 0; j < m; ++j) {
+          const T d = *reinterpret_cast<const T*>(p[0] + (i + j) * sa) -
+                      *reinterpret_cast<const T*>(p[1] + (i + j) * sb);
+          buffer[held + j] = d * d;
+        }
+      }
+      i += m;
+      held += m;
+      if (held < kGather) continue;
+      sum.feed(buffer, held);
+      held = 0;
+    }
+  });
+  if (held > 0) sum.feed(buffer, held);
+  return static_cast<T>(sum.result());
+}
+
+void mse(const View& out, const View& a, const View& b, MseReduction reduction) {
+  with_floating(a.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    if (reduction == MseReduction::None) {
+      const View* in[2] = {&a, &b};
+      map_views<SquaredError, T>(out, in, SquaredError{});
+      return;
+    }
+    int64_t count = 0;
+    const T sum = squared_error_sum<T>(a, b, count);
+    *static_cast<T*>(out.data) =
+        reduction == MseReduction::Sum ? sum : sum / static_cast<T>(count);
+  });
+}
+
+void mse_backward(const View& out, const View& a, const View& b, double scale, const View& g) {
+  const View* in[3] = {&a, &b, &g};
+  with_floating(out.dtype, [&](auto zero) {
+    map_views<SquaredErrorBackward, decltype(zero)>(out, in, SquaredErrorBackward{2 * scale});
+  });
+}
+
+}  // namespace
+}  // namespace unspool

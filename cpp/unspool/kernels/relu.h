@@ -1,0 +1,114 @@
+// ReLU and its gradient, with the kink's side kept as one bit an element. Internal linkage, see simd.h.
+#pragma once
+
+#include "unspool/kernels/rows.h"
+
+namespace unspool {
+namespace {
+
+// n elements of one row, in blocks that are multiples of 64 but for the last.
+template <class T>
+inline void relu_block(T* y, const T* x, int64_t n, uint64_t* mask) {
+  constexpr int L = Vec<T>::kLanes;
+  const Vec<T> zero(0.0);
+  // Not x <= 0: -0 stays -0, as PyTorch's clamp does. NaN is not below 0 and passes.
+  auto f = [&](Vec<T> v) { return where(v < zero, zero, v); };
+  if (mask == nullptr) return vectors(y, n, f, x);
+  int64_t i = 0;
+  for (int64_t word = 0; i < n; ++word) {
+    uint64_t bits = 0;
+    const int64_t end = n - i < 64 ? n : i + 64;
+    for (int at = 0; i < end; at += L, i += L) {
+      const bool whole = i + L <= end;
+      const Vec<T> v = whole ? Vec<T>::load(x + i) : Vec<T>::load(x + i, end - i);
+      bits |= to_bits(!(v <= zero)) << at;  // lanes past the end hold 0: their bits are 0
+      if (whole)
+        f(v).store(y + i);
+      else
+        f(v).store(y + i, end - i);
+    }
+    mask[word] = bits;
+    i = end;
+  }
+}
+
+template <class T>
+inline void relu_backward_block(T* y, const T* g, int64_t n, const uint64_t* mask) {
+  constexpr int L = Vec<T>::kLanes;
+  const Vec<T> zero(0.0);
+  for (int64_t i = 0; i < n; i += L) {
+    const Mask<T> keep = from_bits_mask<T>(mask[i / 64] >> (i % 64));
+    if (i + L <= n)
+      where(keep, Vec<T>::load(g + i), zero).store(y + i);
+    else
+      where(keep, Vec<T>::load(g + i, n - i), zero).store(y + i, n - i);
+  }
+}
+
+// f(out row, in row, elements, row number) for the rows of the leading dims, in row-major order. Rows
+// are long where no mask needs their borders.
+template <class T, class F>
+inline void relu_rows(const View& out, const View& in, bool borders, const F& f) {
+  constexpr int64_t kItem = sizeof(T);
+  Walk<2> w;
+  if (!borders) {
+    start(w, {&out, &in});
+    w.outer([&](char* const* p) {
+      f(Row<T>{p[0], w.stride[0][0]}, Row<T>{p[1], w.stride[0][1]}, w.size[0], int64_t{0});
+    });
+    return;
+  }
+  const int last = out.shape.ndim - 1;
+  const int64_t columns = last < 0 ? 1 : out.shape.v[last];
+  const int64_t so = last < 0 || columns == 1 ? kItem : out.strides.v[last] * kItem;
+  const int64_t si = last < 0 || columns == 1 ? kItem : in.strides.v[last] * kItem;
+  w.base[0] = static_cast<char*>(out.data);
+  w.base[1] = static_cast<char*>(in.data);
+  for (int d = last - 1; d >= 0; --d)
+    w.add_dim(out.shape.v[d], {out.strides.v[d] * kItem, in.strides.v[d] * kItem});
+  w.finish();
+  int64_t row = 0;
+  w.outer([&](char* const* p) { f(Row<T>{p[0], so}, Row<T>{p[1], si}, columns, row++); }, 0);
+}
+
+template <class T>
+inline void relu_typed(const View& out, const View& in, uint64_t* mask) {
+  relu_rows<T>(out, in, mask != nullptr, [&](Row<T> y, Row<T> x, int64_t n, int64_t row) {
+    uint64_t* bits = mask == nullptr ? nullptr : mask + row * ((n + 63) / 64);
+    if (x.dense() && y.dense())
+      return relu_block(reinterpret_cast<T*>(y.p), reinterpret_cast<const T*>(x.p), n, bits);
+    for_blocks(n, [&](int64_t i, int64_t m) {
+      T from[kRowBlock], to[kRowBlock];
+      T* result = y.write(i, to);
+      relu_block(result, x.read(i, m, from), m, bits == nullptr ? nullptr : bits + i / 64);
+      y.commit(i, m, result);
+    });
+  });
+}
+
+void relu(const View& out, const View& in, uint64_t* mask) {
+  switch (in.dtype) {
+    case DType::Float32: return relu_typed<float>(out, in, mask);
+    case DType::Float64: return relu_typed<double>(out, in, mask);
+    case DType::Int32: return relu_typed<int32_t>(out, in, mask);
+    default: return relu_typed<int64_t>(out, in, mask);
+  }
+}
+
+void relu_backward(const View& out, const View& g, const uint64_t* mask) {
+  with_floating(out.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    relu_rows<T>(out, g, true, [&](Row<T> y, Row<T> x, int64_t n, int64_t row) {
+      const uint64_t* bits = mask + row * ((n + 63) / 64);
+      for_blocks(n, [&](int64_t i, int64_t m) {
+        T from[kRowBlock], to[kRowBlock];
+        T* result = y.write(i, to);
+        relu_backward_block(result, x.read(i, m, from), m, bits + i / 64);
+        y.commit(i, m, result);
+      });
+    });
+  });
+}
+
+}  // namespace
+}  // namespace unspool

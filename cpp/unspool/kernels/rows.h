@@ -1,0 +1,84 @@
+// A row of any stride, worked on in blocks: contiguous ones in place, others through a buffer.
+// What the softmax, loss and ReLU kernels share. Internal linkage, see simd.h.
+#pragma once
+
+#include "unspool/kernels/math.h"
+#include "unspool/kernels/reduce.h"
+
+namespace unspool {
+namespace {
+
+constexpr int64_t kRowBlock = kGather;  // a multiple of 64, of kLanes, and a divisor of kChunk
+
+template <class T>
+struct Row {
+  char* p;
+  int64_t stride;  // bytes
+
+  // Row r of a 2-D view.
+  static UNSPOOL_INLINE Row of(const View& v, int64_t r) {
+    constexpr int64_t kItem = sizeof(T);
+    return {static_cast<char*>(v.data) + r * v.strides.v[0] * kItem, v.strides.v[1] * kItem};
+  }
+  UNSPOOL_INLINE bool dense() const { return stride == static_cast<int64_t>(sizeof(T)); }
+  // Elements [i, i + n) to read: where they lie, or gathered into buffer.
+  UNSPOOL_INLINE const T* read(int64_t i, int64_t n, T* buffer) const {
+    if (dense()) return reinterpret_cast<const T*>(p) + i;
+    move_items<T>(reinterpret_cast<char*>(buffer), sizeof(T), p + i * stride, stride, n);
+    return buffer;
+  }
+  // Where to write elements [i, i + n); finish with commit.
+  UNSPOOL_INLINE T* write(int64_t i, T* buffer) const {
+    return dense() ? reinterpret_cast<T*>(p) + i : buffer;
+  }
+  UNSPOOL_INLINE void commit(int64_t i, int64_t n, const T* buffer) const {
+    if (!dense())
+      move_items<T>(p + i * stride, stride, reinterpret_cast<const char*>(buffer), sizeof(T), n);
+  }
+};
+
+template <class F>
+UNSPOOL_INLINE void for_blocks(int64_t n, const F& f) {
+  for (int64_t i = 0; i < n; i += kRowBlock) f(i, n - i < kRowBlock ? n - i : kRowBlock);
+}
+
+// to[i] = f(x[i]…) over a contiguous block, tails through the same vector code.
+template <class T, class F, class... In>
+UNSPOOL_INLINE void vectors(T* to, int64_t n, const F& f, const In*... in) {
+  constexpr int L = Vec<T>::kLanes;
+  int64_t i = 0;
+  for (; i + L <= n; i += L) f(Vec<T>::load(in + i)...).store(to + i);
+  if (i < n) f(Vec<T>::load(in + i, n - i)...).store(to + i, n - i);
+}
+
+template <class T>
+inline T row_max(Row<T> x, int64_t n) {
+  constexpr int L = Vec<T>::kLanes;
+  const T low = -static_cast<T>(__builtin_inf());
+  Vec<T> best = Vec<T>::all(low);
+  for_blocks(n, [&](int64_t i, int64_t m) {
+    T buffer[kRowBlock];
+    const T* p = x.read(i, m, buffer);
+    int64_t j = 0;
+    for (; j + L <= m; j += L) best = max(best, Vec<T>::load(p + j));
+    if (j < m)
+      best = max(best, where(first_lanes<T>(m - j), Vec<T>::load(p + j, m - j), Vec<T>::all(low)));
+  });
+  T one[L];
+  best.store(one);
+  for (int half = L / 2; half >= 1; half /= 2)
+    for (int l = 0; l < half; ++l)
+      one[l] = one[l] > one[l + half] || one[l] != one[l] ? one[l] : one[l + half];
+  return one[0];
+}
+
+// One number through the vector code, for a row's logarithm.
+template <class T>
+UNSPOOL_INLINE T log_one(T x) {
+  T y[Vec<T>::kLanes];
+  log(Vec<T>::all(x)).store(y);
+  return y[0];
+}
+
+}  // namespace
+}  // namespace unspool

@@ -1,0 +1,24 @@
+// The files of op blocks, each giving the list of its ops to table.cpp.
+#pragma once
+
+#include <span>
+
+#include "unspool/ops/op.h"
+#include "unspool/ops/ops.h"
+
+namespace unspool {
+
+std::span<const OpDef* const> elementwise_ops();
+std::span<const OpDef* const> relu_ops();
+std::span<const OpDef* const> reduce_ops();
+std::span<const OpDef* const> matmul_ops();
+std::span<const OpDef* const> softmax_ops();
+std::span<const OpDef* const> loss_ops();
+std::span<const OpDef* const> shape_ops();
+std::span<const OpDef* const> copy_ops();
+std::span<const OpDef* const> join_ops();
+std::span<const OpDef* const> create_ops();
+std::span<const OpDef* const> random_ops();
+std::span<const OpDef* const> update_ops();
+
+}  // namespace unspool

@@ -1,0 +1,162 @@
+// The door: every operation passes call() or call_inplace(). They bring the inputs to one dtype,
+// have the op check and infer the shape, allocate, run the kernel, and hand the call to the tape.
+#include <utility>
+
+#include "unspool/ops/map.h"
+#include "unspool/ops/op.h"
+#include "unspool/ops/ops.h"
+
+namespace unspool {
+
+Recorder recorder;
+
+namespace {
+
+thread_local bool grad_mode = true;
+
+// A Python number takes the dtype of the call at once, without a cast on the tape.
+Tensor number_as(const Tensor& x, DType dtype) {
+  Tensor y = empty({}, dtype);
+  kernels().copy(y.view(), x.view());
+  y->wrapped_number = true;
+  return y;
+}
+
+void bring_to_one_dtype(const OpDef& op, std::span<Tensor> in) {
+  if (op.promote == Promote::None) return;
+  DType common = in[0].dtype();
+  bool same = !in[0]->wrapped_number;
+  for (const Tensor& t : in.subspan(1))
+    same &= t.dtype() == common && !t->wrapped_number;
+  if (!same) {
+    ResultType type;
+    for (const Tensor& t : in) type.add(t);
+    common = type.get();
+  }
+  if (op.promote == Promote::Floating && !is_floating(common)) common = default_dtype();
+  if (op.promote == Promote::Arithmetic && common == DType::Bool)
+    fail(ErrorKind::DType, name_of(op), ": bool tensors are not supported; use ~, ^ or | for "
+         "logic, or convert one to a number first");
+  for (Tensor& t : in)
+    if (t.dtype() != common) t = t->wrapped_number ? number_as(t, common) : to(t, common);
+}
+
+}  // namespace
+
+bool grad_enabled() { return grad_mode; }
+bool set_grad_enabled(bool on) { return std::exchange(grad_mode, on); }
+
+std::string name_of(const OpDef& op) {
+  const std::string schema = op.schema;
+  return schema.substr(0, schema.find('('));
+}
+
+void Call::allocate(int i, const Shape& shape, DType dtype) {
+  if (!out[i]) out[i] = empty(shape, dtype, op->schema);
+}
+
+void call(Call& c, std::span<Tensor> inputs, AttrsView attrs) {
+  const OpDef& op = *c.op;
+  bring_to_one_dtype(op, inputs);
+  c.in = inputs;
+  c.attrs = attrs;
+  if (op.composite) return op.composite(c);
+  c.recording = grad_mode && recorder.wants(op, inputs);
+  if (op.shape)
+    op.shape(c);
+  else
+    map_shape(c);
+  if (op.forward)
+    op.forward(c);
+  else
+    run_map(c);
+  if (c.recording) recorder.record(c);
+}
+
+Tensor call(const OpDef& op, std::span<Tensor> inputs, AttrsView attrs) {
+  Call c(op);
+  call(c, inputs, attrs);
+  return std::move(c.out[0]);
+}
+
+Tensor call(const OpDef& op, std::initializer_list<Tensor> inputs, const Attrs& attrs) {
+  Tensor in[4];
+  std::size_t n = 0;
+  for (const Tensor& t : inputs) in[n++] = t;
+  return call(op, {in, n}, attrs);
+}
+
+void linear_jvp(const Record& r, const Tensor* dx, Tensor* dy) {
+  Tensor in[] = {dx[0]};
+  dy[0] = call(*r.op, in, r.attrs);
+}
+
+namespace {
+
+// Whether writing the target while reading t could read what was just written.
+bool overlaps(const Tensor& target, const Tensor& t) {
+  if (t->storage != target->storage) return false;
+  return !(t->data == target->data && t.shape() == target.shape() &&
+           t.strides() == target.strides());
+}
+
+// The result of a functional op, into the target.
+void write_result(Call& c, const Tensor& target) {
+  // Where the result is of another dtype, or the shape function must still judge, it is computed
+  // beside the target and copied; where all fits it is written straight.
+  const OpDef& op = *c.op;
+  const bool direct = c.in[0].dtype() == target.dtype() && op.cls == Class::Map && !op.shape;
+  if (direct) {
+    for (const Tensor& t : c.in.subspan(1))
+      if (!(broadcast_shapes(name_of(op).c_str(), target.shape(), t.shape()) == target.shape()))
+        fail(ErrorKind::Shape, name_of(op), "_: output with shape ", target.shape(),
+             " doesn't match the broadcast shape; other has shape ", t.shape());
+    c.out[0] = target;
+    map_shape(c);
+    op.forward ? op.forward(c) : run_map(c);
+  } else {
+    op.shape ? op.shape(c) : map_shape(c);
+    const Tensor& y = c.out[0];
+    if (!(y.shape() == target.shape()))
+      fail(ErrorKind::Shape, name_of(op), "_: output with shape ", target.shape(),
+           " doesn't match the broadcast shape ", y.shape());
+    if (info(y.dtype()).category > info(target.dtype()).category)
+      fail(ErrorKind::DType, name_of(op), "_: result type ", name(y.dtype()),
+           " can't be cast to the desired output type ", name(target.dtype()));
+    op.forward ? op.forward(c) : run_map(c);
+    kernels().copy(target.view(), y.view());
+    c.out[0] = target;
+  }
+}
+
+}  // namespace
+
+void call_inplace(const OpDef& op, std::span<Tensor> inputs, AttrsView attrs) {
+  Call c(op);
+  const Tensor target = inputs[0];
+  c.in = inputs;
+  c.attrs = attrs;
+  c.recording = grad_mode && recorder.wants(op, inputs);
+  recorder.check_inplace(c);
+
+  for (Tensor& t : inputs.subspan(1))
+    if (t && overlaps(target, t)) t = clone(t);
+  bring_to_one_dtype(op, inputs);
+  // What backward needs of the target is its value before the write.
+  if (c.recording && (saves_of(op, inputs) & kSaveIn0)) {
+    const Tensor before = inputs[0];
+    inputs[0] = clone(before);
+  }
+
+  if (op.cls == Class::Update) {
+    op.shape(c);
+    c.out[0] = target;
+    op.forward(c);
+  } else {
+    write_result(c, target);
+  }
+  bump_version(target);
+  if (c.recording) recorder.record_inplace(c, target);
+}
+
+}  // namespace unspool

@@ -1,0 +1,622 @@
+// Names, documentation and gradients of the elementwise ops. Their formulas are in elementwise.h.
+#include "unspool/ops/elementwise.h"
+
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "unspool/ops/blocks.h"
+#include "unspool/ops/map.h"
+
+namespace unspool {
+namespace {
+
+using namespace elementwise;
+
+// ---- One rule for every formula with d0, d1 ------------------------------------------------------
+
+template <class F>
+F formula(const AttrsView& attrs) {
+  double params[kMaxAttrs] = {};
+  for (int i = 0; i < attrs.n; ++i) params[i] = attrs.f(i);
+  return F(params);
+}
+
+template <class F, int I>
+constexpr OpDef backward_op = {.schema = "elementwise_backward(Tensor grad, Tensor saved)",
+                               .map = map_id<Backward<F, I>>};
+
+template <class F, int I>
+Tensor partial(const Record& r) {
+  const F f = formula<F>(r.attrs);
+  if constexpr (F::kArity == 1)
+    return f.d0(r.x(0), r.y);
+  else if constexpr (I == 0)
+    return f.d0(r.x(0), r.x(1), r.y);
+  else
+    return f.d1(r.x(0), r.x(1), r.y);
+}
+
+template <class F, int I>
+void pull(const Record& r, const Tensor& g, Tensor& gx) {
+  if (!r.needs(I)) return;
+  if constexpr (map_id<Backward<F, I>> >= 0) {
+    if (!r.taped) {
+      constexpr std::uint32_t uses = Backward<F, I>::kUses;
+      Tensor in[3] = {g};
+      int n = 1;
+      if (uses & kSaveIn0) in[n++] = r.x(0);
+      if (uses & kSaveIn1) in[n++] = r.x(1);
+      if (uses & kSaveOut) in[n++] = r.y;
+      gx = call(backward_op<F, I>, std::span<Tensor>(in, static_cast<std::size_t>(n)), r.attrs);
+      return;
+    }
+  }
+  gx = g * partial<F, I>(r);
+}
+
+template <class F>
+void elementwise_vjp(const Record& r, const Tensor* g, Tensor* gx) {
+  pull<F, 0>(r, g[0], gx[0]);
+  if constexpr (F::kArity == 2) pull<F, 1>(r, g[0], gx[1]);
+}
+
+template <class F>
+void elementwise_jvp(const Record& r, const Tensor* dx, Tensor* dy) {
+  if (dx[0]) dy[0] = dx[0] * partial<F, 0>(r);
+  if constexpr (F::kArity == 2) {
+    if (!dx[1]) return;
+    const Tensor part = dx[1] * partial<F, 1>(r);
+    dy[0] = dy[0] ? dy[0] + part : part;
+  }
+}
+
+template <class F>
+constexpr Derivative elementwise() {
+  return {elementwise_vjp<F>, elementwise_jvp<F>, {F::kUses0, F::kUses1, 0}, nullptr};
+}
+
+// The attribute list of a call with its numbers replaced.
+void run_with(Call& c, const Attrs& attrs) {
+  const AttrsView given = c.attrs;
+  c.attrs = attrs;
+  run_map(c);
+  c.attrs = given;
+}
+
+constexpr Derivative kLogic = none("its result is not a differentiable function of its input");
+
+// ---- One input ---------------------------------------------------------------------------------
+
+constexpr OpDef neg_op = {
+    .schema = "neg(Tensor input)",
+    .doc = "The negative of each element, -x.",
+    .grad_name = "NegBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Arithmetic,
+    .map = map_id<Neg>,
+    .derivative = linear([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = -g[0]; }),
+    .doctest = ">>> unspool.neg(unspool.tensor([1.0, -2.0]))\ntensor([-1.,  2.])",
+};
+
+constexpr OpDef sign_op = {
+    .schema = "sign(Tensor input)",
+    .doc = "-1, 0 or 1 by the sign of each element; 0 for NaN. Its derivative is 0.",
+    .grad_name = "SignBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Arithmetic,
+    .map = map_id<Sign>,
+    .derivative = custom(
+        [](const Record&, const Tensor* g, Tensor* gx) { gx[0] = zeros_like(g[0]); },
+        [](const Record&, const Tensor* dx, Tensor* dy) { dy[0] = zeros_like(dx[0]); }),
+    .domain = Domain::NonZero,
+};
+
+constexpr OpDef abs_op = {
+    .schema = "abs(Tensor input)",
+    .doc = "The absolute value |x| of each element. The derivative at 0 is 0.",
+    .grad_name = "AbsBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Arithmetic,
+    .map = map_id<Abs>,
+    .derivative = elementwise<Abs>(),
+    .domain = Domain::NonZero,
+};
+
+constexpr OpDef exp_op = {
+    .schema = "exp(Tensor input)",
+    .doc = "e to the power of each element.",
+    .grad_name = "ExpBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Exp>,
+    .derivative = elementwise<Exp>(),
+    .doctest = ">>> unspool.exp(unspool.tensor([0.0, 1.0]))\ntensor([1.0000, 2.7183])",
+};
+
+constexpr OpDef log_op = {
+    .schema = "log(Tensor input)",
+    .doc = "The natural logarithm of each element; -inf at 0, NaN below.",
+    .grad_name = "LogBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Log>,
+    .derivative = elementwise<Log>(),
+    .domain = Domain::Positive,
+};
+
+constexpr OpDef sqrt_op = {
+    .schema = "sqrt(Tensor input)",
+    .doc = "The square root of each element; NaN below 0.",
+    .grad_name = "SqrtBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Sqrt>,
+    .derivative = elementwise<Sqrt>(),
+    .domain = Domain::Positive,
+};
+
+constexpr OpDef reciprocal_op = {
+    .schema = "reciprocal(Tensor input)",
+    .doc = "1/x of each element.",
+    .grad_name = "ReciprocalBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Reciprocal>,
+    .derivative = elementwise<Reciprocal>(),
+    .domain = Domain::NonZero,
+};
+
+constexpr OpDef tanh_op = {
+    .schema = "tanh(Tensor input)",
+    .doc = "The hyperbolic tangent of each element.",
+    .grad_name = "TanhBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Tanh>,
+    .derivative = elementwise<Tanh>(),
+};
+
+constexpr OpDef sigmoid_op = {
+    .schema = "sigmoid(Tensor input)",
+    .doc = "1 / (1 + e^-x) of each element.",
+    .grad_name = "SigmoidBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Sigmoid>,
+    .derivative = elementwise<Sigmoid>(),
+};
+
+constexpr OpDef clamp_op = {
+    .schema = "clamp(Tensor input, Scalar? min=None, Scalar? max=None)",
+    .doc = "Each element brought into [min, max]; NaN stays. Where min > max the result is max. "
+           "The derivative is 1 inside and at the bounds, 0 outside.",
+    .grad_name = "ClampBackward1",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Common,
+    .map = map_id<Clamp>,
+    .shape =
+        [](Call& c) {
+          if (!c.attrs.given(0) && !c.attrs.given(1))
+            fail(ErrorKind::Value, "clamp: at least one of min and max must not be None");
+          // A floating bound lifts integers; integers keep to integer arithmetic.
+          const bool lift = c.attrs[0].kind == Attr::Float || c.attrs[1].kind == Attr::Float;
+          if (lift && !is_floating(c.in[0].dtype())) c.in[0] = to(c.in[0], default_dtype());
+          if (c.in[0].dtype() == DType::Bool)
+            fail(ErrorKind::DType, "clamp: not implemented for 'bool'");
+          c.allocate(0, c.in[0].shape(), c.in[0].dtype());
+        },
+    .forward =
+        [](Call& c) {
+          constexpr double inf = std::numeric_limits<double>::infinity();
+          if (is_floating(c.in[0].dtype())) {
+            run_with(c, Attrs{c.attrs.given(0) ? c.attrs.f(0) : -inf,
+                              c.attrs.given(1) ? c.attrs.f(1) : inf});
+            return;
+          }
+          Tensor x = c.in[0];
+          auto bound = [&](int i) { return wrapped_number(c.attrs.i(i)); };
+          GradMode off(false);
+          if (c.attrs.given(0)) x = max(x, bound(0));
+          if (c.attrs.given(1)) x = min(x, bound(1));
+          kernels().copy(c.out[0].view(), x.view());
+        },
+    .derivative = custom(
+        [](const Record& r, const Tensor* g, Tensor* gx) {
+          constexpr double inf = std::numeric_limits<double>::infinity();
+          const double bounds[] = {r.attrs.given(0) ? r.attrs.f(0) : -inf,
+                                   r.attrs.given(1) ? r.attrs.f(1) : inf};
+          gx[0] = g[0] * Clamp(bounds).d0(r.x(0), r.y);
+        },
+        [](const Record& r, const Tensor* dx, Tensor* dy) {
+          constexpr double inf = std::numeric_limits<double>::infinity();
+          const double bounds[] = {r.attrs.given(0) ? r.attrs.f(0) : -inf,
+                                   r.attrs.given(1) ? r.attrs.f(1) : inf};
+          dy[0] = dx[0] * Clamp(bounds).d0(r.x(0), r.y);
+        },
+        kSaveIn0),
+    .doctest = ">>> unspool.clamp(unspool.tensor([-2.0, 0.5, 3.0]), -1, 1)\n"
+               "tensor([-1.0000,  0.5000,  1.0000])",
+};
+
+constexpr OpDef logical_not_op = {
+    .schema = "logical_not(Tensor input)",
+    .doc = "Whether each element is zero.",
+    .surface = kBoth,
+    .map = map_id<Not>,
+    .derivative = kLogic,
+};
+
+constexpr OpDef bitwise_not_op = {
+    .schema = "bitwise_not(Tensor input)",
+    .doc = "`~x`: the logical not of bools, the bitwise not of integers.",
+    .surface = kBoth,
+    .map = map_id<Xor>,
+    .shape =
+        [](Call& c) {
+          if (is_floating(c.in[0].dtype()))
+            fail(ErrorKind::DType, "bitwise_not: not implemented for '", name(c.in[0].dtype()),
+                 "'; ~ works on bool and integer tensors only");
+          c.allocate(0, c.in[0].shape(), c.in[0].dtype());
+        },
+    .forward =
+        [](Call& c) {
+          const DType d = c.in[0].dtype();
+          Tensor ones = full({}, d == DType::Bool ? 1.0 : d == DType::UInt8 ? 255.0 : -1.0, d);
+          const Tensor in[] = {c.in[0], ones};
+          View out, views[2];
+          broadcast_views(c.out[0].shape(), c.out[0], in, &out, views);
+          map_info(map_id<Xor>).run(out, views, nullptr);
+        },
+    .derivative = kLogic,
+};
+
+constexpr OpDef isnan_op = {
+    .schema = "isnan(Tensor input)",
+    .doc = "Whether each element is NaN.",
+    .surface = kBoth,
+    .map = map_id<IsNan>,
+    .derivative = kLogic,
+};
+
+// ---- Two inputs --------------------------------------------------------------------------------
+
+void add_vjp(const Record& r, const Tensor* g, Tensor* gx) {
+  const double alpha = r.attrs.f(0);
+  if (r.needs(0)) gx[0] = g[0];
+  if (r.needs(1)) gx[1] = alpha == 1.0 ? g[0] : g[0] * alpha;
+}
+
+constexpr OpDef add_op = {
+    .schema = "add(Tensor input, Operand other, *, Scalar alpha=1)",
+    .doc = "input + alpha · other, broadcast.",
+    .grad_name = "AddBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Common,
+    .map = map_id<Add>,
+    .derivative = custom(add_vjp,
+                         [](const Record& r, const Tensor* dx, Tensor* dy) {
+                           const double alpha = r.attrs.f(0);
+                           if (!dx[1])
+                             dy[0] = dx[0];
+                           else if (dx[0])
+                             dy[0] = add(dx[0], dx[1], alpha);
+                           else
+                             dy[0] = dx[1] * alpha;
+                         }),
+    .doctest = ">>> unspool.add(unspool.tensor([1, 2]), 10)\ntensor([11, 12])",
+};
+
+constexpr OpDef sub_op = {
+    .schema = "sub(Tensor input, Operand other, *, Scalar alpha=1)",
+    .doc = "input - alpha · other, broadcast.",
+    .grad_name = "SubBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Arithmetic,
+    .map = map_id<Add>,
+    .forward = [](Call& c) { run_with(c, Attrs{-c.attrs.f(0)}); },
+    .derivative = custom(
+        [](const Record& r, const Tensor* g, Tensor* gx) {
+          const double alpha = r.attrs.f(0);
+          if (r.needs(0)) gx[0] = g[0];
+          if (r.needs(1)) gx[1] = alpha == 1.0 ? -g[0] : g[0] * -alpha;
+        },
+        [](const Record& r, const Tensor* dx, Tensor* dy) {
+          const double alpha = r.attrs.f(0);
+          if (!dx[1])
+            dy[0] = dx[0];
+          else if (dx[0])
+            dy[0] = add(dx[0], dx[1], -alpha);
+          else
+            dy[0] = dx[1] * -alpha;
+        }),
+};
+
+constexpr OpDef mul_op = {
+    .schema = "mul(Tensor input, Operand other)",
+    .doc = "input · other, element by element, broadcast.",
+    .grad_name = "MulBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Common,
+    .map = map_id<Mul>,
+    .derivative = elementwise<Mul>(),
+};
+
+constexpr OpDef div_op = {
+    .schema = "div(Tensor input, Operand other)",
+    .doc = "input / other, element by element, broadcast; of integers too, as floating numbers.",
+    .grad_name = "DivBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Div>,
+    .derivative = elementwise<Div>(),
+    .domain = Domain::NonZero,
+};
+
+void refuse_integer_zero(const Call& c) {
+  if (is_floating(c.in[1].dtype())) return;
+  Tensor nonzero = empty({}, DType::Bool);
+  const View in = c.in[1].view();
+  Shape ones;
+  for (int i = 0; i < in.shape.ndim; ++i) ones.push(1);
+  View out = nonzero.view();
+  out.shape = ones;
+  out.strides = contiguous_strides(ones);
+  kernels().all(out, in, (1u << in.shape.ndim) - 1);
+  if (!*reinterpret_cast<bool*>(nonzero->data))
+    fail(ErrorKind::Runtime, name_of(*c.op), ": ZeroDivisionError, an integer is divided by 0");
+}
+
+constexpr OpDef floor_divide_op = {
+    .schema = "floor_divide(Tensor input, Operand other)",
+    .doc = "`input // other`: the quotient rounded towards minus infinity. An integer divided by 0 "
+           "raises RuntimeError.",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Arithmetic,
+    .map = map_id<FloorDiv>,
+    .forward =
+        [](Call& c) {
+          refuse_integer_zero(c);
+          run_map(c);
+        },
+    .derivative = none("it is piecewise constant"),
+    .domain = Domain::NonZero,
+};
+
+constexpr OpDef remainder_op = {
+    .schema = "remainder(Tensor input, Operand other)",
+    .doc = "`input % other`: input - other · floor(input / other), with the sign of other.",
+    .grad_name = "RemainderBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Arithmetic,
+    .map = map_id<Remainder>,
+    .forward =
+        [](Call& c) {
+          refuse_integer_zero(c);
+          run_map(c);
+        },
+    .derivative = elementwise<Remainder>(),
+    .domain = Domain::NonZero,
+};
+
+constexpr OpDef pow_number_op = {
+    .schema = "pow(Tensor input, Scalar exponent)",
+    .doc = "input to the power of a number, element by element. 2, 3, -1, -2 and 0.5 are computed "
+           "as products, quotients and roots. Integers to a negative integer power raise "
+           "RuntimeError.",
+    .grad_name = "PowBackward0",
+    .surface = kBoth | kInplace,
+    .map = map_id<PowNumber>,
+    .shape =
+        [](Call& c) {
+          if (!is_floating(c.in[0].dtype()) && c.attrs[0].kind == Attr::Float)
+            c.in[0] = to(c.in[0], default_dtype());
+          if (c.in[0].dtype() == DType::Bool) c.in[0] = to(c.in[0], DType::Int64);
+          if (!is_floating(c.in[0].dtype()) && c.attrs.i(0) < 0)
+            fail(ErrorKind::Runtime, "pow: Integers to negative integer powers are not allowed; "
+                 "exponent is ", c.attrs.i(0));
+          c.allocate(0, c.in[0].shape(), c.in[0].dtype());
+        },
+    .forward =
+        [](Call& c) {
+          if (is_floating(c.in[0].dtype())) return run_map(c);
+          View out, in;
+          broadcast_views(c.out[0].shape(), c.out[0], c.in, &out, &in);
+          const double exponent = c.attrs.f(0);
+          map_info(map_id<PowInteger>).run(out, &in, &exponent);
+        },
+    .derivative = elementwise<PowNumber>(),
+    .domain = Domain::Positive,
+};
+
+// d/da = b a^(b-1), and 0 where b = 0; d/db = a^b ln a, and 0 where a = 0 and b >= 0.
+Tensor pow_da(const Record& r) {
+  const Tensor zero = wrapped_number(0.0);
+  return where(r.x(1) == zero, zero, r.x(1) * pow(r.x(0), r.x(1) - wrapped_number(1.0)));
+}
+Tensor pow_db(const Record& r) {
+  const Tensor zero = wrapped_number(0.0);
+  const Tensor safe = where(r.x(0) == zero, wrapped_number(1.0), r.x(0));
+  return where(r.x(0) == zero, where(r.x(1) < zero, r.y * log(r.x(0)), zero), r.y * log(safe));
+}
+
+constexpr OpDef pow_op = {
+    .schema = "pow(Operand input, Operand exponent)",
+    .doc = "input to the power of exponent, element by element, broadcast.",
+    .grad_name = "PowBackward1",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Common,
+    .map = map_id<Pow>,
+    .shape =
+        [](Call& c) {
+          // Integer powers of integers go through float64 and back: exact below 2^53.
+          if (!is_floating(c.in[0].dtype())) {
+            const Shape shape =
+                broadcast_shapes("pow", c.in[0].shape(), c.in[1].shape());
+            c.allocate(0, shape, c.in[0].dtype() == DType::Bool ? DType::Int64 : c.in[0].dtype());
+            return;
+          }
+          map_shape(c);
+        },
+    .forward =
+        [](Call& c) {
+          if (is_floating(c.in[0].dtype())) return run_map(c);
+          GradMode off(false);
+          const Tensor y = pow(to(c.in[0], DType::Float64), to(c.in[1], DType::Float64));
+          kernels().copy(c.out[0].view(), y.view());
+        },
+    .derivative = custom(
+        [](const Record& r, const Tensor* g, Tensor* gx) {
+          if (r.needs(0)) gx[0] = g[0] * pow_da(r);
+          if (r.needs(1)) gx[1] = g[0] * pow_db(r);
+        },
+        [](const Record& r, const Tensor* dx, Tensor* dy) {
+          if (dx[0]) dy[0] = dx[0] * pow_da(r);
+          if (dx[1]) dy[0] = dy[0] ? dy[0] + dx[1] * pow_db(r) : dx[1] * pow_db(r);
+        },
+        kSaveIn0 | kSaveIn1 | kSaveOut),
+    .domain = Domain::Positive,
+};
+
+constexpr OpDef maximum_op = {
+    .schema = "maximum(Tensor input, Operand other)",
+    .doc = "The larger of each pair; NaN wins. Equal elements share the gradient in halves.",
+    .grad_name = "MaximumBackward0",
+    .surface = kBoth,
+    .promote = Promote::Common,
+    .map = map_id<Maximum>,
+    .derivative = elementwise<Maximum>(),
+};
+
+constexpr OpDef minimum_op = {
+    .schema = "minimum(Tensor input, Operand other)",
+    .doc = "The smaller of each pair; NaN wins. Equal elements share the gradient in halves.",
+    .grad_name = "MinimumBackward0",
+    .surface = kBoth,
+    .promote = Promote::Common,
+    .map = map_id<Minimum>,
+    .derivative = elementwise<Minimum>(),
+};
+
+template <class F>
+constexpr OpDef comparison(const char* schema, const char* doc) {
+  return {.schema = schema,
+          .doc = doc,
+          .surface = kBoth,
+          .promote = Promote::Common,
+          .map = map_id<F>,
+          .derivative = kLogic};
+}
+constexpr OpDef eq_op = comparison<Eq>("eq(Tensor input, Operand other)",
+                                       "Whether input == other, element by element, as bool.");
+constexpr OpDef ne_op = comparison<Ne>("ne(Tensor input, Operand other)",
+                                       "Whether input != other, element by element, as bool.");
+constexpr OpDef lt_op = comparison<Lt>("lt(Tensor input, Operand other)",
+                                       "Whether input < other, element by element, as bool.");
+constexpr OpDef le_op = comparison<Le>("le(Tensor input, Operand other)",
+                                       "Whether input <= other, element by element, as bool.");
+constexpr OpDef gt_op = comparison<Gt>("gt(Tensor input, Operand other)",
+                                       "Whether input > other, element by element, as bool.");
+constexpr OpDef ge_op = comparison<Ge>("ge(Tensor input, Operand other)",
+                                       "Whether input >= other, element by element, as bool.");
+constexpr OpDef bitwise_and_op =
+    comparison<And>("bitwise_and(Tensor input, Operand other)",
+                    "`input & other`, of bools and integers.");
+constexpr OpDef bitwise_or_op = comparison<Or>("bitwise_or(Tensor input, Operand other)",
+                                               "`input | other`, of bools and integers.");
+constexpr OpDef bitwise_xor_op =
+    comparison<Xor>("bitwise_xor(Tensor input, Operand other)",
+                    "`input ^ other`, of bools and integers.");
+
+// ---- Three inputs ------------------------------------------------------------------------------
+
+constexpr OpDef where_op = {
+    .schema = "where(Tensor condition, Operand input, Operand other)",
+    .doc = "input where the condition holds, other elsewhere; broadcast. The gradient goes to the "
+           "chosen elements alone.",
+    .grad_name = "WhereBackward0",
+    .surface = kFunction,
+    .map = map_id<Where>,
+    .shape =
+        [](Call& c) {
+          if (c.in[0].dtype() != DType::Bool)
+            fail(ErrorKind::DType, "where: expected condition to be a boolean tensor, but got '",
+                 name(c.in[0].dtype()), "'");
+          ResultType type;
+          type.add(c.in[1]);
+          type.add(c.in[2]);
+          for (int i = 1; i < 3; ++i) c.in[i] = to(c.in[i], type.get());
+          const Shape shape = broadcast_shapes("where", c.in[1].shape(), c.in[2].shape());
+          c.allocate(0, broadcast_shapes("where", c.in[0].shape(), shape), type.get());
+        },
+    .forward =
+        [](Call& c) {
+          const Tensor in[] = {to(c.in[0], c.in[1].dtype()), c.in[1], c.in[2]};
+          View out, views[3];
+          broadcast_views(c.out[0].shape(), c.out[0], in, &out, views);
+          map_info(map_id<Where>).run(out, views, nullptr);
+        },
+    .derivative = custom(
+        [](const Record& r, const Tensor* g, Tensor* gx) {
+          const Tensor zero = wrapped_number(0.0);
+          if (r.needs(1)) gx[1] = where(r.x(0), g[0], zero);
+          if (r.needs(2)) gx[2] = where(r.x(0), zero, g[0]);
+        },
+        [](const Record& r, const Tensor* dx, Tensor* dy) {
+          const Tensor zero = wrapped_number(0.0);
+          dy[0] = where(r.x(0), dx[1] ? dx[1] : zero, dx[2] ? dx[2] : zero);
+        },
+        kSaveIn0),
+};
+
+}  // namespace
+
+// ---- As C++ functions --------------------------------------------------------------------------
+
+Tensor operator-(const Tensor& x) { return call(neg_op, {x}); }
+Tensor operator+(const Tensor& a, const Tensor& b) { return call(add_op, {a, b}, {1.0}); }
+Tensor operator-(const Tensor& a, const Tensor& b) { return call(sub_op, {a, b}, {1.0}); }
+Tensor operator*(const Tensor& a, const Tensor& b) { return call(mul_op, {a, b}); }
+Tensor operator/(const Tensor& a, const Tensor& b) { return call(div_op, {a, b}); }
+Tensor operator==(const Tensor& a, const Tensor& b) { return call(eq_op, {a, b}); }
+Tensor operator<(const Tensor& a, const Tensor& b) { return call(lt_op, {a, b}); }
+Tensor operator>(const Tensor& a, const Tensor& b) { return call(gt_op, {a, b}); }
+Tensor add(const Tensor& a, const Tensor& b, double alpha) { return call(add_op, {a, b}, {alpha}); }
+Tensor sign(const Tensor& x) { return call(sign_op, {x}); }
+Tensor abs(const Tensor& x) { return call(abs_op, {x}); }
+Tensor exp(const Tensor& x) { return call(exp_op, {x}); }
+Tensor log(const Tensor& x) { return call(log_op, {x}); }
+Tensor sqrt(const Tensor& x) { return call(sqrt_op, {x}); }
+Tensor tanh(const Tensor& x) { return call(tanh_op, {x}); }
+Tensor sigmoid(const Tensor& x) { return call(sigmoid_op, {x}); }
+Tensor pow(const Tensor& x, double p) { return call(pow_number_op, {x}, {p}); }
+Tensor pow(const Tensor& a, const Tensor& b) { return call(pow_op, {a, b}); }
+Tensor max(const Tensor& a, const Tensor& b) { return call(maximum_op, {a, b}); }
+Tensor min(const Tensor& a, const Tensor& b) { return call(minimum_op, {a, b}); }
+Tensor floor_div(const Tensor& a, const Tensor& b) { return call(floor_divide_op, {a, b}); }
+Tensor remainder(const Tensor& a, const Tensor& b) { return call(remainder_op, {a, b}); }
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
+  return call(where_op, {condition, a, b});
+}
+void add_(const Tensor& target, const Tensor& x, double alpha) {
+  Tensor in[] = {target, x};
+  call_inplace(add_op, in, Attrs{alpha});
+}
+void mul_(const Tensor& target, const Tensor& x) {
+  Tensor in[] = {target, x};
+  call_inplace(mul_op, in, Attrs{});
+}
+
+std::span<const OpDef* const> elementwise_ops() {
+  static const OpDef* const ops[] = {
+      &neg_op,        &sign_op,        &abs_op,          &exp_op,       &log_op,
+      &sqrt_op,       &reciprocal_op,  &tanh_op,         &sigmoid_op,   &clamp_op,
+      &logical_not_op, &bitwise_not_op, &isnan_op,       &add_op,       &sub_op,
+      &mul_op,        &div_op,         &floor_divide_op, &remainder_op, &pow_number_op,
+      &pow_op,        &maximum_op,     &minimum_op,      &eq_op,        &ne_op,
+      &lt_op,         &le_op,          &gt_op,           &ge_op,        &bitwise_and_op,
+      &bitwise_or_op, &bitwise_xor_op, &where_op};
+  return ops;
+}
+
+}  // namespace unspool

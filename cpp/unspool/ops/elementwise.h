@@ -1,0 +1,459 @@
+// The elementwise ops: one block each, with the value and the derivatives as one generic formula.
+// A formula is instantiated three times: on vectors for the kernels (elementwise_isa.cpp, once an
+// instruction set), on vectors again for the fused backward kernels, and on Tensors, where every
+// operator is itself a recorded op: that one serves second derivatives and tangents.
+// The OpDefs that put names and documentation to them are in elementwise.cpp.
+//
+// In a block: `operator()` is the value, `d0, d1` the partial derivatives with respect to input
+// 0, 1 in terms of the inputs and the output y, kUses0/1 which of these the derivative reads.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "unspool/ops/op.h"
+#include "unspool/ops/ops.h"
+
+namespace unspool::elementwise {
+namespace {  // each instruction set compiles its own
+
+// Which element types a kernel is compiled for.
+struct Floats {};    // float32, float64
+struct Numbers {};   // those and the integers
+struct Bits {};      // bool and the integers
+struct Everything {};
+
+// A constant in the world of V: broadcast into a vector, or a 0-d tensor that decides no dtype.
+template <class V>
+[[gnu::always_inline]] inline V constant(double c) {
+  if constexpr (std::is_same_v<V, Tensor>)
+    return wrapped_number(c);
+  else
+    return V(c);
+}
+
+template <int Arity, class T>
+struct Base {
+  static constexpr int kArity = Arity;
+  using Types = T;
+  static constexpr std::uint32_t kUses0 = 0, kUses1 = 0;
+  static constexpr bool kBool = false;  // the result is bool, whatever the inputs are
+  constexpr explicit Base(const double* = nullptr) {}
+};
+
+// ---- One input ---------------------------------------------------------------------------------
+
+struct Neg : Base<1, Numbers> {
+  using Base::Base;
+  template <class V>
+  V operator()(V x) const {
+    return -x;
+  }
+  template <class V>
+  V d0(V, V) const {
+    return constant<V>(-1.0);
+  }
+};
+
+struct Sign : Base<1, Numbers> {
+  using Base::Base;
+  template <class V>
+  V operator()(V x) const {
+    return sign(x);
+  }
+};
+
+// abs'(0) = 0, as PyTorch.
+struct Abs : Base<1, Numbers> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses0 = kSaveIn0;
+  template <class V>
+  V operator()(V x) const {
+    return abs(x);
+  }
+  template <class V>
+  V d0(V x, V) const {
+    return sign(x);
+  }
+};
+
+struct Exp : Base<1, Floats> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses0 = kSaveOut;
+  template <class V>
+  V operator()(V x) const {
+    return exp(x);
+  }
+  template <class V>
+  V d0(V, V y) const {
+    return y;
+  }
+};
+
+struct Log : Base<1, Floats> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses0 = kSaveIn0;
+  template <class V>
+  V operator()(V x) const {
+    return log(x);
+  }
+  template <class V>
+  V d0(V x, V) const {
+    return 1.0 / x;
+  }
+};
+
+struct Sqrt : Base<1, Floats> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses0 = kSaveOut;
+  template <class V>
+  V operator()(V x) const {
+    return sqrt(x);
+  }
+  template <class V>
+  V d0(V, V y) const {
+    return 0.5 / y;
+  }
+};
+
+struct Reciprocal : Base<1, Floats> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses0 = kSaveOut;
+  template <class V>
+  V operator()(V x) const {
+    return 1.0 / x;
+  }
+  template <class V>
+  V d0(V, V y) const {
+    return -(y * y);
+  }
+};
+
+struct Tanh : Base<1, Floats> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses0 = kSaveOut;
+  template <class V>
+  V operator()(V x) const {
+    return tanh(x);
+  }
+  template <class V>
+  V d0(V, V y) const {
+    return 1.0 - y * y;
+  }
+};
+
+struct Sigmoid : Base<1, Floats> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses0 = kSaveOut;
+  template <class V>
+  V operator()(V x) const {
+    return sigmoid(x);
+  }
+  template <class V>
+  V d0(V, V y) const {
+    return (1.0 - y) * y;
+  }
+};
+
+// x^p for a number p. The small exponents are products, as in PyTorch.
+struct PowNumber : Base<1, Floats> {
+  double p;
+  constexpr explicit PowNumber(const double* a) : p(a[0]) {}
+  static constexpr std::uint32_t kUses0 = kSaveIn0;
+  template <class V>
+  V operator()(V x) const {
+    if (p == 2.0) return x * x;
+    if (p == 3.0) return x * x * x;
+    if (p == 1.0) return x;
+    if (p == 0.0) return constant<V>(1.0);
+    if (p == 0.5) return sqrt(x);
+    if (p == -1.0) return 1.0 / x;
+    if (p == -2.0) return 1.0 / (x * x);
+    return pow(x, constant<V>(p));
+  }
+  template <class V>
+  V d0(V x, V) const {
+    if (p == 0.0) return constant<V>(0.0);
+    const double q = p - 1.0;
+    if constexpr (std::is_same_v<V, Tensor>)
+      return pow(x, q) * p;
+    else
+      return PowNumber(&q)(x) * p;
+  }
+};
+
+// x^p for integers and p >= 0, by squaring; wraps on overflow, as C++ and PyTorch.
+struct PowInteger : Base<1, Numbers> {
+  std::int64_t p;
+  constexpr explicit PowInteger(const double* a) : p(static_cast<std::int64_t>(a[0])) {}
+  template <class V>
+  V operator()(V x) const {
+    V y = constant<V>(1.0);
+    for (std::int64_t e = p; e > 0; e >>= 1, x = x * x)
+      if (e & 1) y = y * x;
+    return y;
+  }
+};
+
+// The derivative at the bounds is 1, as PyTorch's; a bound that is not given is ±inf.
+struct Clamp : Base<1, Floats> {
+  double lo, hi;
+  constexpr explicit Clamp(const double* a) : lo(a[0]), hi(a[1]) {}
+  static constexpr std::uint32_t kUses0 = kSaveIn0;
+  template <class V>
+  V operator()(V x) const {
+    return min(max(x, constant<V>(lo)), constant<V>(hi));
+  }
+  template <class V>
+  V d0(V x, V) const {
+    const V zero = constant<V>(0.0);
+    return where(x < lo, zero, where(x > hi, zero, constant<V>(1.0)));
+  }
+};
+
+struct Not : Base<1, Everything> {
+  using Base::Base;
+  static constexpr bool kBool = true;
+  template <class V>
+  auto operator()(V x) const {
+    return x == 0.0;
+  }
+};
+
+struct IsNan : Base<1, Everything> {
+  using Base::Base;
+  static constexpr bool kBool = true;
+  template <class V>
+  auto operator()(V x) const {
+    return x != x;
+  }
+};
+
+// ---- Two inputs --------------------------------------------------------------------------------
+
+// a + alpha·b, the product and sum of a floating alpha in one rounding, as PyTorch's kernel.
+struct Add : Base<2, Everything> {
+  double alpha;
+  constexpr explicit Add(const double* a) : alpha(a[0]) {}
+  template <class V>
+  V operator()(V a, V b) const {
+    return alpha == 1.0 ? a + b : fma(constant<V>(alpha), b, a);
+  }
+};
+
+struct Mul : Base<2, Everything> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses0 = kSaveIn1, kUses1 = kSaveIn0;
+  template <class V>
+  V operator()(V a, V b) const {
+    return a * b;
+  }
+  template <class V>
+  V d0(V, V b, V) const {
+    return b;
+  }
+  template <class V>
+  V d1(V a, V, V) const {
+    return a;
+  }
+};
+
+struct Div : Base<2, Floats> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses0 = kSaveIn1, kUses1 = kSaveIn1 | kSaveOut;
+  template <class V>
+  V operator()(V a, V b) const {
+    return a / b;
+  }
+  template <class V>
+  V d0(V, V b, V) const {
+    return 1.0 / b;
+  }
+  template <class V>
+  V d1(V, V b, V y) const {
+    return -(y / b);
+  }
+};
+
+// Python's //: towards minus infinity.
+struct FloorDiv : Base<2, Numbers> {
+  using Base::Base;
+  template <class V>
+  V operator()(V a, V b) const {
+    return floor_div(a, b);
+  }
+};
+
+// Python's %: the sign of the divisor.
+struct Remainder : Base<2, Numbers> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses1 = kSaveIn0 | kSaveIn1;
+  template <class V>
+  V operator()(V a, V b) const {
+    return remainder(a, b);
+  }
+  template <class V>
+  V d0(V, V, V) const {
+    return constant<V>(1.0);
+  }
+  template <class V>
+  V d1(V a, V b, V) const {
+    return -floor_div(a, b);
+  }
+};
+
+struct Pow : Base<2, Floats> {
+  using Base::Base;
+  template <class V>
+  V operator()(V a, V b) const {
+    return pow(a, b);
+  }
+};
+
+// Equal elements share the gradient in halves; where one is NaN both get it, as PyTorch.
+struct Maximum : Base<2, Numbers> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses0 = kSaveIn0 | kSaveIn1, kUses1 = kUses0;
+  template <class V>
+  V operator()(V a, V b) const {
+    return max(a, b);
+  }
+  template <class V>
+  V d0(V a, V b, V) const {
+    return where(a == b, constant<V>(0.5),
+                 where(a < b, constant<V>(0.0), constant<V>(1.0)));
+  }
+  template <class V>
+  V d1(V a, V b, V y) const {
+    return d0(b, a, y);
+  }
+};
+
+struct Minimum : Base<2, Numbers> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses0 = kSaveIn0 | kSaveIn1, kUses1 = kUses0;
+  template <class V>
+  V operator()(V a, V b) const {
+    return min(a, b);
+  }
+  template <class V>
+  V d0(V a, V b, V) const {
+    return where(a == b, constant<V>(0.5),
+                 where(a > b, constant<V>(0.0), constant<V>(1.0)));
+  }
+  template <class V>
+  V d1(V a, V b, V y) const {
+    return d0(b, a, y);
+  }
+};
+
+#define UNSPOOL_COMPARISON(Name, op)     \
+  struct Name : Base<2, Everything> {    \
+    using Base::Base;                    \
+    static constexpr bool kBool = true;  \
+    template <class V>                   \
+    auto operator()(V a, V b) const {    \
+      return a op b;                     \
+    }                                    \
+  };
+UNSPOOL_COMPARISON(Eq, ==)
+UNSPOOL_COMPARISON(Ne, !=)
+UNSPOOL_COMPARISON(Lt, <)
+UNSPOOL_COMPARISON(Le, <=)
+UNSPOOL_COMPARISON(Gt, >)
+UNSPOOL_COMPARISON(Ge, >=)
+#undef UNSPOOL_COMPARISON
+
+#define UNSPOOL_BITWISE(Name, op)    \
+  struct Name : Base<2, Bits> {      \
+    using Base::Base;                \
+    template <class V>               \
+    V operator()(V a, V b) const {   \
+      return V(a.v op b.v);          \
+    }                                \
+  };
+UNSPOOL_BITWISE(And, &)
+UNSPOOL_BITWISE(Or, |)
+UNSPOOL_BITWISE(Xor, ^)
+#undef UNSPOOL_BITWISE
+
+// ---- Three inputs ------------------------------------------------------------------------------
+
+// The condition arrives in the type of the values.
+struct Where : Base<3, Everything> {
+  using Base::Base;
+  template <class V>
+  V operator()(V condition, V a, V b) const {
+    return where(condition != 0.0, a, b);
+  }
+};
+
+// ---- Fused backward ----------------------------------------------------------------------------
+
+// g · d_I(x, y) in one loop: the bits of the product op after the derivative's ops. Takes g and
+// then those of (input 0, input 1, output) that the derivative reads, in this order.
+template <class F, int I>
+struct Backward {
+  static constexpr std::uint32_t kUses = I == 0 ? F::kUses0 : F::kUses1;
+  static constexpr int kArity =
+      1 + ((kUses & kSaveIn0) != 0) + ((kUses & kSaveIn1) != 0) + ((kUses & kSaveOut) != 0);
+  using Types = Floats;
+  static constexpr bool kBool = false;
+  F f;
+  constexpr explicit Backward(const double* a) : f(a) {}
+
+  template <class V>
+  V apply(V g, const V* s) const {
+    const V x0 = (kUses & kSaveIn0) ? *s++ : g;
+    const V x1 = (kUses & kSaveIn1) ? *s++ : g;
+    const V y = (kUses & kSaveOut) ? *s : g;
+    if constexpr (F::kArity == 1)
+      return g * f.d0(x0, y);
+    else if constexpr (I == 0)
+      return g * f.d0(x0, x1, y);
+    else
+      return g * f.d1(x0, x1, y);
+  }
+  template <class V>
+  V operator()(V g) const {
+    return apply(g, static_cast<const V*>(nullptr));
+  }
+  template <class V>
+  V operator()(V g, V a) const {
+    return apply(g, &a);
+  }
+  template <class V>
+  V operator()(V g, V a, V b) const {
+    const V s[] = {a, b};
+    return apply(g, s);
+  }
+};
+
+// ---- The map kernels, numbered -----------------------------------------------------------------
+
+template <class... F>
+struct List {
+  static constexpr int kSize = sizeof...(F);
+};
+
+// The one list of kernels; a derivative kernel stands for each differentiable formula.
+using Kernels =
+    List<Neg, Sign, Abs, Exp, Log, Sqrt, Reciprocal, Tanh, Sigmoid, PowNumber, PowInteger, Clamp,
+         Not, IsNan, Add, Mul, Div, FloorDiv, Remainder, Pow, Maximum, Minimum, Eq, Ne, Lt, Le, Gt,
+         Ge, And, Or, Xor, Where, Backward<Abs, 0>, Backward<Exp, 0>, Backward<Log, 0>,
+         Backward<Sqrt, 0>, Backward<Reciprocal, 0>, Backward<Tanh, 0>, Backward<Sigmoid, 0>,
+         Backward<PowNumber, 0>, Backward<Clamp, 0>, Backward<Mul, 0>, Backward<Mul, 1>,
+         Backward<Div, 0>, Backward<Div, 1>, Backward<Remainder, 1>, Backward<Maximum, 0>,
+         Backward<Maximum, 1>, Backward<Minimum, 0>, Backward<Minimum, 1>>;
+
+template <class F, class... Fs>
+constexpr int position(List<Fs...>) {
+  int i = 0, found = -1;
+  ((std::is_same_v<F, Fs> ? (found = i, ++i) : ++i), ...);
+  return found;
+}
+template <class F>
+constexpr int map_id = position<F>(Kernels{});
+
+}  // namespace
+}  // namespace unspool::elementwise

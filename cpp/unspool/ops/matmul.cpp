@@ -1,0 +1,285 @@
+// Products: matmul and linear. Every product in a gradient carries its shapes as a comment.
+#include "unspool/kernels/table.h"
+#include "unspool/ops/blocks.h"
+
+namespace unspool {
+namespace {
+
+// C = A·B (+ bias), or C += A·B, on the last two dims of views at `a`, `b`, `c`.
+void gemm(const View& c, const View& a, const View& b, const Tensor* bias, bool accumulate) {
+  const int p = a.shape.ndim - 2, q = b.shape.ndim - 2, r = c.shape.ndim - 2;
+  GemmCall call{.dtype = a.dtype,
+                .m = a.shape[p],
+                .n = b.shape[q + 1],
+                .k = a.shape[p + 1],
+                .a = a.data,
+                .a_row = a.strides[p],
+                .a_col = a.strides[p + 1],
+                .b = b.data,
+                .b_row = b.strides[q],
+                .b_col = b.strides[q + 1],
+                .c = c.data,
+                .c_row = c.strides[r],
+                .c_col = c.strides[r + 1],
+                .accumulate = accumulate};
+  if (bias) {
+    call.bias = (*bias)->data;
+    call.bias_stride = bias->strides()[0];
+  }
+  const Workspace workspace(kernels().gemm_workspace(call));
+  call.workspace = workspace.data();
+  kernels().gemm(call);
+}
+
+View matrix(const Tensor& t, std::int64_t rows, std::int64_t columns) {
+  return {t->data, t.dtype(), {rows, columns}, {columns, 1}};
+}
+View transposed(View v) {
+  std::swap(v.shape[0], v.shape[1]);
+  std::swap(v.strides[0], v.strides[1]);
+  return v;
+}
+
+void one_dtype(const char* op, std::span<Tensor> in) {
+  for (const Tensor& t : in)
+    if (t && t.dtype() != in[0].dtype())
+      fail(ErrorKind::DType, op, ": expected all tensors to have the same dtype, got ",
+           name(in[0].dtype()), " and ", name(t.dtype()));
+  if (in[0].dtype() == DType::Bool || in[0].dtype() == DType::UInt8)
+    fail(ErrorKind::DType, op, ": not implemented for '", name(in[0].dtype()), "'");
+}
+
+// ---- matmul --------------------------------------------------------------------------------------
+
+Shape batch_of(const Shape& s) { return Shape(s.v, s.ndim - 2); }
+
+// The batch dims of a view, broadcast to `batch` by strides of 0, and the matrix dims.
+View batched(const Tensor& t, const Shape& batch) {
+  View v = t.view();
+  v.shape = batch;
+  v.strides.ndim = batch.ndim;
+  const int lead = batch.ndim - (t.ndim() - 2);
+  for (int d = 0; d < batch.ndim; ++d)
+    v.strides[d] = d < lead || t.shape()[d - lead] == 1 ? 0 : t.strides()[d - lead];
+  for (int d = t.ndim() - 2; d < t.ndim(); ++d) {
+    v.shape.push(t.shape()[d]);
+    v.strides.push(t.strides()[d]);
+  }
+  return v;
+}
+
+extern const OpDef product_op;
+Tensor product(const Tensor& a, const Tensor& b) { return call(product_op, {a, b}); }
+Tensor turned(const Tensor& t) { return transpose(t, -2, -1); }
+
+const OpDef product_op = {
+    .schema = "matmul_batched(Tensor input, Tensor other)",
+    .doc = "The matrix product over the last two dims; leading dims are broadcast.",
+    .grad_name = "MmBackward0",
+    .cls = Class::Contraction,
+    .shape =
+        [](Call& c) {
+          one_dtype("matmul", c.in);
+          const Shape &a = c.in[0].shape(), &b = c.in[1].shape();
+          if (a[a.ndim - 1] != b[b.ndim - 2])
+            fail(ErrorKind::Shape, "matmul: mat1 and mat2 shapes cannot be multiplied; a has shape ",
+                 a, ", b has shape ", b, ". The last size of a and the last but one of b must be "
+                 "equal");
+          Shape out = broadcast_shapes("matmul", batch_of(a), batch_of(b));
+          out.push(a[a.ndim - 2]);
+          out.push(b[b.ndim - 1]);
+          c.allocate(0, out, c.in[0].dtype());
+        },
+    .forward =
+        [](Call& c) {
+          const Shape batch = batch_of(c.out[0].shape());
+          View a = batched(c.in[0], batch), b = batched(c.in[1], batch), y = c.out[0].view();
+          const std::int64_t count = numel_of(batch, "matmul");
+          const auto size = static_cast<std::int64_t>(item_size(y.dtype));
+          char* start[3] = {static_cast<char*>(a.data), static_cast<char*>(b.data),
+                            static_cast<char*>(y.data)};
+          for (std::int64_t i = 0; i < count; ++i) {
+            std::int64_t rest = i;
+            std::int64_t offset[3] = {0, 0, 0};
+            for (int d = batch.ndim - 1; d >= 0; --d) {
+              const std::int64_t at = rest % batch[d];
+              rest /= batch[d];
+              offset[0] += at * a.strides[d];
+              offset[1] += at * b.strides[d];
+              offset[2] += at * y.strides[d];
+            }
+            a.data = start[0] + offset[0] * size;
+            b.data = start[1] + offset[1] * size;
+            y.data = start[2] + offset[2] * size;
+            gemm(y, a, b, nullptr, false);
+          }
+        },
+    .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) {
+                     if (r.needs(0)) gx[0] = product(g[0], turned(r.x(1)));  // (n×m)·(m×k) → (n×k)
+                     if (r.needs(1)) gx[1] = product(turned(r.x(0)), g[0]);  // (k×n)·(n×m) → (k×m)
+                   },
+                   [](const Record& r, const Tensor* dx, Tensor* dy) {
+                     if (dx[0]) dy[0] = product(dx[0], r.x(1));
+                     if (!dx[1]) return;
+                     const Tensor part = product(r.x(0), dx[1]);
+                     dy[0] = dy[0] ? dy[0] + part : part;
+                   },
+                   {kSaveIn1, kSaveIn0, 0},
+                   nullptr},
+};
+
+constexpr OpDef matmul_op = {
+    .schema = "matmul(Tensor input, Tensor other)",
+    .doc = "The matrix product. Two vectors: their dot product. A vector is a row on the left, a "
+           "column on the right. Dims before the last two are batch dims, and are broadcast.",
+    .surface = kBoth,
+    .cls = Class::Contraction,
+    .composite =
+        [](Call& c) {
+          Tensor a = c.in[0], b = c.in[1];
+          if (a.ndim() == 0 || b.ndim() == 0)
+            fail(ErrorKind::Shape, "matmul: both arguments need to be at least 1D; a has shape ",
+                 a.shape(), ", b has shape ", b.shape());
+          const bool row = a.ndim() == 1, column = b.ndim() == 1;
+          if (row) a = unsqueeze(a, 0);
+          if (column) b = unsqueeze(b, 1);
+          Tensor y = product(a, b);
+          if (column) y = squeeze(y, -1);
+          if (row) y = squeeze(y, column ? -1 : -2);
+          c.out[0] = std::move(y);
+        },
+    .doctest = ">>> unspool.matmul(unspool.tensor([[1.0, 2.0]]), unspool.tensor([[3.0], [4.0]]))\n"
+               "tensor([[11.]])",
+};
+
+void exactly_2d(Call& c) {
+  if (c.in[0].ndim() != 2 || c.in[1].ndim() != 2)
+    fail(ErrorKind::Shape, "mm: both arguments must be 2D; a has shape ", c.in[0].shape(),
+         ", b has shape ", c.in[1].shape());
+  c.out[0] = product(c.in[0], c.in[1]);
+}
+constexpr OpDef mm_op = {
+    .schema = "mm(Tensor input, Tensor mat2)",
+    .doc = "The product of two matrices, without broadcasting.",
+    .surface = kBoth,
+    .cls = Class::Contraction,
+    .composite = exactly_2d,
+};
+
+// ---- linear --------------------------------------------------------------------------------------
+
+std::int64_t rows_of(const Shape& x) {
+  std::int64_t rows = 1;
+  for (int d = 0; d + 1 < x.ndim; ++d) rows *= x[d];
+  return rows;
+}
+
+// The three gradients of a linear layer in one call; those not wanted stay empty.
+const OpDef linear_backward_op = {
+    .schema = "linear_backward(Tensor grad, Tensor? input, Tensor? weight, int which, int[] size) "
+              "-> (Tensor grad_input, Tensor grad_weight, Tensor grad_bias)",
+    .cls = Class::Fused,
+    .shape =
+        [](Call& c) {
+          c.in[0] = contiguous(c.in[0]);
+          c.n_out = 3;
+          const std::int64_t which = c.attrs.i(0), out = c.in[0].shape()[c.in[0].ndim() - 1];
+          const Shape& x = c.attrs.list(0);
+          const DType d = c.in[0].dtype();
+          if (which & 1) c.allocate(0, x, d);
+          if (which & 2) c.allocate(1, {out, x[x.ndim - 1]}, d);
+          if (which & 4) c.allocate(2, {out}, d);
+        },
+    .forward =
+        [](Call& c) {
+          const Shape& x = c.attrs.list(0);
+          const std::int64_t n = rows_of(x), in = x[x.ndim - 1];
+          const std::int64_t out = c.in[0].shape()[c.in[0].ndim() - 1];
+          const View g = matrix(c.in[0], n, out);
+          if (c.out[0])  // (n×m)·(m×k) → (n×k)
+            gemm(matrix(c.out[0], n, in), g, c.in[2].view(), nullptr, false);
+          if (c.out[1])  // (m×n)·(n×k) → (m×k)
+            gemm(matrix(c.out[1], out, in), transposed(g), matrix(contiguous(c.in[1]), n, in),
+                 nullptr, false);
+          if (c.out[2]) kernels().sum(matrix(c.out[2], 1, out), g, 1);
+        },
+};
+
+Tensor flat(const Tensor& t) {  // rows of the last dim
+  return t.ndim() == 2 ? t : reshape(t, {rows_of(t.shape()), t.shape()[t.ndim() - 1]});
+}
+
+void linear_vjp(const Record& r, const Tensor* g, Tensor* gx) {
+  const bool bias = r.n_in == 3 && r.needs(2);
+  if (!r.taped) {
+    Tensor in[] = {g[0], r.x(0), r.x(1)};
+    Call c(linear_backward_op);
+    const int which = (r.needs(0) ? 1 : 0) | (r.needs(1) ? 2 : 0) | (bias ? 4 : 0);
+    call(c, in, Attrs({which}, {r.shape(0)}));
+    for (int i = 0; i < r.n_in; ++i) gx[i] = std::move(c.out[i]);
+    return;
+  }
+  if (r.needs(0)) gx[0] = matmul(g[0], r.x(1));  // (n×m)·(m×k) → (n×k)
+  if (r.needs(1)) gx[1] = matmul(turned(flat(g[0])), flat(r.x(0)));  // (m×n)·(n×k) → (m×k)
+  if (bias) gx[2] = sum(flat(g[0]), {0}, false);
+}
+
+void linear_jvp_rule(const Record& r, const Tensor* dx, Tensor* dy) {
+  auto add_part = [&](const Tensor& part) { dy[0] = dy[0] ? dy[0] + part : part; };
+  if (dx[0]) add_part(matmul(dx[0], turned(r.x(1))));
+  if (dx[1]) add_part(matmul(r.x(0), turned(dx[1])));
+  if (r.n_in == 3 && dx[2]) {
+    Shape shape = r.shape(0);
+    shape[shape.ndim - 1] = dx[2].shape()[0];
+    add_part(expand(dx[2], shape));
+  }
+}
+
+const OpDef linear_op = {
+    .schema = "linear(Tensor input, Tensor weight, Tensor? bias=None)",
+    .doc = "input · weightᵀ + bias. input has shape (*, in), weight (out, in), bias (out,); the "
+           "result has shape (*, out).",
+    .grad_name = "AddmmBackward0",
+    .surface = kFunction,
+    .cls = Class::Contraction,
+    .shape =
+        [](Call& c) {
+          one_dtype("linear", c.in);
+          const Shape &x = c.in[0].shape(), &w = c.in[1].shape();
+          if (x.ndim == 0 || w.ndim != 2 || x[x.ndim - 1] != w[1])
+            fail(ErrorKind::Shape, "linear: input and weight shapes cannot be multiplied; input "
+                 "has shape ", x, ", weight has shape ", w,
+                 ". The last size of input must be the weight's second (in_features)");
+          if (c.in[2] && !(c.in[2].shape() == Shape{w[0]}))
+            fail(ErrorKind::Shape, "linear: bias has shape ", c.in[2].shape(), ", weight has shape ",
+                 w, ". bias must have shape (out_features,)");
+          Shape y = x;
+          y[y.ndim - 1] = w[0];
+          c.allocate(0, y, c.in[0].dtype());
+        },
+    .forward =
+        [](Call& c) {
+          const Tensor& x = c.in[0];
+          const std::int64_t rows = rows_of(x.shape());
+          const View y = matrix(c.out[0], rows, c.in[1].shape()[0]);
+          const View in = x.ndim() == 2 ? x.view()
+                                        : matrix(contiguous(x), rows, x.shape()[x.ndim() - 1]);
+          gemm(y, in, transposed(c.in[1].view()), c.in[2] ? &c.in[2] : nullptr, false);
+        },
+    .derivative = {linear_vjp, linear_jvp_rule, {kSaveIn1, kSaveIn0, 0}, nullptr},
+};
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b) { return call(matmul_op, {a, b}); }
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
+  return call(linear_op, {input, weight, bias});
+}
+
+std::span<const OpDef* const> matmul_ops() {
+  static const OpDef* const ops[] = {&matmul_op, &mm_op, &product_op, &linear_op,
+                                     &linear_backward_op};
+  return ops;
+}
+
+}  // namespace unspool

@@ -1,0 +1,620 @@
+// How the engine's words become numbers. Every rule below was compared with PyTorch 2.13 (CPU,
+// x86-64) bit by bit; where a choice looks arbitrary, it is PyTorch's.
+// In order: writing in memory order, uniforms, the two normal algorithms, integers, the rest.
+#include "unspool/ops/random_fill.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <string>
+#include <type_traits>
+
+#include "unspool/base/error.h"
+
+namespace unspool {
+namespace {
+
+constexpr std::int64_t kChunk = 512;  // words or values drawn at once: all of it stays in L1
+constexpr double kTwoPi = 6.283185307179586476925286766559;
+
+// As C++ streams print a double, and so as PyTorch's messages do: "1", "0.5", "3e+38".
+std::string text(double x) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, "%g", x);
+  return buffer;
+}
+
+void check_floating(const char* op, const View& v) {
+  if (!is_floating(v.dtype))
+    fail(ErrorKind::DType, op, ": a floating dtype is needed; the tensor has dtype ", name(v.dtype));
+}
+
+// ---- Writing in memory order ------------------------------------------------------------------
+
+// The dims of a view from the largest stride to the smallest, merged where they continue each other.
+struct Walk {
+  int ndim = 0;
+  std::int64_t numel = 1;
+  std::int64_t size[kMaxDims];
+  std::int64_t stride[kMaxDims];
+  int order[kMaxDims];  // the view's own dims in that order, before merging; those of size 1 left out
+  int rank = 0;
+  bool row_major = true;  // memory order is index order (gaps allowed)
+};
+
+Walk memory_order(const char* op, const View& v) {
+  Walk w;
+  w.numel = v.numel();
+  if (w.numel == 0) return w;
+  for (int d = 0; d < v.shape.ndim; ++d) {
+    if (v.shape[d] == 1) continue;
+    if (v.strides[d] == 0)
+      fail(
+          ErrorKind::Runtime, op,
+          ": unsupported operation: more than one element of the written-to tensor refers to a single memory "
+          "location; shape ",
+          v.shape, ", strides ", v.strides);
+    int at = w.rank++;
+    for (; at > 0 && std::abs(v.strides[w.order[at - 1]]) < std::abs(v.strides[d]); --at) {
+      w.order[at] = w.order[at - 1];
+      w.row_major = false;
+    }
+    w.order[at] = d;
+  }
+  for (int i = 0; i < w.rank; ++i) {
+    const std::int64_t size = v.shape[w.order[i]], stride = v.strides[w.order[i]];
+    if (w.ndim > 0 && w.stride[w.ndim - 1] == size * stride) {
+      w.size[w.ndim - 1] *= size;
+      w.stride[w.ndim - 1] = stride;
+    } else {
+      w.size[w.ndim] = size;
+      w.stride[w.ndim++] = stride;
+    }
+  }
+  return w;
+}
+
+// Lets draw(T* to, int64 n) produce the elements of v, in memory order and a few at a time.
+template <class T, class Draw>
+void write(const Walk& w, void* data, Draw&& draw) {
+  T* const base = static_cast<T*>(data);
+  if (w.numel == 0) return;
+  if (w.ndim == 0 || (w.ndim == 1 && w.stride[0] == 1)) return draw(base, w.numel);
+  T values[kChunk];
+  std::int64_t have = 0, used = 0, left = w.numel;
+  std::int64_t index[kMaxDims] = {};
+  const int inner = w.ndim - 1;
+  T* row = base;
+  while (left > 0) {
+    for (std::int64_t i = 0; i < w.size[inner]; ++i) {
+      if (used == have) {
+        have = std::min(left, kChunk);
+        used = 0;
+        draw(values, have);
+      }
+      row[i * w.stride[inner]] = values[used++];
+      --left;
+    }
+    for (int d = inner - 1; d >= 0; --d) {
+      row += w.stride[d];
+      if (++index[d] < w.size[d]) break;
+      row -= w.size[d] * w.stride[d];
+      index[d] = 0;
+    }
+  }
+}
+
+// ---- Loops with a fused multiply-add ----------------------------------------------------------
+// Each is compiled twice on x86-64: for processors with FMA, and for those without, where std::fma
+// is the C library's exact and slow one. The bits are the same, so the choice is not a matter of
+// instruction-set policy, only of speed.
+
+#define UNSPOOL_INLINE [[gnu::always_inline]] inline
+
+// to - from and from are rounded to T first; a result that was rounded up to `to` becomes `from`.
+template <class T>
+UNSPOOL_INLINE void stretch_loop(T* x, std::int64_t n, T from, T to) {
+  const T range = to - from;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const T u = std::fma(x[i], range, from);
+    x[i] = u == to ? from : u;
+  }
+}
+
+// Natural logarithm of a positive normal float, by S. Moshier's Cephes (logf.c): x = m * 2^e with m
+// in [sqrt(1/2), sqrt(2)), a polynomial in m - 1, and ln 2 in two parts. Which products are fused is
+// what GCC's contraction made of PyTorch's code; each other choice changes last bits.
+UNSPOOL_INLINE float log_positive(float value) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+  const float half_up = std::bit_cast<float>((bits & 0x007fffffu) | 0x3f000000u);  // [0.5, 1)
+  // A mask and not a branch (here and below): GCC 12 vectorises the loop only so, 6 times as fast.
+  const std::uint32_t low =
+      0u - static_cast<std::uint32_t>(half_up < static_cast<float>(0.707106781186547524));
+  const float e = static_cast<float>(static_cast<std::int32_t>((bits >> 23) + low) - 126);
+  const float x = (half_up - 1.0f) + std::bit_cast<float>(std::bit_cast<std::uint32_t>(half_up) & low);
+  const float z = x * x;
+  float y = static_cast<float>(7.0376836292e-2);
+  y = std::fma(y, x, static_cast<float>(-1.1514610310e-1));
+  y = std::fma(y, x, static_cast<float>(1.1676998740e-1));
+  y = std::fma(y, x, static_cast<float>(-1.2420140846e-1));
+  y = std::fma(y, x, static_cast<float>(1.4249322787e-1));
+  y = std::fma(y, x, static_cast<float>(-1.6668057665e-1));
+  y = std::fma(y, x, static_cast<float>(2.0000714765e-1));
+  y = std::fma(y, x, static_cast<float>(-2.4999993993e-1));
+  y = std::fma(y, x, static_cast<float>(3.3333331174e-1));
+  y = std::fma(y * x, z, e * static_cast<float>(-2.12194440e-4));
+  y = std::fma(-z, 0.5f, y);
+  return std::fma(e, static_cast<float>(0.693359375), x + y);
+}
+
+// Sine and cosine of 0 <= t < 2 pi (good to 8192), Cephes (sinf.c): t minus a multiple of pi/4 that
+// is subtracted in three parts, then one polynomial for each half octant.
+UNSPOOL_INLINE void sin_cos(float t, float& sine, float& cosine) {
+  const std::int32_t octant = (static_cast<std::int32_t>(t * static_cast<float>(1.27323954473516)) + 1) & ~1;
+  const float y = static_cast<float>(octant);
+  float x = std::fma(y, static_cast<float>(-0.78515625), t);
+  x = std::fma(y, static_cast<float>(-2.4187564849853515625e-4), x);
+  x = std::fma(y, static_cast<float>(-3.77489497744594108e-8), x);
+  const float z = x * x;
+  float c = static_cast<float>(2.443315711809948e-5);
+  c = std::fma(c, z, static_cast<float>(-1.388731625493765e-3));
+  c = std::fma(c, z, static_cast<float>(4.166664568298827e-2));
+  c = std::fma(c * z, z, -(z * 0.5f)) + 1.0f;
+  float s = static_cast<float>(-1.9515295891e-4);
+  s = std::fma(s, z, static_cast<float>(8.3321608736e-3));
+  s = std::fma(s, z, static_cast<float>(-1.6666654611e-1));
+  s = std::fma(s * z, x, x);
+  const std::uint32_t q = static_cast<std::uint32_t>(octant);
+  const std::uint32_t sine_bits = std::bit_cast<std::uint32_t>(s),
+                      cosine_bits = std::bit_cast<std::uint32_t>(c);
+  const std::uint32_t swap = (sine_bits ^ cosine_bits) & (0u - ((q >> 1) & 1u));
+  const std::uint32_t minus_sine = (q & 4u) << 29, minus_cosine = (~(q - 2u) & 4u) << 29;
+  sine = std::bit_cast<float>(sine_bits ^ swap ^ minus_sine);
+  cosine = std::bit_cast<float>(cosine_bits ^ swap ^ minus_cosine);
+}
+
+// Box-Muller on blocks of 16 uniforms: element j pairs with element j + 8. 1 - u is in (0, 1], so
+// the logarithm is finite. float32 goes through the polynomials above: no C library function, so
+// that the digits do not depend on the machine's libm.
+UNSPOOL_INLINE void box_muller_loop(float* data, std::int64_t blocks, float mean, float std) {
+  for (std::int64_t b = 0; b < blocks; ++b, data += 16) {
+    float first[8], second[8];
+    for (int j = 0; j < 8; ++j) {
+      const float radius = std::sqrt(-2.0f * log_positive(1.0f - data[j]));
+      float sine, cosine;
+      sin_cos(static_cast<float>(kTwoPi) * data[j + 8], sine, cosine);
+      first[j] = std::fma(radius * cosine, std, mean);
+      second[j] = std::fma(radius * sine, std, mean);
+    }
+    std::copy(first, first + 8, data);
+    std::copy(second, second + 8, data + 8);
+  }
+}
+
+// float64 calls the C library, as PyTorch does.
+UNSPOOL_INLINE void box_muller_loop(double* data, std::int64_t blocks, double mean, double std) {
+  for (std::int64_t b = 0; b < blocks; ++b, data += 16) {
+    for (int j = 0; j < 8; ++j) {
+      const double radius = std::sqrt(-2.0 * std::log(1.0 - data[j]));
+      const double angle = kTwoPi * data[j + 8];
+      data[j] = std::fma(radius * std::cos(angle), std, mean);
+      data[j + 8] = std::fma(radius * std::sin(angle), std, mean);
+    }
+  }
+}
+
+#if defined(__x86_64__) && !defined(__FMA__)
+template <class T>
+[[gnu::target("avx2,fma")]] void stretch_fma(T* x, std::int64_t n, T from, T to) {
+  stretch_loop(x, n, from, to);
+}
+template <class T>
+[[gnu::target("avx2,fma")]] void box_muller_fma(T* data, std::int64_t blocks, T mean, T std) {
+  box_muller_loop(data, blocks, mean, std);
+}
+const bool kHasFma = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+
+template <class T>
+void stretch(T* x, std::int64_t n, T from, T to) {
+#if defined(__x86_64__) && !defined(__FMA__)
+  if (kHasFma) return stretch_fma(x, n, from, to);
+#endif
+  stretch_loop(x, n, from, to);
+}
+
+template <class T>
+void box_muller(T* data, std::int64_t blocks, T mean, T std) {
+#if defined(__x86_64__) && !defined(__FMA__)
+  if (kHasFma) return box_muller_fma(data, blocks, mean, std);
+#endif
+  box_muller_loop(data, blocks, mean, std);
+}
+
+// ---- Uniforms ---------------------------------------------------------------------------------
+
+// [0, 1): the low 24 bits of a word.
+void draw_unit(Generator& g, float* out, std::int64_t n) {
+  std::uint32_t words[kChunk];
+  for (std::int64_t at = 0; at < n; at += kChunk) {
+    const std::int64_t count = std::min(kChunk, n - at);
+    g.fill32(words, count);
+    for (std::int64_t i = 0; i < count; ++i)
+      out[at + i] = static_cast<float>(static_cast<std::int32_t>(words[i] & 0xffffffu)) * 0x1p-24f;
+  }
+}
+
+// [0, 1): the low 53 bits of two words, high word first. Both halves and their sum are exact doubles.
+void draw_unit(Generator& g, double* out, std::int64_t n) {
+  std::uint32_t words[2 * kChunk];
+  for (std::int64_t at = 0; at < n; at += kChunk) {
+    const std::int64_t count = std::min(kChunk, n - at);
+    g.fill32(words, 2 * count);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const double high = static_cast<double>(static_cast<std::int32_t>(words[2 * i] & 0x1fffffu));
+      // Through a signed word, which the baseline instruction set converts in vectors.
+      const double low =
+          static_cast<double>(static_cast<std::int32_t>(words[2 * i + 1] ^ 0x80000000u)) + 0x1p31;
+      out[at + i] = (high * 0x1p32 + low) * 0x1p-53;
+    }
+  }
+}
+
+template <class T>
+void draw_uniform(Generator& g, T* out, std::int64_t n, double from, double to) {
+  draw_unit(g, out, n);
+  if (from != 0.0 || to != 1.0) stretch(out, n, static_cast<T>(from), static_cast<T>(to));
+}
+
+template <class T>
+void check_bounds(const char* op, DType dtype, double from, double to) {
+  constexpr double kMax = std::numeric_limits<T>::max();
+  if (!(from >= -kMax && from <= kMax))
+    fail(ErrorKind::Runtime, op, ": from is out of bounds for ", name(dtype), "; found from=", text(from));
+  if (!(to >= -kMax && to <= kMax))
+    fail(ErrorKind::Runtime, op, ": to is out of bounds for ", name(dtype), "; found to=", text(to));
+  if (!(from <= to))
+    fail(ErrorKind::Runtime, op, ": expects to return a [from, to) range, but found from=", text(from),
+         " > to=", text(to));
+  if (!(to - from <= kMax))
+    fail(ErrorKind::Runtime, op, ": expects to - from to be at most the largest ", name(dtype),
+         ", but found to=", text(to), " and from=", text(from));
+}
+
+// ---- Normals ----------------------------------------------------------------------------------
+
+void check_std(const char* op, double std) {
+  if (!(std >= 0.0)) fail(ErrorKind::Runtime, op, ": expects std >= 0.0, but found std ", text(std));
+}
+
+// 16 elements or more, contiguous. A length that is no multiple of 16 draws uniforms for all of it,
+// transforms the full blocks, then draws the last 16 elements once more and transforms those.
+template <class T>
+void draw_normal_blocks(Generator& g, T* out, std::int64_t n, double mean, double std) {
+  const T m = static_cast<T>(mean), s = static_cast<T>(std);
+  for (std::int64_t at = 0; at < n; at += kChunk) {
+    const std::int64_t count = std::min(kChunk, n - at);
+    draw_unit(g, out + at, count);
+    box_muller(out + at, count / 16, m, s);
+  }
+  if (n % 16 != 0) {
+    draw_unit(g, out + n - 16, 16);
+    box_muller(out + n - 16, 1, m, s);
+  }
+}
+
+// Everything else: one by one in float64, whatever the dtype. A pair takes two float64 uniforms; its
+// second value stays with the generator for the next scalar draw of any tensor. Roles of u1 and u2
+// and log1p differ from the block algorithm's: the same seed gives other numbers for 15 and for 16.
+template <class T>
+void draw_normal_scalars(Generator& g, T* out, std::int64_t n, double mean, double std) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::optional<double> z = g.take_normal();
+    if (!z) {
+      double u[2];
+      draw_unit(g, u, 2);
+      const double radius = std::sqrt(-2.0 * std::log1p(-u[1])), angle = kTwoPi * u[0];
+      g.keep_normal(radius * std::sin(angle));
+      z = radius * std::cos(angle);
+    }
+    out[i] = static_cast<T>(std::fma(*z, std, mean));
+  }
+}
+
+template <class T>
+void draw_normal(Generator& g, T* out, std::int64_t n, double mean, double std, bool contiguous) {
+  if (n >= 16 && contiguous)
+    draw_normal_blocks(g, out, n, mean, std);
+  else
+    draw_normal_scalars(g, out, n, mean, std);
+}
+
+// ---- Integers ---------------------------------------------------------------------------------
+
+// Ranges of 2^28 and more take a 64-bit draw (not 2^32: the remainder would be skewed by up to 1/16
+// just below it). Range 0 stands for 2^64.
+template <class T>
+void draw_integers(Generator& g, T* out, std::int64_t n, std::uint64_t range, std::int64_t low) {
+  const std::uint64_t base = static_cast<std::uint64_t>(low);
+  auto convert = [](std::uint64_t x) { return static_cast<T>(static_cast<std::int64_t>(x)); };
+  if (range == 0) {
+    for (std::int64_t i = 0; i < n; ++i) out[i] = convert(g.next64());
+  } else if (range >= (std::uint64_t{1} << 28)) {
+    for (std::int64_t i = 0; i < n; ++i) out[i] = convert(g.next64() % range + base);
+  } else {
+    const std::uint32_t narrow = static_cast<std::uint32_t>(range);
+    for (std::int64_t i = 0; i < n; ++i) out[i] = convert(g.next32() % narrow + base);
+  }
+}
+
+// The largest value that random_() gives; for floats the last of the consecutive integers.
+template <class T>
+constexpr std::int64_t largest() {
+  if constexpr (std::is_floating_point_v<T>)
+    return std::int64_t{1} << std::numeric_limits<T>::digits;
+  else
+    return static_cast<std::int64_t>(std::numeric_limits<T>::max());
+}
+
+// The integer that x becomes in T. Where T rounds it up to 2^63 the answer is the smallest integer:
+// what x86's conversion gives and the callers' comparisons expect.
+template <class T>
+std::int64_t through(std::int64_t x) {
+  const T y = static_cast<T>(x);
+  return y >= static_cast<T>(0x1p63) ? std::numeric_limits<std::int64_t>::min()
+                                     : static_cast<std::int64_t>(y);
+}
+
+// Moves bounds inwards where T is too coarse for them, so that no draw is rounded out of [low, high).
+template <class T>
+void fit_bounds(std::int64_t& low, std::int64_t* high) {
+  auto step = [](std::int64_t x) {
+    const std::uint64_t magnitude = static_cast<std::uint64_t>(x < 0 ? -x : x);
+    return std::int64_t{1} << (static_cast<int>(std::bit_width(magnitude)) - std::numeric_limits<T>::digits);
+  };
+  const std::int64_t first = through<T>(low + 1);
+  if (first < low) low = first + step(low + 1);
+  if (high != nullptr) {
+    const std::int64_t last = through<T>(*high - 1);
+    if (last >= *high) *high = last - step(*high - 1);
+  }
+}
+
+template <class T>
+void check_integer(const char* what, std::int64_t x, DType dtype) {
+  bool inside = true;  // every int64 is within the floats' range
+  if constexpr (!std::is_floating_point_v<T>)
+    inside = x >= static_cast<std::int64_t>(std::numeric_limits<T>::lowest()) &&
+             x <= static_cast<std::int64_t>(std::numeric_limits<T>::max());
+  if (!inside)
+    fail(ErrorKind::Runtime, "random_: ", what, " is out of bounds for ", name(dtype), "; found ", x);
+}
+
+// ---- Truncated normals ------------------------------------------------------------------------
+
+// Most of the mass lies in [a, b]: draw all, then draw all again and take what replaces the misses.
+template <class T>
+void truncate_by_redrawing(Generator& g, T* z, std::int64_t n, double mean, double std, double a, double b,
+                           bool contiguous, bool dense_contiguous) {
+  const T low = static_cast<T>(a), high = static_cast<T>(b);
+  auto missed = [low, high](T x) { return x < low || x > high; };
+  draw_normal(g, z, n, mean, std, contiguous);
+  std::unique_ptr<T[]> again;
+  while (std::any_of(z, z + n, missed)) {
+    if (!again) again = std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(n));
+    draw_normal(g, again.get(), n, mean, std, dense_contiguous);
+    for (std::int64_t i = 0; i < n; ++i)
+      if (missed(z[i])) z[i] = again[i];
+  }
+}
+
+// [a, b] holds a tail: uniform proposals, accepted with probability density / its peak on [a, b].
+// Each product and difference is rounded to T on its own, as PyTorch's tensor operations are.
+template <class T>
+void truncate_by_rejection(Generator& g, T* z, std::int64_t n, double mean, double std, double a, double b) {
+  const double peak = std::max(a, std::min(mean, b)), scaled = (peak - mean) / std;
+  const T m = static_cast<T>(mean), s = static_cast<T>(std);
+  const T log_peak = static_cast<T>(-0.5 * (scaled * scaled));
+  const std::size_t count = static_cast<std::size_t>(n);
+  auto proposal = std::make_unique_for_overwrite<T[]>(count);
+  auto accept = std::make_unique_for_overwrite<T[]>(count);
+  auto pending = std::make_unique_for_overwrite<bool[]>(count);
+  std::fill_n(pending.get(), n, true);
+  for (bool any = n > 0; any;) {
+    draw_uniform(g, proposal.get(), n, a, b);
+    draw_unit(g, accept.get(), n);
+    any = false;
+    for (std::int64_t i = 0; i < n; ++i) {
+      if (!pending[i]) continue;
+      z[i] = proposal[i];
+      const T distance = (z[i] - m) / s;
+      const T log_density = (distance * distance) * T(-0.5) - log_peak;
+      // Through double: within half an ULP, so that a comparison differs from PyTorch's only where
+      // its float logarithm is itself a last place off (about one proposal in 10^7).
+      pending[i] = static_cast<T>(std::log(static_cast<double>(accept[i]))) > log_density;
+      any |= pending[i];
+    }
+  }
+}
+
+}  // namespace
+
+void fill_uniform(Generator& generator, const View& out, double from, double to) {
+  check_floating("uniform_", out);
+  visit_floating(out.dtype, [&]<class T>() {
+    check_bounds<T>("uniform_", out.dtype, from, to);
+    write<T>(memory_order("uniform_", out), out.data,
+             [&](T* x, std::int64_t n) { draw_uniform(generator, x, n, from, to); });
+  });
+}
+
+void fill_normal(Generator& generator, const View& out, double mean, double std) {
+  check_floating("normal_", out);
+  check_std("normal_", std);
+  visit_floating(out.dtype, [&]<class T>() {
+    const Walk walk = memory_order("normal_", out);
+    if (walk.numel >= 16 && out.contiguous())
+      draw_normal_blocks(generator, out.as<T>(), walk.numel, mean, std);
+    else
+      write<T>(walk, out.data,
+               [&](T* x, std::int64_t n) { draw_normal_scalars(generator, x, n, mean, std); });
+  });
+}
+
+void fill_randint(Generator& generator, const View& out, std::int64_t low, std::optional<std::int64_t> high) {
+  if (high && low >= *high)
+    fail(ErrorKind::Runtime, "random_: expects 'from' to be less than 'to', but got from=", low,
+         " >= to=", *high);
+  visit_dtype(out.dtype, [&]<class T>() {
+    constexpr bool kWide = std::is_floating_point_v<T> || std::is_same_v<T, std::int64_t>;
+    std::uint64_t range = 0;
+    if (high || low != std::numeric_limits<std::int64_t>::min()) {
+      std::int64_t last = largest<T>();
+      if constexpr (std::is_floating_point_v<T>) {
+        fit_bounds<T>(low, high ? &*high : nullptr);
+        if (high ? low >= *high : low >= last)
+          fail(ErrorKind::Runtime,
+               "random_: expects 'from' casted to dtype to be less than 'to' casted to dtype; ",
+               "the dtype is ", name(out.dtype), ", but got from=", low, " >= to=", high ? *high : last);
+      }
+      if (high) last = *high - 1;
+      check_integer<T>("from", low, out.dtype);
+      check_integer<T>("to - 1", last, out.dtype);
+      range = static_cast<std::uint64_t>(last) - static_cast<std::uint64_t>(low) + 1;
+    } else if (!kWide && out.numel() > 0) {
+      fail(ErrorKind::Runtime,
+           "random_: the full 64-bit range needs int64, float32 or float64; the tensor has dtype ",
+           name(out.dtype));
+    }
+    write<T>(memory_order("random_", out), out.data,
+             [&](T* x, std::int64_t n) { draw_integers(generator, x, n, range, low); });
+  });
+}
+
+void fill_random(Generator& generator, const View& out) {
+  visit_dtype(out.dtype, [&]<class T>() {
+    // The range holds the largest value; 8-byte types take two words, the others one, whatever the range.
+    constexpr std::uint64_t kRange = static_cast<std::uint64_t>(largest<T>()) + 1;
+    write<T>(memory_order("random_", out), out.data, [&](T* x, std::int64_t n) {
+      for (std::int64_t i = 0; i < n; ++i) {
+        const std::uint64_t word = sizeof(T) == 8 ? generator.next64() : generator.next32();
+        x[i] = static_cast<T>(word % kRange);
+      }
+    });
+  });
+}
+
+void fill_randperm(Generator& generator, std::int64_t* out, std::int64_t n) {
+  if (n < 0) fail(ErrorKind::Runtime, "randperm: n must be non-negative, but got n=", n);
+  // From here on 32 bits would make the remainder visibly uneven, and the order of swaps changes too.
+  constexpr std::int64_t kWideDraws = std::numeric_limits<std::uint32_t>::max() / 20;
+  if (n >= kWideDraws) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      const std::int64_t z =
+          static_cast<std::int64_t>(generator.next64() % static_cast<std::uint64_t>(i + 1));
+      out[i] = i;
+      out[i] = out[z];
+      out[z] = i;
+    }
+    return;
+  }
+  for (std::int64_t i = 0; i < n; ++i) out[i] = i;
+  for (std::int64_t i = 0; i + 1 < n; ++i) {
+    const std::uint32_t z = generator.next32() % static_cast<std::uint32_t>(n - i);
+    std::swap(out[i], out[i + z]);
+  }
+}
+
+// The same draws stand behind dropout: its mask is bernoulli_(1 - p), so PyTorch 2.13's dropout is
+// reproducible too. (PyTorch builds that link Intel's VSL took this one from another generator.)
+void fill_bernoulli(Generator& generator, const View& out, double p) {
+  if (!(p >= 0.0 && p <= 1.0))
+    fail(ErrorKind::Runtime, "bernoulli_: expects p to be in [0, 1], but got p=", text(p));
+  visit_dtype(out.dtype, [&]<class T>() {
+    write<T>(memory_order("bernoulli_", out), out.data, [&](T* x, std::int64_t n) {
+      double u[kChunk];
+      for (std::int64_t at = 0; at < n; at += kChunk) {
+        const std::int64_t count = std::min(kChunk, n - at);
+        draw_unit(generator, u, count);
+        for (std::int64_t i = 0; i < count; ++i) x[at + i] = static_cast<T>(u[i] < p);
+      }
+    });
+  });
+}
+
+void fill_bernoulli(Generator& generator, const View& out, const View& p) {
+  if (!is_floating(p.dtype))
+    fail(ErrorKind::DType, "bernoulli: probabilities need a floating dtype; p has dtype ", name(p.dtype));
+  if (!(p.shape == out.shape))
+    fail(ErrorKind::Shape, "bernoulli: p must have the output's shape; p has shape ", p.shape,
+         ", the output has shape ", out.shape);
+  const Walk walk = memory_order("bernoulli", out);
+  if (walk.numel == 0) return;
+  auto each = [&](auto&& visit) {  // visit(offset in out, offset in p), in the order of out's memory
+    std::int64_t index[kMaxDims] = {};
+    std::int64_t o = 0, q = 0;
+    for (std::int64_t left = walk.numel; left > 0; --left) {
+      visit(o, q);
+      for (int i = walk.rank - 1; i >= 0; --i) {
+        const int d = walk.order[i];
+        o += out.strides[d];
+        q += p.strides[d];
+        if (++index[i] < out.shape[d]) break;
+        o -= out.shape[d] * out.strides[d];
+        q -= out.shape[d] * p.strides[d];
+        index[i] = 0;
+      }
+    }
+  };
+  visit_floating(p.dtype, [&]<class P>() {
+    const P* const probability = p.as<const P>();
+    each([&](std::int64_t, std::int64_t q) {
+      const P x = probability[q];
+      if (!(x >= 0 && x <= 1))
+        fail(ErrorKind::Runtime, "bernoulli: expects every p to be in [0, 1], but found p=", text(x));
+    });
+    visit_dtype(out.dtype, [&]<class T>() {
+      T* const to = out.as<T>();
+      each([&](std::int64_t o, std::int64_t q) {
+        P u;
+        draw_unit(generator, &u, 1);
+        to[o] = static_cast<T>(u < probability[q]);
+      });
+    });
+  });
+}
+
+void fill_trunc_normal(Generator& generator, const View& out, double mean, double std, double a, double b) {
+  check_floating("trunc_normal_", out);
+  if (std == 0.0)
+    fail(ErrorKind::Runtime, "trunc_normal_: expects std other than 0, but found std ", text(std));
+  auto cdf = [](double x) { return (1.0 + std::erf(x / std::sqrt(2.0))) / 2.0; };
+  const bool most = cdf((b - mean) / std) - cdf((a - mean) / std) > 0.3;  // false for NaN
+  visit_floating(out.dtype, [&]<class T>() {
+    if (most)
+      check_std("trunc_normal_", std);
+    else
+      check_bounds<T>("trunc_normal_", out.dtype, a, b);
+    const Walk walk = memory_order("trunc_normal_", out);
+    if (walk.numel == 0) return;
+    // In memory order, so that one array stands for any strides; redraws go to a dense array, which
+    // is contiguous also where `out` is a slice with gaps.
+    auto z = std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(walk.numel));
+    if (most)
+      truncate_by_redrawing(generator, z.get(), walk.numel, mean, std, a, b, out.contiguous(),
+                            walk.row_major);
+    else
+      truncate_by_rejection(generator, z.get(), walk.numel, mean, std, a, b);
+    const T* from = z.get();
+    write<T>(walk, out.data, [&](T* x, std::int64_t n) {
+      std::copy(from, from + n, x);
+      from += n;
+    });
+  });
+}
+
+}  // namespace unspool

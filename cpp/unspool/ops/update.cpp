@@ -1,0 +1,122 @@
+// Optimizer updates: one op a parameter, written in place, PyTorch's arithmetic. They are called
+// without recording; what they write is counted, so that backward through an old graph says so.
+#include "unspool/ops/update.h"
+
+#include "unspool/kernels/table.h"
+#include "unspool/ops/blocks.h"
+
+namespace unspool {
+namespace {
+
+void check(Call& c) {
+  const Tensor& param = c.in[0];
+  for (std::size_t i = 1; i < c.in.size(); ++i) {
+    const Tensor& t = c.in[i];
+    if (!t) continue;
+    if (!(t.shape() == param.shape()) || t.dtype() != param.dtype())
+      fail(ErrorKind::Runtime, name_of(*c.op), ": parameter of shape ", param.shape(), " and dtype ",
+           name(param.dtype()), " does not match its gradient or state of shape ", t.shape(),
+           " and dtype ", name(t.dtype()));
+  }
+  if (!is_floating(param.dtype()))
+    fail(ErrorKind::DType, name_of(*c.op), ": parameters must be floating, got ",
+         name(param.dtype()));
+}
+
+// The kernels walk dense arrays; a strided tensor is updated beside and copied back.
+class Dense {
+ public:
+  explicit Dense(const Tensor& t)
+      : original_(t), dense_(t && !t.contiguous() ? clone(t) : t) {}
+  ~Dense() {
+    if (dense_.get() != original_.get() && written_)
+      kernels().copy(original_.view(), dense_.view());
+  }
+  Dense(const Dense&) = delete;
+  Dense& operator=(const Dense&) = delete;
+  const void* read() const { return dense_ ? dense_->data : nullptr; }
+  void* write() {
+    written_ = true;
+    if (original_) bump_version(original_);
+    return dense_ ? dense_->data : nullptr;
+  }
+
+ private:
+  Tensor original_, dense_;
+  bool written_ = false;
+};
+
+constexpr OpDef sgd_op = {
+    .schema = "sgd_update(Tensor param, Tensor grad, Tensor? momentum_buffer, float lr, float "
+              "momentum, float dampening, float weight_decay, bool nesterov, bool maximize, bool "
+              "first)",
+    .cls = Class::Update,
+    .shape = check,
+    .forward =
+        [](Call& c) {
+          Dense param(c.in[0]), grad(c.in[1]), buffer(c.in[2]);
+          kernels().sgd({.dtype = c.in[0].dtype(),
+                         .n = c.in[0].numel(),
+                         .param = param.write(),
+                         .grad = grad.read(),
+                         .momentum_buffer = c.in[2] ? buffer.write() : nullptr,
+                         .lr = c.attrs.f(0),
+                         .momentum = c.attrs.f(1),
+                         .dampening = c.attrs.f(2),
+                         .weight_decay = c.attrs.f(3),
+                         .nesterov = c.attrs.i(4) != 0,
+                         .maximize = c.attrs.i(5) != 0,
+                         .first = c.attrs.i(6) != 0});
+        },
+};
+
+constexpr OpDef adam_op = {
+    .schema = "adam_update(Tensor param, Tensor grad, Tensor exp_avg, Tensor exp_avg_sq, Tensor? "
+              "max_exp_avg_sq, float lr, float beta1, float beta2, float eps, float weight_decay, "
+              "bool maximize, bool decoupled, float step)",
+    .cls = Class::Update,
+    .shape = check,
+    .forward =
+        [](Call& c) {
+          Dense param(c.in[0]), grad(c.in[1]), mean(c.in[2]), square(c.in[3]), largest(c.in[4]);
+          kernels().adam({.dtype = c.in[0].dtype(),
+                          .n = c.in[0].numel(),
+                          .param = param.write(),
+                          .grad = grad.read(),
+                          .exp_avg = mean.write(),
+                          .exp_avg_sq = square.write(),
+                          .max_exp_avg_sq = c.in[4] ? largest.write() : nullptr,
+                          .lr = c.attrs.f(0),
+                          .beta1 = c.attrs.f(1),
+                          .beta2 = c.attrs.f(2),
+                          .eps = c.attrs.f(3),
+                          .weight_decay = c.attrs.f(4),
+                          .maximize = c.attrs.i(5) != 0,
+                          .decoupled = c.attrs.i(6) != 0,
+                          .step = c.attrs.f(7)});
+        },
+};
+
+}  // namespace
+
+void sgd_update(const Tensor& param, const Tensor& grad, const Tensor& buffer, const SgdOptions& o,
+                bool first) {
+  Tensor in[] = {param, grad, buffer};
+  call(sgd_op, in, Attrs{o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, o.maximize,
+                         first});
+}
+
+void adam_update(const Tensor& param, const Tensor& grad, const Tensor& exp_avg,
+                 const Tensor& exp_avg_sq, const Tensor& max_exp_avg_sq, const AdamOptions& o,
+                 double step) {
+  Tensor in[] = {param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq};
+  call(adam_op, in, Attrs{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.maximize, o.decoupled,
+                          step});
+}
+
+std::span<const OpDef* const> update_ops() {
+  static const OpDef* const ops[] = {&sgd_op, &adam_op};
+  return ops;
+}
+
+}  // namespace unspool

@@ -1,0 +1,97 @@
+// In-place writes and views.
+//
+// A view follows the history of its base: `v = y[0]` has the node `select`, made from y's. When
+// y is written in place its node changes, and v's is out of date; v->view->seen tells, and
+// history() then makes v's node anew, as as_strided of the base.
+//
+// A write through v is a write to a part of the base: the base's new history is
+// as_strided_scatter(old base, new value of v), and v's own is made anew on its next use.
+// Thus `y = x * 2; y[0].zero_(); y.sum().backward()` has PyTorch's gradient.
+#include "unspool/tape/inplace.h"
+
+#include "unspool/ops/ops.h"
+#include "unspool/tape/node.h"
+
+namespace unspool {
+namespace {
+
+// as_strided and its scatter count in elements of the base's memory; a gradient of the base has
+// that layout only if the base is contiguous.
+void require_contiguous_base(const std::string& name, const Tensor& base) {
+  if (!base.contiguous())
+    fail(ErrorKind::Runtime, name, ": a view of a non-contiguous tensor of shape ", base.shape(),
+         " was written in place, and its gradient is not supported; make the tensor contiguous() "
+         "first");
+}
+
+}  // namespace
+
+Node* history(const Tensor& t) {
+  ViewOf* view = t->view;
+  if (!view || view->seen == version_of(t)) return t->node;
+  if (!view->base.requires_grad()) return t->node;
+  require_contiguous_base("view", view->base);
+  GradMode on(true);
+  const Tensor fresh = as_strided(view->base, t.shape(), t.strides(),
+                                  t->offset() - view->base->offset());
+  if (t->node) release(t->node);
+  t->node = fresh->node;
+  if (t->node) retain(t->node);
+  t->output = fresh->output;
+  t->requires_grad = true;
+  view->seen = version_of(t);
+  return t->node;
+}
+
+void note_view(const Tensor& base, const Tensor& view) {
+  // Views of views follow the first base, so that one write is seen by all.
+  const Tensor& root = base->view ? base->view->base : base;
+  view->view = new (allocate(sizeof(ViewOf))) ViewOf{root, version_of(view)};
+}
+
+void check_inplace(const Call& c) {
+  const Tensor& target = c.in[0];
+  const std::string name = name_of(*c.op);
+  if (target->storage->readonly)
+    fail(ErrorKind::Runtime, name, ": the tensor shares memory with a read-only array; write to "
+         "a copy of it (.clone())");
+  for (int i = 0; i < target.ndim(); ++i)
+    if (target.strides()[i] == 0 && target.shape()[i] > 1)
+      fail(ErrorKind::Runtime, name, ": unsupported operation: more than one element of the "
+           "written-to tensor refers to a single memory location (it was expanded to shape ",
+           target.shape(), "). Please clone() the tensor before performing the operation");
+  if (!grad_enabled()) return;
+  if (target->is_leaf() && target.requires_grad() && !target->view)
+    fail(ErrorKind::Runtime, name, ": a leaf Variable that requires grad is being used in an "
+         "in-place operation; do it under no_grad() or on .data");
+  if (!target->view) return;
+  if (c.recording) require_contiguous_base(name, target->view->base);
+  if (target->view->base->is_leaf() && target->view->base.requires_grad())
+    fail(ErrorKind::Runtime, name, ": a view of a leaf Variable that requires grad is being used "
+         "in an in-place operation; do it under no_grad() or on .data");
+}
+
+// The kernel has run and the version is counted; c.out[0] is the target.
+void record_inplace(Call& c, const Tensor& target) {
+  if (!target->view) {
+    recorder.record(c);
+    return;
+  }
+  // The value of the view after the write, as a tensor of its own on the tape.
+  const Tensor base = target->view->base;
+  c.out[0] = alias(target);
+  recorder.record(c);
+  const Tensor value = c.out[0];
+  c.out[0] = target;
+
+  Tensor in[2] = {base, value};
+  const Attrs attrs({target->offset() - base->offset()}, {target.shape(), target.strides()});
+  Call scatter(as_strided_scatter_op);
+  scatter.in = in;
+  scatter.attrs = attrs;
+  scatter.out[0] = base;  // already holds the result: only the history is new
+  recorder.record(scatter);
+  history(target);
+}
+
+}  // namespace unspool

@@ -1,0 +1,171 @@
+#include "unspool/tensor/tensor.h"
+
+#include <algorithm>
+#include <new>
+
+namespace unspool {
+
+TensorHooks tensor_hooks;
+
+namespace {
+
+std::atomic<DType> default_dtype_{DType::Float32};
+
+void drop(Version* v) noexcept {
+  // The storage's own counter is freed with the storage.
+  if (v->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    v->~Version();
+    deallocate(v, sizeof(Version));
+  }
+}
+
+void drop(Storage* s) noexcept {
+  if (s->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  auto* release = s->release;
+  void* owner = s->owner;
+  const std::size_t block =
+      kStorageHeader + (release ? 0 : static_cast<std::size_t>(s->bytes));
+  s->~Storage();
+  deallocate(s, block);
+  if (release) release(owner);
+}
+
+bool owns_counter(const TensorImpl* p) { return p->version != &p->storage->version; }
+
+TensorImpl* new_impl(Storage* storage, DType dtype) {
+  auto* p = new (allocate(sizeof(TensorImpl))) TensorImpl;
+  p->dtype = dtype;
+  p->storage = storage;
+  p->version = &storage->version;
+  return p;
+}
+
+template <class T>
+Tensor number(T value) {
+  Tensor t = empty({}, dtype_of<T>);
+  *reinterpret_cast<T*>(t->data) = value;
+  t->wrapped_number = true;
+  return t;
+}
+
+}  // namespace
+
+void destroy(TensorImpl* p) noexcept {
+  if (p->node) tensor_hooks.release_node(p->node);
+  if (p->attributes) tensor_hooks.release_attributes(p->attributes);
+  if (p->view) {
+    p->view->~ViewOf();
+    deallocate(p->view, sizeof(ViewOf));
+  }
+  if (owns_counter(p)) drop(p->version);
+  drop(p->storage);
+  p->~TensorImpl();
+  deallocate(p, sizeof(TensorImpl));
+}
+
+View Tensor::view() const { return {p_->data, p_->dtype, p_->shape, p_->strides}; }
+
+Tensor empty(const Shape& shape, DType dtype, const char* op) {
+  const std::int64_t n = numel_of(shape, op);
+  const std::int64_t bytes = n * static_cast<std::int64_t>(item_size(dtype));
+  auto* block = static_cast<char*>(allocate(kStorageHeader + static_cast<std::size_t>(bytes)));
+  auto* storage = new (block) Storage;
+  storage->data = block + kStorageHeader;
+  storage->bytes = bytes;
+  TensorImpl* p = new_impl(storage, dtype);
+  p->data = static_cast<char*>(storage->data);
+  p->numel = n;
+  p->shape = shape;
+  p->strides = contiguous_strides(shape);
+  return Tensor::steal(p);
+}
+
+Tensor from_memory(void* data, std::int64_t bytes, const Shape& shape, const Strides& strides,
+                   DType dtype, bool readonly, void (*release)(void*), void* owner) {
+  const std::int64_t n = numel_of(shape, "from_memory");
+  auto* storage = new (allocate(kStorageHeader)) Storage;
+  storage->data = data;
+  storage->bytes = bytes;
+  storage->readonly = readonly;
+  storage->release = release;
+  storage->owner = owner;
+  TensorImpl* p = new_impl(storage, dtype);
+  p->data = static_cast<char*>(data);
+  p->numel = n;
+  p->shape = shape;
+  p->strides = strides;
+  p->contiguous = is_contiguous(shape, strides);
+  return Tensor::steal(p);
+}
+
+Tensor alias(const Tensor& t, const Shape& shape, const Strides& strides, std::int64_t offset) {
+  t->storage->refs.fetch_add(1, std::memory_order_relaxed);
+  TensorImpl* p = new_impl(t->storage, t.dtype());
+  if (owns_counter(t.get())) {
+    p->version = t->version;
+    p->version->refs.fetch_add(1, std::memory_order_relaxed);
+  }
+  p->data = static_cast<char*>(t->storage->data) +
+            offset * static_cast<std::int64_t>(item_size(t.dtype()));
+  p->shape = shape;
+  p->strides = strides;
+  p->numel = 1;
+  for (std::int64_t size : shape) p->numel *= size;
+  p->contiguous = is_contiguous(shape, strides);
+  return Tensor::steal(p);
+}
+
+Tensor alias_with_own_version(const Tensor& t) {
+  Tensor copy = alias(t);
+  auto* version = new (allocate(sizeof(Version))) Version;
+  if (owns_counter(copy.get())) drop(copy->version);
+  copy->version = version;
+  return copy;
+}
+
+void set_data(const Tensor& t, const Tensor& other) {
+  Tensor from = alias_with_own_version(other);
+  std::swap(t->storage, from->storage);
+  std::swap(t->version, from->version);
+  std::swap(t->data, from->data);
+  std::swap(t->dtype, from->dtype);
+  std::swap(t->numel, from->numel);
+  std::swap(t->shape, from->shape);
+  std::swap(t->strides, from->strides);
+  std::swap(t->contiguous, from->contiguous);
+}
+
+Tensor wrapped_number(double value) { return number(value); }
+Tensor wrapped_number(std::int64_t value) { return number(value); }
+Tensor wrapped_number(bool value) { return number(value); }
+
+DType default_dtype() { return default_dtype_.load(std::memory_order_relaxed); }
+void set_default_dtype(DType d) { default_dtype_.store(d, std::memory_order_relaxed); }
+
+DType promote(DType a, DType b) { return std::max(a, b); }  // DType lists them in this order
+
+void ResultType::add(const Tensor& t) {
+  DType d = t.dtype();
+  int* slot = &dim_;
+  if (t->wrapped_number) {
+    slot = &wrapped_;
+    if (is_floating(d)) d = default_dtype();
+  } else if (t.ndim() == 0) {
+    slot = &zero_;
+  }
+  *slot = std::max(*slot, static_cast<int>(d));
+}
+
+DType ResultType::get() const {
+  // The weightier group decides the dtype; a lighter one only lifts the category.
+  auto combine = [](int heavy, int light) {
+    if (heavy < 0) return light;
+    if (light < 0) return heavy;
+    return info(static_cast<DType>(heavy)).category < info(static_cast<DType>(light)).category
+               ? light
+               : heavy;
+  };
+  return static_cast<DType>(combine(dim_, combine(zero_, wrapped_)));
+}
+
+}  // namespace unspool

@@ -1,0 +1,86 @@
+"""unspool: neural-network training with PyTorch's dialect. `import unspool as torch` runs PyTorch programs.
+
+This file joins the native core (tensors, operations, random stream) with the Python layer. Subpackages load
+on first use, so that importing unspool stays cheap. Every public name of the core is a name here, except those
+in `_ELSEWHERE`, which belong to a submodule or serve the Python layer alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from unspool import _core
+from unspool._tensor_str import set_printoptions as set_printoptions
+from unspool.autograd.grad_mode import enable_grad as enable_grad
+from unspool.autograd.grad_mode import inference_mode as inference_mode
+from unspool.autograd.grad_mode import no_grad as no_grad
+from unspool.autograd.grad_mode import set_grad_enabled as set_grad_enabled
+
+if TYPE_CHECKING:
+    from unspool import autograd as autograd
+    from unspool import errors as errors
+    from unspool import func as func
+    from unspool import nn as nn
+    from unspool import optim as optim
+    from unspool import utils as utils
+    from unspool._core import *  # noqa: F403
+
+_ELSEWHERE = frozenset(
+    (
+        "adam_step",
+        "backward",
+        "calculate_fans",
+        "calculate_gain",
+        "cross_entropy",
+        "gather_rows",
+        "grad",
+        "jvp",
+        "kaiming_normal_",
+        "kaiming_uniform_",
+        "linear",
+        "mse_loss",
+        "sgd_step",
+        "slice_rows",
+        "trunc_normal_",
+        "xavier_normal_",
+        "xavier_uniform_",
+        "zero_grad",
+    )
+)
+_SUBMODULES = frozenset(("autograd", "errors", "func", "nn", "optim", "utils"))
+
+for _name in dir(_core):
+    if not _name.startswith("_") and _name not in _ELSEWHERE:
+        globals()[_name] = getattr(_core, _name)
+del _name
+
+# PyTorch's second names for dtypes; they shadow builtins in this file from here on
+for _alias, _name in (("float", "float32"), ("double", "float64"), ("int", "int32"), ("long", "int64")):
+    if hasattr(_core, _name):
+        globals()[_alias] = getattr(_core, _name)
+del _alias, _name
+
+e = 2.718281828459045
+pi = 3.141592653589793
+inf = 1e999
+nan = inf - inf
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        from importlib import import_module
+
+        return import_module(f"unspool.{name}")
+    if name == "__version__":
+        version = getattr(_core, "__version__", None)
+        if version is None:
+            from importlib.metadata import version as installed
+
+            version = installed("unspool")
+        globals()["__version__"] = version
+        return version
+    raise AttributeError(f"module 'unspool' has no attribute {name!r}; PyTorch's name may not be supported yet")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUBMODULES, "__version__"})

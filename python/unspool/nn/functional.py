@@ -1,0 +1,116 @@
+"""Layers and losses as functions. The mathematics is native; these wrappers give PyTorch's signatures and warnings."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from unspool import _core
+
+__all__ = [
+    "cross_entropy",
+    "linear",
+    "log_softmax",
+    "mse_loss",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "tanh",
+]
+
+linear = _core.linear
+tanh = _core.tanh
+sigmoid = _core.sigmoid
+
+
+def relu(input: Any, inplace: bool = False) -> Any:
+    """max(input, 0), elementwise; `inplace` overwrites the input."""
+    return input.relu_() if inplace else _core.relu(input)
+
+
+def _implied_dim(name: str, ndim: int) -> int:
+    """The dimension that old programs leave out: the first for 0, 1 or 3 dimensions, else the second."""
+    dim = 0 if ndim in (0, 1, 3) else 1
+    warnings.warn(f"{name}: dim was left out and {dim} is taken; say dim={dim}, the choice is deprecated", stacklevel=4)
+    return dim
+
+
+def softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """exp(x) / Σ exp(x) along `dim`; same shape as the input."""
+    if dim is None:
+        dim = _implied_dim("softmax", input.dim())
+    return _core.softmax(input, dim) if dtype is None else _core.softmax(input, dim, dtype=dtype)
+
+
+def log_softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """x - log Σ exp(x) along `dim`; same shape as the input."""
+    if dim is None:
+        dim = _implied_dim("log_softmax", input.dim())
+    return _core.log_softmax(input, dim) if dtype is None else _core.log_softmax(input, dim, dtype=dtype)
+
+
+def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """The reduction that PyTorch's old pair of flags means, with a warning; without them, `reduction` itself."""
+    if size_average is None and reduce is None:
+        return reduction
+    averaged = size_average is None or size_average
+    meant = "none" if reduce is not None and not reduce else "mean" if averaged else "sum"
+    warnings.warn(f"size_average and reduce are deprecated; say reduction={meant!r}", stacklevel=4)
+    return meant
+
+
+def mse_loss(
+    input: Any,
+    target: Any,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> Any:
+    """(input - target)², averaged, summed or as it is ('none'). Different sizes broadcast, with a UserWarning.
+
+    Raises:
+        ValueError: an unknown reduction, or shapes that don't broadcast.
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce, reduction)
+    if weight is not None:
+        raise NotImplementedError("mse_loss: weight is not supported; weight the squared differences yourself")
+    if input.shape != target.shape:
+        _warn_broadcast(input, target)
+    return _core.mse_loss(input, target, reduction)
+
+
+def _warn_broadcast(input: Any, target: Any) -> None:
+    a, b = input.shape, target.shape
+    warnings.warn(
+        f"mse_loss: the input has size {a} and the target size {b}; they are broadcast, so every entry of one may "
+        "be compared with many of the other. Give both the same size, e.g. with reshape or unsqueeze",
+        stacklevel=3,
+    )
+
+
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """-log softmax(input)[target] for class numbers, or for a distribution over the classes.
+
+    Args:
+        input: logits, (C), (N, C) or (N, C, …).
+        target: int64 class numbers of the shape without C, or probabilities of the input's shape.
+        weight: one factor a class, shape (C).
+
+    Raises:
+        IndexError: a label outside of 0 … C-1 that isn't `ignore_index`.
+        ValueError: an unknown reduction, or shapes that don't fit.
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce, reduction)
+    return _core.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)

@@ -1,0 +1,95 @@
+"""Layers that reshape or map linearly: `Linear`, `Identity`, `Flatten`."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any
+
+from unspool import _core
+from unspool.nn import init
+from unspool.nn.modules.module import Module
+from unspool.nn.parameter import Parameter
+
+__all__ = ["Flatten", "Identity", "Linear"]
+
+_linear = _core.linear
+
+
+class Identity(Module):
+    """Returns its input; takes and ignores any arguments, to stand in for another layer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Any:
+        return input
+
+
+class Linear(Module):
+    """y = x·Wᵀ + b, for x of shape (…, in_features).
+
+    Args:
+        in_features, out_features: the sizes; `weight` has shape (out_features, in_features).
+        bias: whether there is a bias of shape (out_features).
+    """
+
+    in_features: int
+    out_features: int
+    weight: Any
+    bias: Any
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = Parameter(_core.empty((out_features, in_features), dtype=dtype, device=device))
+        if bias:
+            self.bias = Parameter(_core.empty(out_features, dtype=dtype, device=device))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weight, then the bias, both from U(±1/√in_features), in the order of PyTorch's stream."""
+        init.kaiming_uniform_(self.weight, a=sqrt(5))
+        if self.bias is not None:
+            bound = 1 / sqrt(self.in_features) if self.in_features > 0 else 0
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: Any) -> Any:
+        own = self._parameters
+        try:
+            return _linear(input, own["weight"], own["bias"])
+        except KeyError:  # a parameter was replaced by a plain attribute
+            return _linear(input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Flatten(Module):
+    """Merge the dimensions from `start_dim` to `end_dim` into one."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
+    def forward(self, input: Any) -> Any:
+        shape = tuple(input.shape)
+        n = max(len(shape), 1)
+        for name, dim in (("start_dim", self.start_dim), ("end_dim", self.end_dim)):
+            if not -n <= dim < n:
+                raise IndexError(f"Flatten: {name} is {dim}; for shape {shape} it must lie in [{-n}, {n - 1}]")
+        first, last = self.start_dim % n, self.end_dim % n
+        if first > last:
+            raise RuntimeError(f"Flatten: start_dim {self.start_dim} comes after end_dim {self.end_dim} in {shape}")
+        merged = 1
+        for size in shape[first : last + 1]:
+            merged *= size
+        return input.reshape((*shape[:first], merged, *shape[last + 1 :]))
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

@@ -1,0 +1,96 @@
+"""Adam (Kingma and Ba 2015), with AMSGrad's variant and, on request, decoupled weight decay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from unspool import _core
+from unspool.autograd.grad_mode import enable_grad
+from unspool.optim.optimizer import Optimizer, check_at_least_0, check_only_default
+
+__all__ = ["Adam"]
+
+_adam_step = _core.adam_step
+
+
+class Adam(Optimizer):
+    """m ← β₁m + (1-β₁)g;  v ← β₂v + (1-β₂)g²;  p ← p - lr·m̂ / (√v̂ + eps), m̂ = m/(1-β₁ᵗ), v̂ = v/(1-β₂ᵗ).
+
+    Weight decay adds weight_decay·p to g or, with `decoupled_weight_decay`, first shrinks p by lr·weight_decay.
+    `amsgrad` uses the largest v so far. With `maximize`, g starts as the negative gradient.
+
+    Raises:
+        ValueError: a negative or NaN lr, eps or weight_decay, or a beta outside of [0, 1).
+        NotImplementedError: foreach, capturable, differentiable or fused is switched on.
+    """
+
+    _notes_steps = True
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
+        self._check_group(defaults)
+        super().__init__(params, defaults)
+
+    def _check_group(self, group: dict[str, Any]) -> None:
+        check_at_least_0("Adam", "lr", group["lr"], "learning rate")
+        check_at_least_0("Adam", "eps", group["eps"], "epsilon value")
+        betas = group["betas"]
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"Adam: betas must be two numbers, got {betas!r}")
+        for i, beta in enumerate(betas):
+            if not 0.0 <= beta < 1.0:
+                raise ValueError(f"Adam: invalid beta parameter at index {i}: {beta!r}; it must lie in [0, 1)")
+        check_at_least_0("Adam", "weight_decay", group["weight_decay"], "weight_decay value")
+        check_only_default("Adam", group, ("foreach", "capturable", "differentiable", "fused"))
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient; returns what `closure`, called first, returns."""
+        self._opt_called = True
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        state = self.state
+        for g in self.param_groups:
+            beta1, beta2 = g["betas"]
+            _adam_step(
+                g["params"],
+                state,
+                g["lr"],
+                beta1,
+                beta2,
+                g["eps"],
+                g["weight_decay"],
+                g["amsgrad"],
+                g["maximize"],
+                g["decoupled_weight_decay"],
+            )
+        return loss

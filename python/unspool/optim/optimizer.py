@@ -1,0 +1,198 @@
+"""`Optimizer`: parameter groups, their settings, the state of each parameter, and how these are saved and shown.
+
+A subclass passes its defaults to `__init__`, checks settings in `_check_group` and defines `step`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from typing import Any
+
+from unspool import _core
+
+__all__ = ["Optimizer", "required"]
+
+
+class _Required:
+    """Marks a setting without a default."""
+
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()
+
+
+def check_at_least_0(op: str, name: str, value: Any, what: str) -> None:
+    """Raise unless `value` is a number and not negative (NaN is refused too)."""
+    if isinstance(value, _core.Tensor):
+        raise TypeError(f"{op}: {name} must be a Python number; a Tensor is not supported")
+    try:
+        fits = value >= 0
+    except TypeError:
+        raise TypeError(f"{op}: {name} must be a number, got {type(value).__name__}") from None
+    if not fits:
+        raise ValueError(f"{op}: invalid {what}: {name} is {value!r}; it must be at least 0")
+
+
+def check_only_default(op: str, group: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Raise where a setting that has no meaning here is anything but off."""
+    for name in names:
+        if group.get(name):
+            raise NotImplementedError(f"{op}: {name}={group[name]!r} is not supported; leave it out")
+
+
+class Optimizer:
+    """Base class of all optimizers.
+
+    Args:
+        params: parameters, (name, parameter) pairs, or dicts that each hold a group's 'params' and settings.
+        defaults: the settings of groups that don't say otherwise.
+
+    Raises:
+        TypeError: `params` is a Tensor, or holds something else than Tensors.
+        ValueError: no parameters, a non-leaf tensor, a parameter in two groups, or an impossible setting.
+    """
+
+    # whether step() itself notes that it ran, for the schedulers' check of the order of calls
+    _notes_steps = False
+    _opt_called = False
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        if isinstance(params, _core.Tensor):
+            raise TypeError(f"{type(self).__name__}: params must be an iterable of Tensors or dicts, got one Tensor")
+        self.defaults = defaults
+        self.state: defaultdict[Any, Any] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        groups = list(params)
+        if not groups:
+            raise ValueError(f"{type(self).__name__}: optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def _check_group(self, group: dict[str, Any]) -> None:
+        """Raise where a group's settings are impossible."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Optimize more parameters: a dict of 'params' and of settings that differ from the defaults."""
+        op = type(self).__name__
+        if not isinstance(param_group, dict):
+            raise TypeError(f"{op}: a parameter group must be a dict, got {type(param_group).__name__}")
+        group = dict(param_group)
+        if "params" not in group:
+            raise KeyError("params")
+        params = group["params"]
+        if isinstance(params, _core.Tensor):
+            params = [params]
+        elif isinstance(params, (set, frozenset)):
+            raise TypeError(f"{op}: params must be ordered, a set has no order; use a list")
+        params = list(params)
+        if params and all(isinstance(p, tuple) and len(p) == 2 for p in params):
+            group["param_names"] = [name for name, _ in params]
+            params = [p for _, p in params]
+        for i, p in enumerate(params):
+            if not isinstance(p, _core.Tensor):
+                raise TypeError(f"{op}: can only optimize Tensors, but params[{i}] is {type(p).__name__}")
+            if not (p.is_leaf or self.defaults.get("differentiable")):
+                made = p.grad_fn.name()
+                raise ValueError(f"{op}: can't optimize a non-leaf Tensor; params[{i}] was computed by {made}")
+        group["params"] = params
+        if self.param_groups and ("param_names" in group) != ("param_names" in self.param_groups[0]):
+            raise ValueError(f"{op}: all parameter groups must be named, or none")
+        for name, default in self.defaults.items():
+            if default is required and name not in group:
+                raise ValueError(f"{op}: the parameter group lacks the required setting {name!r}")
+            group.setdefault(name, default)
+        self._check_group(group)
+        own = {id(p) for p in params}
+        if len(own) < len(params):
+            warnings.warn(f"{op}: a parameter group holds the same parameter twice", stacklevel=3)
+        if any(id(p) in own for other in self.param_groups for p in other["params"]):
+            raise ValueError(f"{op}: some parameters appear in more than one parameter group")
+        self.param_groups.append(group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all parameters, or fill them with 0."""
+        for group in self.param_groups:
+            _core.zero_grad(group["params"], set_to_none)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update the parameters from their gradients; returns what `closure`, called first, returns."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't define step")
+
+    # saving and loading
+
+    def state_dict(self) -> dict[str, Any]:
+        """{'state': …, 'param_groups': …} with parameters replaced by their number; tensors are not copied."""
+        number: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            for p in group["params"]:
+                number.setdefault(id(p), len(number))
+            packed = {k: v for k, v in group.items() if k != "params"}
+            packed["params"] = [number[id(p)] for p in group["params"]]
+            groups.append(packed)
+        # an entry that is no tensor belongs to no parameter; it keeps its key
+        state = {number[id(k)] if isinstance(k, _core.Tensor) else k: v for k, v in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a copy of the settings and state in `state_dict`, parameters matched by their number.
+
+        Raises:
+            ValueError: the groups differ in number or in how many parameters they have; nothing is changed.
+            KeyError: 'state' or 'param_groups' is missing.
+        """
+        op = f"{type(self).__name__}.load_state_dict"
+        saved = deepcopy(state_dict["param_groups"])
+        if len(saved) != len(self.param_groups):
+            counts = f"the state_dict has {len(saved)} parameter groups, the optimizer {len(self.param_groups)}"
+            raise ValueError(f"{op}: {counts}")
+        for i, (own, new) in enumerate(zip(self.param_groups, saved, strict=True)):
+            if len(own["params"]) != len(new["params"]):
+                raise ValueError(
+                    f"{op}: parameter group {i} has {len(new['params'])} parameters in the state_dict, "
+                    f"{len(own['params'])} in the optimizer"
+                )
+        owner: dict[Any, Any] = {}
+        for own, new in zip(self.param_groups, saved, strict=True):
+            owner.update(zip(new["params"], own["params"], strict=True))
+        state: defaultdict[Any, Any] = defaultdict(dict)
+        for key, value in state_dict["state"].items():
+            state[owner.get(key, key)] = _fitted(value, owner.get(key))
+        for own, new in zip(self.param_groups, saved, strict=True):
+            new["params"] = own["params"]
+            if "param_names" in own and "param_names" not in new:
+                new["param_names"] = own["param_names"]
+        self.state = state
+        self.param_groups = saved
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __repr__(self) -> str:
+        text = f"{type(self).__name__} ("
+        for i, group in enumerate(self.param_groups):
+            text += f"\nParameter Group {i}\n"
+            text += "".join(f"    {name}: {group[name]}\n" for name in sorted(group) if name != "params")
+        return text + ")"
+
+
+def _fitted(value: Any, param: Any, name: Any = None) -> Any:
+    """A deep copy; floating-point tensors take the parameter's dtype, but a step count keeps its own."""
+    if isinstance(value, _core.Tensor):
+        copy = value.detach().clone()
+        floating = (_core.float32, _core.float64)
+        if param is not None and name != "step" and param.dtype in floating and copy.dtype != param.dtype:
+            copy = copy.to(param.dtype)
+        return copy
+    if isinstance(value, dict):
+        return {k: _fitted(v, param, k) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([_fitted(v, param, name) for v in value])
+    return deepcopy(value)

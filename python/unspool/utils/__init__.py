@@ -1,0 +1,7 @@
+"""Helpers around training; `utils.data` holds data sets and loaders."""
+
+from __future__ import annotations
+
+from unspool.utils import data
+
+__all__ = ["data"]

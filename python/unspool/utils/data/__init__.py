@@ -1,0 +1,25 @@
+"""Data sets, samplers and the `DataLoader`, arranged as in PyTorch."""
+
+from __future__ import annotations
+
+from unspool.utils.data.collate import default_collate, default_convert
+from unspool.utils.data.dataloader import DataLoader
+from unspool.utils.data.dataset import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
+from unspool.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler
+
+__all__ = [
+    "BatchSampler",
+    "ConcatDataset",
+    "DataLoader",
+    "Dataset",
+    "IterableDataset",
+    "RandomSampler",
+    "Sampler",
+    "SequentialSampler",
+    "Subset",
+    "SubsetRandomSampler",
+    "TensorDataset",
+    "default_collate",
+    "default_convert",
+    "random_split",
+]

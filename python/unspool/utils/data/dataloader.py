@@ -1,0 +1,240 @@
+"""`DataLoader`: batches of a data set, in this process, in PyTorch's order.
+
+Two paths give the same batches: rows of tensors are gathered natively, one call a batch (`_native_batches`);
+everything else is fetched sample by sample and collated (`_fetched_batches`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import islice
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from unspool import _core
+from unspool.utils.data.collate import default_collate, default_convert
+from unspool.utils.data.dataset import IterableDataset, Subset, TensorDataset
+from unspool.utils.data.sampler import (
+    BatchSampler,
+    RandomSampler,
+    SequentialSampler,
+    check_count,
+    draw_seed,
+    fresh_generator,
+)
+
+__all__ = ["DataLoader"]
+
+_FROZEN = frozenset(("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers"))
+_warned: set[str] = set()
+
+
+class DataLoader:
+    """Iterate over `dataset` in batches; every `iter` starts a new epoch.
+
+    Args:
+        batch_size: samples a batch; None to get the samples themselves.
+        shuffle: a new random order each epoch.
+        sampler: indices to read, instead of `shuffle`.
+        batch_sampler: lists of indices, instead of `batch_size`, `shuffle`, `sampler` and `drop_last`.
+        num_workers: accepted with a warning; loading stays in this process.
+        collate_fn: makes a batch of a list of samples.
+        drop_last: leave out a last batch that is short.
+        generator: the random stream to draw from, instead of the global one.
+        pin_memory, timeout, worker_init_fn, prefetch_factor, persistent_workers, in_order: without effect.
+
+    Raises:
+        ValueError: a size that is not positive, or arguments that exclude each other.
+    """
+
+    _ready = False
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Any = None,
+        batch_sampler: Any = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[Any], Any] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
+        generator: Any = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
+    ) -> None:
+        _check_workers(num_workers, timeout, prefetch_factor, persistent_workers, multiprocessing_context)
+        if generator is not None and not isinstance(generator, _core.Generator):
+            raise TypeError(f"DataLoader: generator must be a Generator, got {type(generator).__name__}")
+        if sampler is not None and shuffle:
+            raise ValueError("DataLoader: sampler excludes shuffle")
+        if isinstance(dataset, IterableDataset) and (shuffle or sampler is not None or batch_sampler is not None):
+            raise ValueError("DataLoader: an IterableDataset has its own order; leave out shuffle and samplers")
+        if batch_sampler is not None:
+            if batch_size != 1 or shuffle or sampler is not None or drop_last:
+                raise ValueError("DataLoader: batch_sampler excludes batch_size, shuffle, sampler and drop_last")
+            batch_size, drop_last = None, False
+        elif batch_size is None:
+            if drop_last:
+                raise ValueError("DataLoader: batch_size=None gives single samples and excludes drop_last")
+        else:
+            check_count("DataLoader", "batch_size", batch_size)
+        self.dataset = dataset
+        self.num_workers = num_workers
+        self.prefetch_factor = prefetch_factor
+        self.pin_memory = pin_memory
+        self.pin_memory_device = pin_memory_device
+        self.timeout = timeout
+        self.worker_init_fn = worker_init_fn
+        self.generator = generator
+        self.persistent_workers = persistent_workers
+        self.in_order = in_order
+        if sampler is None and not isinstance(dataset, IterableDataset):
+            sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+        if batch_size is not None and sampler is not None:
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.sampler = sampler
+        self.batch_sampler = batch_sampler
+        batched = batch_size is not None or batch_sampler is not None
+        self.collate_fn = collate_fn or (default_collate if batched else default_convert)
+        self._ready = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._ready and name in _FROZEN:
+            raise ValueError(f"DataLoader: {name} can't be changed after the loader is made; make a new one")
+        object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        if isinstance(self.dataset, IterableDataset):
+            n = len(self.dataset)  # type: ignore[arg-type]
+            if self.batch_size is None:
+                return n
+            return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+        return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
+
+    def __iter__(self) -> Iterator[Any]:
+        # PyTorch draws a base seed for its workers here, also where there are none: the stream must move alike
+        draw_seed(self.generator)
+        rows = self._rows()
+        if rows is not None:
+            return self._native_batches(*rows)
+        return self._fetched_batches()
+
+    # rows of tensors
+
+    def _rows(self) -> tuple[tuple[Any, ...], Any] | None:
+        """(tensors, row numbers or None for all) if batches are rows of tensors in a known order, else None."""
+        batches = self.batch_sampler
+        if self.collate_fn is not default_collate or type(batches) is not BatchSampler:
+            return None
+        sampler: Any = batches.sampler
+        if type(sampler) is RandomSampler:
+            if sampler.replacement or sampler._num_samples is not None:
+                return None
+        elif type(sampler) is not SequentialSampler:
+            return None
+        if sampler.data_source is not self.dataset:
+            return None
+        dataset, picks = self.dataset, None
+        while type(dataset) is Subset:
+            chosen = np.asarray(dataset.indices)
+            if chosen.dtype.kind != "i" or chosen.ndim != 1:
+                return None
+            chosen = np.where(chosen < 0, chosen + len(dataset.dataset), chosen).astype(np.int64)
+            picks = chosen if picks is None else chosen[picks]
+            dataset = dataset.dataset
+        if type(dataset) is not TensorDataset or any(t.requires_grad for t in dataset.tensors):
+            return None
+        return dataset.tensors, None if picks is None else _core.from_numpy(picks)
+
+    def _native_batches(self, tensors: tuple[Any, ...], picks: Any) -> Iterator[list[Any]]:
+        """One native call a batch. `picks` maps positions in the data set to rows of the tensors."""
+        gather, slice_rows = _core.gather_rows, _core.slice_rows
+        batches: BatchSampler = self.batch_sampler
+        sampler, size = batches.sampler, batches.batch_size
+        generator = getattr(sampler, "generator", None)
+        n = len(self.dataset)
+        if type(sampler) is RandomSampler:
+            order = _core.randperm(n, generator=fresh_generator() if generator is None else generator)
+            if picks is not None:
+                order = gather((picks,), order)[0]
+        else:
+            order = picks
+        full = n - n % size
+        if order is None:
+            for start in range(0, full, size):
+                yield slice_rows(tensors, start, start + size)
+        else:
+            for start in range(0, full, size):
+                yield gather(tensors, order[start : start + size])
+        if generator is not None:
+            _core.randperm(n, generator=generator)  # RandomSampler's last, empty pass
+        if full < n and not batches.drop_last:
+            yield slice_rows(tensors, full, n) if order is None else gather(tensors, order[full:n])
+
+    # anything else
+
+    def _fetched_batches(self) -> Iterator[Any]:
+        dataset, collate = self.dataset, self.collate_fn
+        if isinstance(dataset, IterableDataset):
+            yield from self._streamed(iter(dataset))
+        elif self.batch_sampler is None:
+            for i in self.sampler:
+                yield collate(dataset[i])
+        elif (
+            type(dataset) is TensorDataset
+            and collate is default_collate
+            and not any(t.requires_grad for t in dataset.tensors)
+        ):
+            n = len(dataset)
+            for batch in self.batch_sampler:
+                rows = [index(i) for i in batch]
+                yield _core.gather_rows(dataset.tensors, [i + n if i < 0 else i for i in rows])
+        else:
+            fetch = getattr(dataset, "__getitems__", None)
+            for batch in self.batch_sampler:
+                yield collate(fetch(batch) if callable(fetch) else [dataset[i] for i in batch])
+
+    def _streamed(self, samples: Iterator[Any]) -> Iterator[Any]:
+        collate, size = self.collate_fn, self.batch_size
+        if size is None:
+            yield from map(collate, samples)
+            return
+        while batch := list(islice(samples, size)):
+            if len(batch) < size and self.drop_last:
+                return
+            yield collate(batch)
+
+
+def _check_workers(
+    num_workers: int, timeout: float, prefetch_factor: int | None, persistent_workers: bool, context: Any
+) -> None:
+    if num_workers < 0:
+        raise ValueError(f"DataLoader: num_workers must not be negative, got {num_workers}")
+    if timeout < 0:
+        raise ValueError(f"DataLoader: timeout must not be negative, got {timeout}")
+    if num_workers == 0:
+        for name, given in (
+            ("prefetch_factor", prefetch_factor is not None),
+            ("persistent_workers", persistent_workers),
+            ("multiprocessing_context", context is not None),
+        ):
+            if given:
+                raise ValueError(f"DataLoader: {name} needs num_workers above 0")
+    elif "num_workers" not in _warned:
+        _warned.add("num_workers")
+        warnings.warn(
+            f"DataLoader: num_workers={num_workers} is accepted, but loading stays in this process", stacklevel=3
+        )

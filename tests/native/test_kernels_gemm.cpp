@@ -1,0 +1,208 @@
+// The matrix product: exact against whole numbers, and the same bits by whatever path.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "unspool/kernels/table.h"
+
+namespace unspool {
+namespace {
+
+struct Aligned {
+  explicit Aligned(std::size_t n) : p(n == 0 ? nullptr : std::aligned_alloc(64, (n + 63) / 64 * 64)) {}
+  ~Aligned() { std::free(p); }
+  Aligned(const Aligned&) = delete;
+  void* p;
+};
+
+class Gemm : public testing::TestWithParam<Isa> {
+ protected:
+  void SetUp() override {
+    table_ = kernel_table(GetParam());
+    if (table_ == nullptr) GTEST_SKIP() << isa_name(GetParam()) << " is not available here";
+  }
+  void run(GemmCall call) {
+    const std::size_t bytes = table_->gemm_workspace(call);
+    ASSERT_LE(bytes, std::size_t{4} << 20);
+    Aligned workspace(bytes);
+    call.workspace = workspace.p;
+    table_->gemm(call);
+  }
+  const KernelTable* table_ = nullptr;
+};
+
+// A matrix in a larger array: contiguous, transposed, or with both strides spread.
+template <class T>
+struct Matrix {
+  enum Layout { Rows, Columns, Spread };
+  std::int64_t rows, columns, row, column;
+  std::vector<T> data;
+  Matrix(std::int64_t r, std::int64_t c, Layout layout, T filler) : rows(r), columns(c) {
+    row = layout == Columns ? 1 : layout == Rows ? c : 2 * c + 3;
+    column = layout == Columns ? r : layout == Rows ? 1 : 2;
+    data.assign(static_cast<std::size_t>((r + 1) * (2 * c + 3) + 64), filler);
+  }
+  T& at(std::int64_t i, std::int64_t j) {
+    return data[static_cast<std::size_t>(32 + i * row + j * column)];
+  }
+  T* begin() { return data.data() + 32; }
+};
+
+template <class T>
+struct Case {
+  std::int64_t m, n, k;
+  int a_layout, b_layout, c_layout;
+  bool bias, accumulate;
+};
+
+template <class T>
+GemmCall make_call(Matrix<T>& a, Matrix<T>& b, Matrix<T>& c, const T* bias, bool accumulate) {
+  GemmCall call{};
+  call.dtype = dtype_of<T>;
+  call.m = c.rows;
+  call.n = c.columns;
+  call.k = a.columns;
+  call.a = a.begin();
+  call.a_row = a.row;
+  call.a_col = a.column;
+  call.b = b.begin();
+  call.b_row = b.row;
+  call.b_col = b.column;
+  call.c = c.begin();
+  call.c_row = c.row;
+  call.c_col = c.column;
+  call.bias = bias;
+  call.bias_stride = 1;
+  call.accumulate = accumulate;
+  return call;
+}
+
+#define CHECK_EXACT(T, ...) check_exact<T>(__VA_ARGS__, [this](const GemmCall& c) { run(c); })
+
+// Whole numbers are exact in any order, so the comparison is by ==; the guards around C stay.
+template <class T, class Run>
+void check_exact(std::int64_t m, std::int64_t n, std::int64_t k, int la, int lb, int lc, bool bias,
+                 bool accumulate, const Run& run) {
+  using M = Matrix<T>;
+  T nan{};
+  if constexpr (std::is_floating_point_v<T>) nan = static_cast<T>(std::nan(""));
+  const T guard = static_cast<T>(77);
+  M a(m, k, static_cast<typename M::Layout>(la), guard);
+  M b(k, n, static_cast<typename M::Layout>(lb), guard);
+  M c(m, n, static_cast<typename M::Layout>(lc), guard);
+  std::vector<T> bias_data(static_cast<std::size_t>(n));
+  for (std::int64_t i = 0; i < m; ++i)
+    for (std::int64_t p = 0; p < k; ++p) a.at(i, p) = static_cast<T>((i * 3 + p * 5) % 7 - 3);
+  for (std::int64_t p = 0; p < k; ++p)
+    for (std::int64_t j = 0; j < n; ++j) b.at(p, j) = static_cast<T>((p * 2 + j * 3) % 5 - 2);
+  for (std::int64_t j = 0; j < n; ++j) bias_data[static_cast<std::size_t>(j)] = static_cast<T>(j + 1);
+  M expected = c;
+  for (std::int64_t i = 0; i < m; ++i)
+    for (std::int64_t j = 0; j < n; ++j) {
+      T sum = bias ? static_cast<T>(j + 1) : T(0);
+      for (std::int64_t p = 0; p < k; ++p) sum += a.at(i, p) * b.at(p, j);
+      c.at(i, j) = accumulate ? static_cast<T>(i - j) : (std::is_floating_point_v<T> ? nan : guard);
+      expected.at(i, j) = accumulate ? static_cast<T>(i - j) + sum : sum;
+    }
+  run(make_call(a, b, c, bias ? bias_data.data() : nullptr, accumulate));
+  ASSERT_EQ(c.data, expected.data) << m << "x" << n << "x" << k << " layouts " << la << lb << lc
+                                   << " bias " << bias << " accumulate " << accumulate;
+}
+
+TEST_P(Gemm, SmallSizesAreExact) {
+  int turn = 0;
+  for (std::int64_t m = 0; m <= 17; m += m < 3 ? 1 : 2)
+    for (std::int64_t n = 0; n <= 17; n += n < 3 ? 1 : 2)
+      for (std::int64_t k = 0; k <= 17; k += k < 3 ? 1 : 3)
+        for (int layouts = 0; layouts < 27; ++layouts) {
+          const int flags = turn++ % 4;
+          CHECK_EXACT(float, m, n, k, layouts % 3, layouts / 3 % 3, layouts / 9, flags & 1, flags >> 1);
+          if (layouts % 2 == 0)
+            CHECK_EXACT(double, m, n, k, layouts % 3, layouts / 3 % 3, layouts / 9, flags & 1,
+                        flags >> 1);
+        }
+}
+
+TEST_P(Gemm, IntegersAreExact) {
+  for (std::int64_t m : {0, 1, 5})
+    for (std::int64_t n : {1, 7})
+      for (std::int64_t k : {0, 1, 9})
+        for (int layouts = 0; layouts < 27; ++layouts) {
+          CHECK_EXACT(std::int32_t, m, n, k, layouts % 3, layouts / 3 % 3, layouts / 9, true, true);
+          CHECK_EXACT(std::int64_t, m, n, k, layouts % 3, layouts / 3 % 3, layouts / 9, false, false);
+        }
+}
+
+TEST_P(Gemm, BlockEdgesAreExact) {
+  const std::int64_t sizes[][3] = {{10, 40, 40},  {40, 40, 10},  {17, 49, 33},   {64, 64, 64},
+                                   {129, 97, 65}, {65, 200, 520}, {1, 300, 700},  {300, 1, 700},
+                                   {721, 33, 40}, {33, 530, 130}, {100, 100, 1030}};
+  for (const auto& s : sizes)
+    for (int layouts : {0, 1, 3, 4, 2, 9, 13, 18})
+      for (int flags = 0; flags < 4; ++flags) {
+        CHECK_EXACT(float, s[0], s[1], s[2], layouts % 3, layouts / 3 % 3, layouts / 9, flags & 1,
+                    flags >> 1);
+        if (flags == 3)
+          CHECK_EXACT(double, s[0], s[1], s[2], layouts % 3, layouts / 3 % 3, layouts / 9, true, true);
+      }
+}
+
+// The law of bits: an element is one chain over k, so neither layout nor path nor neighbours show.
+template <class T, class Run>
+void check_bits(bool has_fma, const Run& run) {
+  using M = Matrix<T>;
+  std::mt19937_64 random(7);
+  std::normal_distribution<T> normal;
+  const std::int64_t sizes[][3] = {{3, 5, 7}, {10, 40, 40}, {70, 90, 600}, {2, 3, 1100}, {200, 2, 50}};
+  for (const auto& s : sizes) {
+    const std::int64_t m = s[0], n = s[1], k = s[2];
+    std::vector<T> av(static_cast<std::size_t>(m * k)), bv(static_cast<std::size_t>(k * n)), bias(static_cast<std::size_t>(n)), cv(static_cast<std::size_t>(m * n));
+    for (auto* v : {&av, &bv, &bias, &cv})
+      for (T& x : *v) x = normal(random);
+    for (int layouts = 0; layouts < 27; ++layouts)
+      for (bool accumulate : {false, true}) {
+        M a(m, k, static_cast<typename M::Layout>(layouts % 3), T(0));
+        M b(k, n, static_cast<typename M::Layout>(layouts / 3 % 3), T(0));
+        M c(m, n, static_cast<typename M::Layout>(layouts / 9), T(0));
+        for (std::int64_t i = 0; i < m; ++i)
+          for (std::int64_t p = 0; p < k; ++p) a.at(i, p) = av[static_cast<std::size_t>(i * k + p)];
+        for (std::int64_t p = 0; p < k; ++p)
+          for (std::int64_t j = 0; j < n; ++j) b.at(p, j) = bv[static_cast<std::size_t>(p * n + j)];
+        for (std::int64_t i = 0; i < m; ++i)
+          for (std::int64_t j = 0; j < n; ++j) c.at(i, j) = cv[static_cast<std::size_t>(i * n + j)];
+        run(make_call(a, b, c, bias.data(), accumulate));
+        for (std::int64_t i = 0; i < m; ++i)
+          for (std::int64_t j = 0; j < n; ++j) {
+            T acc = 0;
+            for (std::int64_t p = 0; p < k; ++p) {
+              const T x = av[static_cast<std::size_t>(i * k + p)], y = bv[static_cast<std::size_t>(p * n + j)];
+              if (has_fma) {
+                acc = std::fma(x, y, acc);
+              } else {
+                const T product = x * y;
+                acc = acc + product;
+              }
+            }
+            acc = acc + bias[static_cast<std::size_t>(j)];
+            if (accumulate) acc = cv[static_cast<std::size_t>(i * n + j)] + acc;
+            ASSERT_EQ(c.at(i, j), acc) << m << "x" << n << "x" << k << " layouts " << layouts << " at "
+                                       << i << "," << j;
+          }
+      }
+  }
+}
+
+TEST_P(Gemm, EveryPathIsTheSameChain) {
+  const bool has_fma = GetParam() != Isa::Generic;
+  check_bits<float>(has_fma, [this](const GemmCall& c) { run(c); });
+  check_bits<double>(has_fma, [this](const GemmCall& c) { run(c); });
+}
+
+INSTANTIATE_TEST_SUITE_P(Isas, Gemm, testing::Values(Isa::Generic, Isa::Avx2, Isa::Avx512),
+                         [](const auto& info) { return isa_name(info.param); });
+
+}  // namespace
+}  // namespace unspool

@@ -1,0 +1,207 @@
+"""Optimizers against PyTorch: the same steps, texts and state_dicts, and refusals that change nothing."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+import unspool
+
+torch = pytest.importorskip("torch", reason="PyTorch is the reference for steps, texts and state_dicts")
+
+_SETTINGS: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    ("SGD", {"lr": 0.05, "maximize": True, "weight_decay": 0.1}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.05, "betas": (0.8, 0.9), "eps": 1e-6}),
+    ("Adam", {"lr": 0.05, "weight_decay": 0.1}),
+    ("Adam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("Adam", {"lr": 0.05, "amsgrad": True, "maximize": True}),
+]
+_IDS = [name + " " + " ".join(kwargs) for name, kwargs in _SETTINGS]
+
+
+def _params(t: Any) -> list[Any]:
+    rng = np.random.default_rng(5)
+    made = [t.nn.Parameter(t.tensor(rng.standard_normal(s).astype(np.float32))) for s in ((3, 4), (4,), (2, 2))]
+    made[2].requires_grad_(True)
+    return made
+
+
+def _gradients(t: Any, params: list[Any], step: int) -> None:
+    rng = np.random.default_rng([step, 1])
+    for p in params[:2]:  # the third never has a gradient
+        p.grad = t.tensor(rng.standard_normal(tuple(p.shape)).astype(np.float32))
+
+
+@pytest.mark.parametrize(("name", "kwargs"), _SETTINGS, ids=_IDS)
+def test_steps_and_state(name: str, kwargs: dict[str, Any]) -> None:
+    made = []
+    for t in (unspool, torch):
+        params = _params(t)
+        optimizer = getattr(t.optim, name)(
+            [{"params": params[:1]}, {"params": params[1:], "lr": 0.02}] if "lr" in kwargs else params, **kwargs
+        )
+        for step in range(8):
+            optimizer.zero_grad()
+            assert params[0].grad is None
+            _gradients(t, params, step)
+            assert optimizer.step() is None
+        made.append((params, optimizer))
+    (ours, a), (theirs, b) = made
+    for p, q in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=2e-5, atol=2e-6)
+    assert repr(a) == repr(b)
+    x, y = a.state_dict(), b.state_dict()
+    assert list(x) == list(y)
+    assert x["param_groups"] == y["param_groups"]
+    assert sorted(x["state"]) == sorted(y["state"])
+    for key in x["state"]:
+        assert sorted(x["state"][key]) == sorted(y["state"][key])
+        for part in x["state"][key]:
+            u, v = x["state"][key][part], y["state"][key][part]
+            assert str(u.dtype) == str(v.dtype)
+            np.testing.assert_allclose(u.numpy(), v.numpy(), rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(("name", "kwargs"), _SETTINGS, ids=_IDS)
+def test_a_resumed_run_goes_on_alike(name: str, kwargs: dict[str, Any]) -> None:
+    params = _params(unspool)
+    first = getattr(unspool.optim, name)(params, **kwargs)
+    for step in range(3):
+        _gradients(unspool, params, step)
+        first.step()
+    others = copy.deepcopy(params)
+    second = getattr(unspool.optim, name)(others, lr=3.0)
+    state = first.state_dict()
+    second.load_state_dict(state)
+    for step in range(3, 6):
+        for ps, optimizer in ((params, first), (others, second)):
+            _gradients(unspool, ps, step)
+            optimizer.step()
+    assert [p.tolist() for p in params] == [p.tolist() for p in others]
+    assert repr(first) == repr(second)
+
+
+def test_a_closure_runs_with_recording_and_its_value_comes_back() -> None:
+    p = unspool.nn.Parameter(unspool.ones(2))
+    optimizer = unspool.optim.SGD([p], lr=0.5)
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        loss = (p * p).sum()
+        loss.backward()
+        return loss
+
+    with unspool.no_grad():
+        loss = optimizer.step(closure)
+    assert loss.item() == 2.0
+    assert p.tolist() == [0.0, 0.0]
+
+
+def test_named_parameters() -> None:
+    for t in (unspool, torch):
+        m = t.nn.Linear(2, 2)
+        optimizer = t.optim.SGD(m.named_parameters(), lr=0.1)
+        assert optimizer.param_groups[0]["param_names"] == ["weight", "bias"]
+        assert optimizer.state_dict()["param_groups"][0]["param_names"] == ["weight", "bias"]
+        assert optimizer.param_groups[0]["params"][0] is m.weight
+
+
+def test_zero_grad_can_keep_the_gradients() -> None:
+    p = unspool.nn.Parameter(unspool.ones(2))
+    optimizer = unspool.optim.SGD([p], lr=0.5)
+    (p * 3).sum().backward()
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad.tolist() == [0.0, 0.0]
+
+
+_NAN = float("nan")
+_BAD: list[tuple[str, Any]] = [
+    ("no parameters", lambda t, p: t.optim.SGD([], lr=0.1)),
+    ("a tensor", lambda t, p: t.optim.SGD(p, lr=0.1)),
+    ("a group twice", lambda t, p: t.optim.SGD([{"params": [p]}, {"params": [p]}], lr=0.1)),
+    ("a set", lambda t, p: t.optim.SGD([{"params": {p}}], lr=0.1)),
+    ("a number", lambda t, p: t.optim.SGD([1], lr=0.1)),
+    ("None", lambda t, p: t.optim.SGD(None, lr=0.1)),
+    ("list of None", lambda t, p: t.optim.SGD([None], lr=0.1)),
+    ("no leaf", lambda t, p: t.optim.SGD([p * 2], lr=0.1)),
+    ("no params", lambda t, p: t.optim.SGD([{"lr": 0.1}])),
+    ("negative lr", lambda t, p: t.optim.SGD([p], lr=-1)),
+    ("NaN lr", lambda t, p: t.optim.SGD([p], lr=_NAN)),
+    ("text lr", lambda t, p: t.optim.SGD([p], lr="a")),
+    ("negative momentum", lambda t, p: t.optim.SGD([p], momentum=-1)),
+    ("negative decay", lambda t, p: t.optim.SGD([p], weight_decay=-1)),
+    ("nesterov alone", lambda t, p: t.optim.SGD([p], nesterov=True)),
+    ("nesterov and dampening", lambda t, p: t.optim.SGD([p], momentum=0.9, dampening=0.1, nesterov=True)),
+    ("Adam lr", lambda t, p: t.optim.Adam([p], lr=-1)),
+    ("Adam NaN lr", lambda t, p: t.optim.Adam([p], lr=_NAN)),
+    ("Adam beta 1", lambda t, p: t.optim.Adam([p], betas=(1.0, 0.9))),
+    ("Adam beta 2", lambda t, p: t.optim.Adam([p], betas=(0.9, -0.1))),
+    ("Adam NaN beta", lambda t, p: t.optim.Adam([p], betas=(_NAN, 0.9))),
+    ("Adam eps", lambda t, p: t.optim.Adam([p], eps=-1)),
+    ("Adam decay", lambda t, p: t.optim.Adam([p], weight_decay=-1)),
+    ("a list as a group", lambda t, p: t.optim.SGD([p]).add_param_group([p])),
+    ("the same again", lambda t, p: t.optim.SGD([p]).add_param_group({"params": p})),
+    ("fewer groups", lambda t, p: t.optim.SGD([p]).load_state_dict({"state": {}, "param_groups": []})),
+    ("more params", lambda t, p: t.optim.SGD([p]).load_state_dict({"state": {}, "param_groups": [{"params": [0, 1]}]})),
+    ("no state", lambda t, p: t.optim.SGD([p]).load_state_dict({})),
+    ("no step", lambda t, p: t.optim.Optimizer([p], {}).step()),
+]
+
+
+# PyTorch accepts these, or says nothing
+_STRICTER: dict[str, type[BaseException]] = {
+    "no step": NotImplementedError,
+    "NaN lr": ValueError,
+    "Adam NaN lr": ValueError,
+}
+
+
+@pytest.mark.parametrize(("name", "call"), _BAD, ids=[name for name, _ in _BAD])
+def test_bad_input_raises_pytorchs_type(name: str, call: Any) -> None:
+    expected: type[BaseException]
+    if name in _STRICTER:
+        expected = _STRICTER[name]
+    else:
+        with pytest.raises(Exception) as reference:  # noqa: PT011 - its type is what is asked for
+            call(torch, torch.nn.Parameter(torch.ones(2)))
+        expected = reference.type
+    p = unspool.nn.Parameter(unspool.ones(2))
+    with pytest.raises(expected) as caught:
+        call(unspool, p)
+    assert str(caught.value)
+    assert p.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("lr", [-1.5, _NAN])
+def test_the_message_names_the_value(lr: float) -> None:
+    with pytest.raises(ValueError, match=str(lr)):
+        unspool.optim.SGD([unspool.nn.Parameter(unspool.ones(1))], lr=lr)
+
+
+@pytest.mark.parametrize("option", ["foreach", "fused", "differentiable"])
+def test_options_that_are_not_supported_are_named(option: str) -> None:
+    p = unspool.nn.Parameter(unspool.ones(1))
+    with pytest.raises(NotImplementedError, match=option):
+        unspool.optim.SGD([p], **{option: True})
+    assert unspool.optim.SGD([p], **{option: False}).param_groups[0][option] is False
+
+
+def test_a_parameter_twice_in_a_group_warns() -> None:
+    p = unspool.nn.Parameter(unspool.ones(1))
+    with pytest.warns(UserWarning, match="twice"):
+        unspool.optim.SGD([p, p], lr=0.1)
+
+
+def test_a_refused_group_is_not_added() -> None:
+    optimizer = unspool.optim.SGD([unspool.nn.Parameter(unspool.ones(1))], lr=0.1)
+    with pytest.raises(ValueError, match="lr"):
+        optimizer.add_param_group({"params": [unspool.nn.Parameter(unspool.ones(1))], "lr": -1})
+    assert len(optimizer.param_groups) == 1
