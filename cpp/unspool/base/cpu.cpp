@@ -1,6 +1,8 @@
 // See cpu.h. __builtin_cpu_supports asks CPUID and, through xgetbv, the operating system.
 #include "unspool/base/cpu.h"
 
+#include <xmmintrin.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -62,5 +64,14 @@ Isa chosen_isa() {
   static const Isa isa = choose();  // a throw leaves it undecided
   return isa;
 }
+
+namespace {
+constexpr unsigned kFlushToZero = 0x8000, kDenormalsAreZero = 0x0040;  // bits of MXCSR
+}
+
+FlushSubnormals::FlushSubnormals() : previous_(_mm_getcsr()) {
+  _mm_setcsr(previous_ | kFlushToZero | kDenormalsAreZero);
+}
+FlushSubnormals::~FlushSubnormals() { _mm_setcsr(previous_); }
 
 }  // namespace unspool

@@ -18,4 +18,18 @@ Isa chosen_isa();
 
 const char* isa_name(Isa isa);
 
+// Subnormal results and inputs count as 0 while this lives; the previous mode comes back with its
+// end. For optimizer updates: the momentum of a unit that is dead decays to the smallest subnormal
+// and stays there (0.9 of it rounds to itself), and each later step would cost 8 times as much.
+class FlushSubnormals {
+ public:
+  FlushSubnormals();
+  ~FlushSubnormals();
+  FlushSubnormals(const FlushSubnormals&) = delete;
+  FlushSubnormals& operator=(const FlushSubnormals&) = delete;
+
+ private:
+  unsigned previous_;
+};
+
 }  // namespace unspool

@@ -47,8 +47,8 @@ bool grad_enabled() { return grad_mode; }
 bool set_grad_enabled(bool on) { return std::exchange(grad_mode, on); }
 
 std::string name_of(const OpDef& op) {
-  const std::string schema = op.schema;
-  return schema.substr(0, schema.find('('));
+  const std::string_view schema = op.schema;
+  return std::string(schema.substr(0, schema.find('(')));
 }
 
 void Call::allocate(int i, const Shape& shape, DType dtype) {

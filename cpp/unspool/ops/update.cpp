@@ -1,7 +1,9 @@
 // Optimizer updates: one op a parameter, written in place, PyTorch's arithmetic. They are called
 // without recording; what they write is counted, so that backward through an old graph says so.
+// Subnormal numbers are flushed to 0 here, and here alone: see FlushSubnormals.
 #include "unspool/ops/update.h"
 
+#include "unspool/base/cpu.h"
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
 
@@ -55,6 +57,7 @@ constexpr OpDef sgd_op = {
     .forward =
         [](Call& c) {
           Dense param(c.in[0]), grad(c.in[1]), buffer(c.in[2]);
+          const FlushSubnormals flush;
           kernels().sgd({.dtype = c.in[0].dtype(),
                          .n = c.in[0].numel(),
                          .param = param.write(),
@@ -79,6 +82,7 @@ constexpr OpDef adam_op = {
     .forward =
         [](Call& c) {
           Dense param(c.in[0]), grad(c.in[1]), mean(c.in[2]), square(c.in[3]), largest(c.in[4]);
+          const FlushSubnormals flush;
           kernels().adam({.dtype = c.in[0].dtype(),
                           .n = c.in[0].numel(),
                           .param = param.write(),

@@ -51,24 +51,24 @@ void note_view(const Tensor& base, const Tensor& view) {
 
 void check_inplace(const Call& c) {
   const Tensor& target = c.in[0];
-  const std::string name = name_of(*c.op);
+  auto refuse = [&](const auto&... why) { fail(ErrorKind::Runtime, name_of(*c.op), ": ", why...); };
   if (target->storage->readonly)
-    fail(ErrorKind::Runtime, name, ": the tensor shares memory with a read-only array; write to "
-         "a copy of it (.clone())");
+    refuse("the tensor shares memory with a read-only array; write to a copy of it (.clone())");
   for (int i = 0; i < target.ndim(); ++i)
     if (target.strides()[i] == 0 && target.shape()[i] > 1)
-      fail(ErrorKind::Runtime, name, ": unsupported operation: more than one element of the "
-           "written-to tensor refers to a single memory location (it was expanded to shape ",
-           target.shape(), "). Please clone() the tensor before performing the operation");
+      refuse("unsupported operation: more than one element of the written-to tensor refers to a "
+             "single memory location (it was expanded to shape ",
+             target.shape(), "). Please clone() the tensor before performing the operation");
   if (!grad_enabled()) return;
   if (target->is_leaf() && target.requires_grad() && !target->view)
-    fail(ErrorKind::Runtime, name, ": a leaf Variable that requires grad is being used in an "
-         "in-place operation; do it under no_grad() or on .data");
+    refuse("a leaf Variable that requires grad is being used in an in-place operation; do it "
+           "under no_grad() or on .data");
   if (!target->view) return;
-  if (c.recording) require_contiguous_base(name, target->view->base);
-  if (target->view->base->is_leaf() && target->view->base.requires_grad())
-    fail(ErrorKind::Runtime, name, ": a view of a leaf Variable that requires grad is being used "
-         "in an in-place operation; do it under no_grad() or on .data");
+  const Tensor& base = target->view->base;
+  if (c.recording) require_contiguous_base(name_of(*c.op), base);
+  if (base->is_leaf() && base.requires_grad())
+    refuse("a view of a leaf Variable that requires grad is being used in an in-place operation; "
+           "do it under no_grad() or on .data");
 }
 
 // The kernel has run and the version is counted; c.out[0] is the target.

@@ -14,9 +14,10 @@ thread_local std::uint64_t sequence_counter = 0;
 
 bool wants(const OpDef& op, std::span<Tensor> in) {
   if (op.derivative.none) return false;
+  bool any = false;  // every one is asked: needs_grad brings a stale view up to date
   for (const Tensor& t : in)
-    if (t && needs_grad(t)) return true;
-  return false;
+    if (t) any |= needs_grad(t);
+  return any;
 }
 
 TensorImpl* keep(const Tensor& t) { return Tensor(t).take(); }
