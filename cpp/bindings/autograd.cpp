@@ -42,24 +42,24 @@ bool keep_graph(const py::object& retain_graph, bool create_graph) {
   return retain_graph.is_none() ? create_graph : retain_graph.cast<bool>();
 }
 
-py::tuple grad_of(const py::object& outputs, const py::object& inputs,
-                  const py::object& grad_outputs, const py::object& retain_graph,
-                  bool create_graph, bool allow_unused) {
+py::tuple grad_of(const py::object& outputs, const py::object& inputs, const py::object& grad_outputs,
+                  const py::object& retain_graph, bool create_graph, bool allow_unused) {
   const Tensors roots = read(outputs, "grad: outputs"), wrt = read(inputs, "grad: inputs");
   const Tensors grads = read(grad_outputs, "grad: grad_outputs", roots.size());
   same_length("grad", roots.size(), grads.size());
-  const Tensors result =
-      grad(roots, grads, wrt, {keep_graph(retain_graph, create_graph), create_graph});
+  const Tensors result = grad(roots, grads, wrt, {keep_graph(retain_graph, create_graph), create_graph});
   for (std::size_t i = 0; i < result.size(); ++i)
     if (!result[i] && !allow_unused)
-      fail(ErrorKind::Runtime, "grad: One of the differentiated Tensors appears to not have been "
-           "used in the graph: inputs[", static_cast<std::int64_t>(i), "] of shape ",
-           wrt[i].shape(), ". Set allow_unused=True if this is the desired behavior");
+      fail(ErrorKind::Runtime,
+           "grad: One of the differentiated Tensors appears to not have been "
+           "used in the graph: inputs[",
+           static_cast<std::int64_t>(i), "] of shape ", wrt[i].shape(),
+           ". Set allow_unused=True if this is the desired behavior");
   return write(result);
 }
 
-void backward_of(const py::object& tensors, const py::object& grad_tensors,
-                 const py::object& retain_graph, bool create_graph, const py::object& inputs) {
+void backward_of(const py::object& tensors, const py::object& grad_tensors, const py::object& retain_graph,
+                 bool create_graph, const py::object& inputs) {
   const Tensors roots = read(tensors, "backward: tensors");
   const Tensors grads = read(grad_tensors, "backward: grad_tensors", roots.size());
   same_length("backward", roots.size(), grads.size());
@@ -86,15 +86,14 @@ void bind_autograd(py::module_& m) {
         "is_grad_enabled() -> bool\n\nWhether operations are recorded in this thread.");
   m.def("_set_grad_enabled", set_grad_enabled,
         "_set_grad_enabled(mode: bool) -> bool\n\nSets the mode, returns the previous one.");
-  m.def("grad", grad_of, py::arg("outputs"), py::arg("inputs"),
-        py::arg("grad_outputs") = py::none(), py::arg("retain_graph") = py::none(),
-        py::arg("create_graph") = false, py::arg("allow_unused") = false,
+  m.def("grad", grad_of, py::arg("outputs"), py::arg("inputs"), py::arg("grad_outputs") = py::none(),
+        py::arg("retain_graph") = py::none(), py::arg("create_graph") = false,
+        py::arg("allow_unused") = false,
         "grad(outputs: object, inputs: object, grad_outputs: object = None, retain_graph: bool | "
         "None = None, create_graph: bool = False, allow_unused: bool = False) -> tuple[Tensor, "
         "...]\n\nThe gradients of outputs with respect to inputs.");
   m.def("backward", backward_of, py::arg("tensors"), py::arg("grad_tensors") = py::none(),
-        py::arg("retain_graph") = py::none(), py::arg("create_graph") = false,
-        py::arg("inputs") = py::none(),
+        py::arg("retain_graph") = py::none(), py::arg("create_graph") = false, py::arg("inputs") = py::none(),
         "backward(tensors: object, grad_tensors: object = None, retain_graph: bool | None = None, "
         "create_graph: bool = False, inputs: object = None) -> None\n\nAdds the gradients to the "
         "leaves' grad.");

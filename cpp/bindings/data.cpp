@@ -30,8 +30,8 @@ Tensor gather(const char* op, const Tensor& source, const std::int64_t* index, s
   steps.erase(0);
   // Rows of contiguous memory; other layouts are brought to it once.
   const Tensor dense = is_contiguous(row, steps) ? source : contiguous(source);
-  kernels().gather_rows(out->data, dense->data, numel_of(row, op) * item,
-                        dense.strides()[0] * item, index, n);
+  kernels().gather_rows(out->data, dense->data, numel_of(row, op) * item, dense.strides()[0] * item, index,
+                        n);
   return out;
 }
 
@@ -44,8 +44,8 @@ py::list gather_rows(const py::sequence& tensors, const py::object& index) {
   if (is_tensor(index.ptr())) {
     order = unwrap(index.ptr());
     if (order.dtype() != DType::Int64 || order.ndim() != 1)
-      fail(ErrorKind::Index, "gather_rows: index must be 1-D of dtype int64, got shape ",
-           order.shape(), " and dtype ", name(order.dtype()));
+      fail(ErrorKind::Index, "gather_rows: index must be 1-D of dtype int64, got shape ", order.shape(),
+           " and dtype ", name(order.dtype()));
     order = contiguous(order);
     at = reinterpret_cast<const std::int64_t*>(order->data);
     n = order.numel();

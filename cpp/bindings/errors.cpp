@@ -11,14 +11,22 @@ PyObject* dtype_error = nullptr;
 
 PyObject* type_of(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::Runtime: return PyExc_RuntimeError;
-    case ErrorKind::Value: return PyExc_ValueError;
-    case ErrorKind::Type: return PyExc_TypeError;
-    case ErrorKind::Index: return PyExc_IndexError;
-    case ErrorKind::Shape: return shape_error;
-    case ErrorKind::DType: return dtype_error;
-    case ErrorKind::NotImplemented: return PyExc_NotImplementedError;
-    case ErrorKind::Memory: return PyExc_MemoryError;
+    case ErrorKind::Runtime:
+      return PyExc_RuntimeError;
+    case ErrorKind::Value:
+      return PyExc_ValueError;
+    case ErrorKind::Type:
+      return PyExc_TypeError;
+    case ErrorKind::Index:
+      return PyExc_IndexError;
+    case ErrorKind::Shape:
+      return shape_error;
+    case ErrorKind::DType:
+      return dtype_error;
+    case ErrorKind::NotImplemented:
+      return PyExc_NotImplementedError;
+    case ErrorKind::Memory:
+      return PyExc_MemoryError;
   }
   return PyExc_RuntimeError;
 }
@@ -51,10 +59,10 @@ void set_python_error() {
 }
 
 void bind_errors(py::module_& m) {
-  shape_error = new_type(m, "ShapeError", "Shapes that do not fit each other.", PyExc_ValueError,
+  shape_error =
+      new_type(m, "ShapeError", "Shapes that do not fit each other.", PyExc_ValueError, PyExc_RuntimeError);
+  dtype_error = new_type(m, "DTypeError", "A dtype that an operation does not take.", PyExc_TypeError,
                          PyExc_RuntimeError);
-  dtype_error = new_type(m, "DTypeError", "A dtype that an operation does not take.",
-                         PyExc_TypeError, PyExc_RuntimeError);
   py::register_exception_translator([](std::exception_ptr p) {
     try {
       std::rethrow_exception(p);

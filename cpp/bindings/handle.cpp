@@ -1,11 +1,11 @@
-// The Tensor type: life of a handle, attributes, the number and mapping protocols.
+// The Tensor type: life of a handle, its attributes, len, iteration and repr. The number protocol
+// stands in numbers.cpp, indexing in indexing.cpp.
 #include "handle.h"
 
 #include <structmember.h>
 
-#include <cstring>
-
-#include "ops.h"
+#include <utility>
+#include <vector>
 
 #include "unspool/ops/ops.h"
 #include "unspool/tape/node.h"
@@ -116,31 +116,28 @@ PyObject* new_tensor(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     const py::object core = py::module_::import("unspool._core");
     py::object data;
     if (sizes) {
-      const py::object shape =
-          n ? py::reinterpret_borrow<py::object>(args) : py::object(py::make_tuple(0));
+      const py::object shape = n ? py::reinterpret_borrow<py::object>(args) : py::object(py::make_tuple(0));
       data = core.attr("empty")(shape);
     } else if (n == 1) {
       py::object value = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(args, 0));
       data = is_tensor(value.ptr()) ? value.attr("detach")()
                                     : core.attr("tensor")(value, dtype_object(default_dtype()));
     } else {
-      fail(ErrorKind::Type, "Tensor: takes sizes or one sequence, got ",
-           short_repr(args));
+      fail(ErrorKind::Type, "Tensor: takes sizes or one sequence, got ", short_repr(args));
     }
     if (type == tensor_type) return data.release().ptr();
     return wrap_as(type, alias(unwrap(data.ptr())));
   });
 }
 
-// ---- Attributes ---------------------------------------------------------------------------------------------
+// ---- Attributes
+// ---------------------------------------------------------------------------------------------
 
 PyObject* get_shape(PyObject* self, void*) { return size_object(impl_of(self)->shape); }
 PyObject* get_dtype(PyObject* self, void*) { return Py_NewRef(dtype_object(impl_of(self)->dtype)); }
 PyObject* get_device(PyObject*, void*) { return Py_NewRef(device_object()); }
 PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(impl_of(self)->shape.ndim); }
-PyObject* get_itemsize(PyObject* self, void*) {
-  return PyLong_FromSize_t(item_size(impl_of(self)->dtype));
-}
+PyObject* get_itemsize(PyObject* self, void*) { return PyLong_FromSize_t(item_size(impl_of(self)->dtype)); }
 PyObject* get_nbytes(PyObject* self, void*) {
   const TensorImpl* t = impl_of(self);
   return PyLong_FromLongLong(t->numel * static_cast<std::int64_t>(item_size(t->dtype)));
@@ -152,14 +149,16 @@ int set_requires_grad(PyObject* self, PyObject* value, void*) {
   PyObject* done = guarded([&]() -> PyObject* {
     TensorImpl* t = impl_of(self);
     if (!value || !PyBool_Check(value))
-      fail(ErrorKind::Type, "requires_grad: must be a bool, got ",
-           value ? short_repr(value) : "nothing");
+      fail(ErrorKind::Type, "requires_grad: must be a bool, got ", value ? short_repr(value) : "nothing");
     const bool on = value == Py_True;
     if (on && !is_floating(t->dtype))
-      fail(ErrorKind::Runtime, "requires_grad: only Tensors of floating point dtype can require "
-           "gradients, got dtype ", name(t->dtype));
+      fail(ErrorKind::Runtime,
+           "requires_grad: only Tensors of floating point dtype can require "
+           "gradients, got dtype ",
+           name(t->dtype));
     if (!on && !t->is_leaf())
-      fail(ErrorKind::Runtime, "requires_grad: you can only change requires_grad flags of leaf "
+      fail(ErrorKind::Runtime,
+           "requires_grad: you can only change requires_grad flags of leaf "
            "variables; use detach() for a tensor without history");
     t->requires_grad = on;
     Py_RETURN_NONE;
@@ -179,16 +178,15 @@ int set_grad(PyObject* self, PyObject* value, void*) {
       Py_RETURN_NONE;
     }
     if (!is_tensor(value))
-      fail(ErrorKind::Type, "grad: assigned grad must be a Tensor or None, got ",
-           short_repr(value));
+      fail(ErrorKind::Type, "grad: assigned grad must be a Tensor or None, got ", short_repr(value));
     const Tensor g = unwrap(value);
     if (g.get() == t) fail(ErrorKind::Runtime, "grad: a tensor can't be its own grad");
     if (!(g.shape() == t->shape))
       fail(ErrorKind::Shape, "grad: assigned grad has shape ", g.shape(), ", the tensor has shape ",
            t->shape);
     if (g.dtype() != t->dtype)
-      fail(ErrorKind::DType, "grad: assigned grad has dtype ", name(g.dtype()),
-           ", the tensor has dtype ", name(t->dtype));
+      fail(ErrorKind::DType, "grad: assigned grad has dtype ", name(g.dtype()), ", the tensor has dtype ",
+           name(t->dtype));
     t->grad = g;
     Py_RETURN_NONE;
   });
@@ -227,8 +225,7 @@ PyObject* get_matrix_transposed(PyObject* self, void*) {
   return guarded([&] {
     const Tensor t = unwrap(self);
     if (t.ndim() < 2)
-      fail(ErrorKind::Runtime, "mT: only for tensors of 2 dimensions or more, got shape ",
-           t.shape());
+      fail(ErrorKind::Runtime, "mT: only for tensors of 2 dimensions or more, got shape ", t.shape());
     return wrap(transpose(t, -2, -1));
   });
 }
@@ -251,8 +248,8 @@ PyGetSetDef getset[] = {
      "requires_grad: bool\n\nWhether gradients flow to this tensor. It can be set on leaves of "
      "floating dtype.",
      nullptr},
-    {"is_leaf", get_is_leaf, nullptr,
-     "is_leaf: bool\n\nWhether no recorded operation made this tensor.", nullptr},
+    {"is_leaf", get_is_leaf, nullptr, "is_leaf: bool\n\nWhether no recorded operation made this tensor.",
+     nullptr},
     {"grad", get_grad, set_grad,
      "grad: Tensor | None\n\nThe accumulated gradient; the same object each time.", nullptr},
     {"data", get_data, set_data_attribute,
@@ -260,11 +257,10 @@ PyGetSetDef getset[] = {
      "Setting it makes this tensor show the other's memory.",
      nullptr},
     {"_version", get_version, nullptr, "_version: int\n\nCounts writes in place.", nullptr},
-    {"_base", get_base, nullptr, "_base: Tensor | None\n\nThe tensor that this is a view of.",
-     nullptr},
+    {"_base", get_base, nullptr, "_base: Tensor | None\n\nThe tensor that this is a view of.", nullptr},
     {"T", get_transposed, nullptr, "T: Tensor\n\nA view with the dimensions reversed.", nullptr},
-    {"mT", get_matrix_transposed, nullptr,
-     "mT: Tensor\n\nA view with the last two dimensions exchanged.", nullptr},
+    {"mT", get_matrix_transposed, nullptr, "mT: Tensor\n\nA view with the last two dimensions exchanged.",
+     nullptr},
     {"is_cuda", get_false, nullptr, "is_cuda: bool", nullptr},
     {"is_sparse", get_false, nullptr, "is_sparse: bool", nullptr},
     {"__array_priority__", get_priority, nullptr, "__array_priority__: float", nullptr},
@@ -276,145 +272,8 @@ PyMemberDef members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(TensorObject, weakrefs), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 
-// ---- Numbers ---------------------------------------------------------------------------------------------------
-
-bool takes(PyObject* o) {
-  Tensor unused;
-  return is_tensor(o) || PyFloat_Check(o) || PyLong_Check(o) || operand_of(o, unused);
-}
-
-PyObject* binary(const Entry* op, PyObject* a, PyObject* b) {
-  return guarded([&]() -> PyObject* {
-    if (!takes(a) || !takes(b)) {
-      PyErr_Clear();
-      Py_RETURN_NOTIMPLEMENTED;
-    }
-    // A number on the left stands as a 0-d tensor: 2 - x is sub(tensor(2), x).
-    py::object left;
-    if (!is_tensor(a)) {
-      Tensor number;
-      operand_of(a, number);
-      left = py::reinterpret_steal<py::object>(wrap(number));
-      a = left.ptr();
-    }
-    PyObject* args[] = {a, b};
-    return call_entry(op, args, 2);
-  });
-}
-PyObject* inplace(const Entry* op, PyObject* a, PyObject* b) {
-  return guarded([&]() -> PyObject* {
-    if (!takes(b)) {
-      PyErr_Clear();
-      Py_RETURN_NOTIMPLEMENTED;
-    }
-    PyObject* args[] = {a, b};
-    return call_entry(op, args, 2);
-  });
-}
-PyObject* unary(const Entry* op, PyObject* a) {
-  return guarded([&] { return call_entry(op, &a, 1); });
-}
-
-#define UNSPOOL_BINARY(fn, op) \
-  PyObject* fn(PyObject* a, PyObject* b) { \
-    static const Entry* const entry = find_op(op); \
-    return binary(entry, a, b); \
-  }
-#define UNSPOOL_INPLACE(fn, op) \
-  PyObject* fn(PyObject* a, PyObject* b) { \
-    static const Entry* const entry = find_op(op "_", true); \
-    return inplace(entry, a, b); \
-  }
-#define UNSPOOL_UNARY(fn, op) \
-  PyObject* fn(PyObject* a) { \
-    static const Entry* const entry = find_op(op); \
-    return unary(entry, a); \
-  }
-UNSPOOL_BINARY(nb_add, "add")
-UNSPOOL_BINARY(nb_subtract, "sub")
-UNSPOOL_BINARY(nb_multiply, "mul")
-UNSPOOL_BINARY(nb_true_divide, "div")
-UNSPOOL_BINARY(nb_floor_divide, "floor_divide")
-UNSPOOL_BINARY(nb_remainder, "remainder")
-UNSPOOL_BINARY(nb_and, "bitwise_and")
-UNSPOOL_BINARY(nb_or, "bitwise_or")
-UNSPOOL_BINARY(nb_xor, "bitwise_xor")
-UNSPOOL_INPLACE(nb_inplace_add, "add")
-UNSPOOL_INPLACE(nb_inplace_subtract, "sub")
-UNSPOOL_INPLACE(nb_inplace_multiply, "mul")
-UNSPOOL_INPLACE(nb_inplace_true_divide, "div")
-UNSPOOL_UNARY(nb_negative, "neg")
-UNSPOOL_UNARY(nb_absolute, "abs")
-UNSPOOL_UNARY(nb_invert, "bitwise_not")
-PyObject* nb_positive(PyObject* a) { return Py_NewRef(a); }
-PyObject* nb_power(PyObject* a, PyObject* b, PyObject*) {
-  static const Entry* const entry = find_op("pow");
-  return binary(entry, a, b);
-}
-PyObject* nb_inplace_power(PyObject* a, PyObject* b, PyObject*) {
-  static const Entry* const entry = find_op("pow_", true);
-  return inplace(entry, a, b);
-}
-PyObject* nb_matrix_multiply(PyObject* a, PyObject* b) {
-  return guarded([&]() -> PyObject* {
-    if (!is_tensor(a) || !is_tensor(b)) Py_RETURN_NOTIMPLEMENTED;
-    static const Entry* const entry = find_op("matmul");
-    PyObject* args[] = {a, b};
-    return call_entry(entry, args, 2);
-  });
-}
-
-PyObject* compare(PyObject* a, PyObject* b, int how) {
-  static const Entry* const ops[] = {find_op("lt"), find_op("le"), find_op("eq"),
-                                     find_op("ne"), find_op("gt"), find_op("ge")};  // Py_LT …
-  return binary(ops[how], a, b);
-}
-
-PyObject* single(PyObject* self, const char* what) {
-  const Tensor t = unwrap(self);
-  if (t.numel() != 1)
-    fail(ErrorKind::Runtime, what, ": a Tensor with ", t.numel(),
-         " elements cannot be converted to Scalar; it has shape ", t.shape());
-  return to_scalar(t);
-}
-PyObject* nb_float(PyObject* self) {
-  return guarded([&]() -> PyObject* {
-    const py::object x = py::reinterpret_steal<py::object>(single(self, "float"));
-    return PyNumber_Float(x.ptr());
-  });
-}
-PyObject* nb_int(PyObject* self) {
-  return guarded([&]() -> PyObject* {
-    const py::object x = py::reinterpret_steal<py::object>(single(self, "int"));
-    return PyNumber_Long(x.ptr());
-  });
-}
-PyObject* nb_index(PyObject* self) {
-  return guarded([&]() -> PyObject* {
-    const Tensor t = unwrap(self);
-    if (t.numel() != 1 || is_floating(t.dtype()))
-      fail(ErrorKind::Type, "index: only integer tensors of a single element can be converted to "
-           "an index, got shape ", t.shape(), " and dtype ", name(t.dtype()));
-    const py::object x = py::reinterpret_steal<py::object>(to_scalar(t));
-    return PyNumber_Long(x.ptr());
-  });
-}
-int nb_bool(PyObject* self) {
-  PyObject* x = guarded([&]() -> PyObject* {
-    const Tensor t = unwrap(self);
-    if (t.numel() != 1)
-      fail(ErrorKind::Runtime, "bool: Boolean value of Tensor with ",
-           t.numel() ? "more than one value" : "no values", " is ambiguous; it has shape ",
-           t.shape());
-    return to_scalar(t);
-  });
-  if (!x) return -1;
-  const int truth = PyObject_IsTrue(x);
-  Py_DECREF(x);
-  return truth;
-}
-
-// ---- Sequence and mapping ----------------------------------------------------------------------------------------
+// ---- Sequence and mapping
+// ----------------------------------------------------------------------------------------
 
 Py_ssize_t length(PyObject* self) {
   const TensorImpl* t = impl_of(self);
@@ -436,23 +295,6 @@ PyObject* iterate(PyObject* self) {
   });
 }
 
-int contains(PyObject* self, PyObject* value) {
-  PyObject* hit = compare(self, value, Py_EQ);
-  if (!hit) return -1;
-  if (hit == Py_NotImplemented) {
-    Py_DECREF(hit);
-    PyErr_Format(PyExc_TypeError, "in: a tensor holds numbers, got %R", value);
-    return -1;
-  }
-  static const Entry* const any_op = find_op("any");
-  PyObject* any = guarded([&] { return call_entry(any_op, &hit, 1); });
-  Py_DECREF(hit);
-  if (!any) return -1;
-  const int truth = nb_bool(any);
-  Py_DECREF(any);
-  return truth;
-}
-
 PyObject* repr(PyObject* self) {
   return guarded([&] {
     const py::object text = py::module_::import("unspool._tensor_str").attr("tensor_repr");
@@ -465,57 +307,27 @@ Py_hash_t hash(PyObject* self) {
   return static_cast<Py_hash_t>(reinterpret_cast<std::uintptr_t>(impl_of(self)) >> 6);
 }
 
-template <class F>
-void* slot(F* f) {
-  return reinterpret_cast<void*>(f);
+std::vector<PyType_Slot> type_slots() {
+  std::vector<PyType_Slot> slots = {
+      {Py_tp_dealloc, slot(dealloc)},
+      {Py_tp_traverse, slot(traverse)},
+      {Py_tp_clear, slot(clear)},
+      {Py_tp_setattro, slot(set_attribute)},
+      {Py_tp_new, slot(new_tensor)},
+      {Py_tp_getset, getset},
+      {Py_tp_members, members},
+      {Py_tp_repr, slot(repr)},
+      {Py_tp_hash, slot(hash)},
+      {Py_tp_iter, slot(iterate)},
+      {Py_mp_length, slot(length)},
+      {Py_mp_subscript, slot(subscript)},
+      {Py_mp_ass_subscript, slot(assign_subscript)},
+      {Py_tp_doc, const_cast<char*>("An n-dimensional array of one dtype that records what is done to it, so "
+                                    "that backward() can differentiate it.")}};
+  add_number_slots(slots);
+  slots.push_back({0, nullptr});
+  return slots;
 }
-
-PyType_Slot slots[] = {
-    {Py_tp_dealloc, slot(dealloc)},
-    {Py_tp_traverse, slot(traverse)},
-    {Py_tp_clear, slot(clear)},
-    {Py_tp_setattro, slot(set_attribute)},
-    {Py_tp_new, slot(new_tensor)},
-    {Py_tp_getset, getset},
-    {Py_tp_members, members},
-    {Py_tp_repr, slot(repr)},
-    {Py_tp_hash, slot(hash)},
-    {Py_tp_richcompare, slot(compare)},
-    {Py_tp_iter, slot(iterate)},
-    {Py_nb_add, slot(nb_add)},
-    {Py_nb_subtract, slot(nb_subtract)},
-    {Py_nb_multiply, slot(nb_multiply)},
-    {Py_nb_true_divide, slot(nb_true_divide)},
-    {Py_nb_floor_divide, slot(nb_floor_divide)},
-    {Py_nb_remainder, slot(nb_remainder)},
-    {Py_nb_power, slot(nb_power)},
-    {Py_nb_matrix_multiply, slot(nb_matrix_multiply)},
-    {Py_nb_and, slot(nb_and)},
-    {Py_nb_or, slot(nb_or)},
-    {Py_nb_xor, slot(nb_xor)},
-    {Py_nb_inplace_add, slot(nb_inplace_add)},
-    {Py_nb_inplace_subtract, slot(nb_inplace_subtract)},
-    {Py_nb_inplace_multiply, slot(nb_inplace_multiply)},
-    {Py_nb_inplace_true_divide, slot(nb_inplace_true_divide)},
-    {Py_nb_inplace_power, slot(nb_inplace_power)},
-    {Py_nb_negative, slot(nb_negative)},
-    {Py_nb_positive, slot(nb_positive)},
-    {Py_nb_absolute, slot(nb_absolute)},
-    {Py_nb_invert, slot(nb_invert)},
-    {Py_nb_float, slot(nb_float)},
-    {Py_nb_int, slot(nb_int)},
-    {Py_nb_index, slot(nb_index)},
-    {Py_nb_bool, slot(nb_bool)},
-    {Py_mp_length, slot(length)},
-    {Py_mp_subscript, slot(subscript)},
-    {Py_mp_ass_subscript, slot(assign_subscript)},
-    {Py_sq_contains, slot(contains)},
-    {Py_tp_doc,
-     const_cast<char*>("An n-dimensional array of one dtype that records what is done to it, so "
-                       "that backward() can differentiate it.")},
-    {0, nullptr}};
-PyType_Spec spec = {"unspool._core.Tensor", sizeof(TensorObject), 0,
-                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
 
 }  // namespace
 
@@ -543,70 +355,10 @@ PyObject* wrap(const Tensor& t) {
   return o;
 }
 
-std::string short_repr(PyObject* o) {
-  PyObject* text = PyObject_Repr(o);
-  if (!text) {
-    PyErr_Clear();
-    return std::string("a ") + Py_TYPE(o)->tp_name;
-  }
-  const char* utf8 = PyUnicode_AsUTF8(text);
-  std::string s = utf8 ? utf8 : "?";
-  PyErr_Clear();
-  Py_DECREF(text);
-  if (s.size() > 80) s = s.substr(0, 77) + "...";
-  return s + " (" + Py_TYPE(o)->tp_name + ")";
-}
-
-namespace {
-
-// NumPy's scalars, which are no subclass of Python's numbers (np.float64 is).
-bool is_numpy_scalar(PyObject* o) {
-  static PyObject* generic = nullptr;
-  if (!generic) {
-    generic = py::object(py::module_::import("numpy").attr("generic")).release().ptr();
-  }
-  return PyObject_IsInstance(o, generic) == 1;
-}
-
-}  // namespace
-
-bool number_of(PyObject* o, Attr& out) {
-  if (PyFloat_Check(o)) {
-    out = Attr(PyFloat_AS_DOUBLE(o));
-  } else if (PyBool_Check(o)) {
-    out = Attr(o == Py_True);
-  } else if (PyLong_Check(o)) {
-    const long long value = PyLong_AsLongLong(o);
-    if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
-    out = Attr(static_cast<std::int64_t>(value));
-  } else if (is_tensor(o)) {
-    const Tensor t = unwrap(o);
-    if (t.ndim() != 0) return false;
-    const py::object x = py::reinterpret_steal<py::object>(to_scalar(t));
-    return number_of(x.ptr(), out);
-  } else if (Py_TYPE(o)->tp_as_number && is_numpy_scalar(o)) {
-    const py::object x = py::handle(o).attr("item")();
-    return (PyFloat_Check(x.ptr()) || PyLong_Check(x.ptr())) && number_of(x.ptr(), out);
-  } else {
-    return false;
-  }
-  return true;
-}
-
-bool operand_of(PyObject* o, Tensor& out) {
-  if (is_tensor(o)) {
-    out = unwrap(o);
-    return true;
-  }
-  Attr a;
-  if (!number_of(o, a)) return false;
-  out = a.kind == Attr::Float  ? wrapped_number(a.f)
-        : a.kind == Attr::Bool ? wrapped_number(a.i != 0)
-                               : wrapped_number(a.i);
-  return true;
-}
-
 void bind_handle(py::module_& m) {
+  std::vector<PyType_Slot> slots = type_slots();
+  PyType_Spec spec = {"unspool._core.Tensor", sizeof(TensorObject), 0,
+                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots.data()};
   PyObject* type = PyType_FromSpec(&spec);
   if (!type) throw py::error_already_set();
   tensor_type = reinterpret_cast<PyTypeObject*>(type);

@@ -7,6 +7,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "unspool/ops/op.h"
 
@@ -15,9 +16,8 @@ namespace unspool::python {
 namespace py = pybind11;
 
 struct TensorObject {
-  PyObject_HEAD
-  TensorImpl* impl;     // owned
-  PyObject* dict;       // attributes set by the user
+  PyObject_HEAD TensorImpl* impl;  // owned
+  PyObject* dict;                  // attributes set by the user
   PyObject* weakrefs;
 };
 
@@ -65,20 +65,25 @@ bool is_generator(PyObject* o);
 // ---- Subjects, each in a file of its own ---------------------------------------------------------------
 
 void bind_errors(py::module_& m);
-void bind_types(py::module_& m);      // dtype, Size, device
-void bind_handle(py::module_& m);     // Tensor
-void bind_ops(py::module_& m);        // a loop over the op table
-void bind_methods(py::module_& m);    // what is no op: backward, item, to …
-void bind_numpy(py::module_& m);      // tensor, from_numpy, numpy, tolist
+void bind_types(py::module_& m);    // dtype, Size, device
+void bind_handle(py::module_& m);   // Tensor
+void bind_ops(py::module_& m);      // a loop over the op table
+void bind_methods(py::module_& m);  // what is no op: backward, item, to …
+void bind_numpy(py::module_& m);    // tensor, from_numpy, numpy, tolist
 void bind_autograd(py::module_& m);
 void bind_random(py::module_& m);
 void bind_init(py::module_& m);
 void bind_optim(py::module_& m);
 void bind_data(py::module_& m);
 
+template <class F>
+void* slot(F* f) {
+  return reinterpret_cast<void*>(f);
+}
+void add_number_slots(std::vector<PyType_Slot>& slots);                  // numbers.cpp
 PyObject* subscript(PyObject* self, PyObject* index);                    // indexing.cpp
 int assign_subscript(PyObject* self, PyObject* index, PyObject* value);  // indexing.cpp
-PyObject* to_scalar(const Tensor& t);  // methods.cpp: item()
+PyObject* to_scalar(const Tensor& t);                                    // methods.cpp: item()
 
 }  // namespace unspool::python
 

@@ -17,8 +17,7 @@ Tensor view_at(Tensor t, PyObject* index) {
   bool ellipsis = false;
   for (Py_ssize_t i = 0; i < n; ++i) {
     if (items[i] == Py_Ellipsis) {
-      if (ellipsis)
-        fail(ErrorKind::Index, "index: an index can only have a single ellipsis ('...')");
+      if (ellipsis) fail(ErrorKind::Index, "index: an index can only have a single ellipsis ('...')");
       ellipsis = true;
     } else if (items[i] != Py_None) {
       ++used;
@@ -26,8 +25,7 @@ Tensor view_at(Tensor t, PyObject* index) {
   }
   const int given = t.ndim();
   if (used > given)
-    fail(ErrorKind::Index, "index: too many indices for tensor of dimension ", given, "; got ",
-         used);
+    fail(ErrorKind::Index, "index: too many indices for tensor of dimension ", given, "; got ", used);
   int dim = 0;
   bool changed = false;
   for (Py_ssize_t i = 0; i < n; ++i) {
@@ -48,10 +46,11 @@ Tensor view_at(Tensor t, PyObject* index) {
       PySlice_AdjustIndices(t.shape()[dim], &start, &stop, step);
       t = slice(t, dim++, start, stop, step);
     } else if (PyBool_Check(item) || !PyIndex_Check(item) ||
-               (is_tensor(item) &&
-                (impl_of(item)->shape.ndim != 0 || impl_of(item)->dtype == DType::Bool))) {
-      fail(ErrorKind::Type, "index: integers, slices (`:`), ellipsis (`...`) and None are "
-           "supported, got ", short_repr(item));
+               (is_tensor(item) && (impl_of(item)->shape.ndim != 0 || impl_of(item)->dtype == DType::Bool))) {
+      fail(ErrorKind::Type,
+           "index: integers, slices (`:`), ellipsis (`...`) and None are "
+           "supported, got ",
+           short_repr(item));
     } else {
       const Py_ssize_t at = PyNumber_AsSsize_t(item, PyExc_IndexError);
       if (at == -1 && PyErr_Occurred()) throw py::error_already_set();
@@ -78,8 +77,8 @@ int assign_subscript(PyObject* self, PyObject* index, PyObject* value) {
     const Tensor t = view_at(unwrap(self), index);
     Tensor source;
     if (!operand_of(value, source)) {
-      const py::object made = py::module_::import("unspool._core").attr("as_tensor")(
-          py::handle(value), py::arg("dtype") = t.dtype());
+      const py::object made = py::module_::import("unspool._core")
+                                  .attr("as_tensor")(py::handle(value), py::arg("dtype") = t.dtype());
       source = unwrap(made.ptr());
     }
     // Leading sizes of 1 may be dropped, as PyTorch allows.

@@ -30,8 +30,7 @@ py::object drawn(const py::object& self, F&& draw) {
 py::object kaiming_uniform(const py::object& self, double a, const std::string& mode,
                            const std::string& nonlinearity, const py::object& generator) {
   return drawn(self, [&](const Tensor& t) {
-    const double b =
-        uniform_bound(kaiming_std(t.shape(), a, parse_fan_mode(mode), nonlinearity));
+    const double b = uniform_bound(kaiming_std(t.shape(), a, parse_fan_mode(mode), nonlinearity));
     uniform_(t, -b, b, generator_or_default(generator));
   });
 }
@@ -55,9 +54,8 @@ py::object xavier_normal(const py::object& self, double gain, const py::object& 
 }
 py::object trunc_normal(const py::object& self, double mean, double std, double a, double b,
                         const py::object& generator) {
-  return drawn(self, [&](const Tensor& t) {
-    trunc_normal_(t, mean, std, a, b, generator_or_default(generator));
-  });
+  return drawn(self,
+               [&](const Tensor& t) { trunc_normal_(t, mean, std, a, b, generator_or_default(generator)); });
 }
 
 }  // namespace
@@ -74,19 +72,15 @@ void bind_init(py::module_& m) {
   const char* xavier =
       "(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor\n\nGlorot "
       "initialisation: variance 2 gain² / (fan_in + fan_out).";
-  const std::string docs[] = {std::string("kaiming_uniform_") + kaiming,
-                              std::string("kaiming_normal_") + kaiming,
-                              std::string("xavier_uniform_") + xavier,
-                              std::string("xavier_normal_") + xavier};
-  m.def("kaiming_uniform_", kaiming_uniform, tensor, py::arg("a") = 0.0,
-        py::arg("mode") = "fan_in", py::arg("nonlinearity") = "leaky_relu", generator,
-        docs[0].c_str());
+  const std::string docs[] = {
+      std::string("kaiming_uniform_") + kaiming, std::string("kaiming_normal_") + kaiming,
+      std::string("xavier_uniform_") + xavier, std::string("xavier_normal_") + xavier};
+  m.def("kaiming_uniform_", kaiming_uniform, tensor, py::arg("a") = 0.0, py::arg("mode") = "fan_in",
+        py::arg("nonlinearity") = "leaky_relu", generator, docs[0].c_str());
   m.def("kaiming_normal_", kaiming_normal, tensor, py::arg("a") = 0.0, py::arg("mode") = "fan_in",
         py::arg("nonlinearity") = "leaky_relu", generator, docs[1].c_str());
-  m.def("xavier_uniform_", xavier_uniform, tensor, py::arg("gain") = 1.0, generator,
-        docs[2].c_str());
-  m.def("xavier_normal_", xavier_normal, tensor, py::arg("gain") = 1.0, generator,
-        docs[3].c_str());
+  m.def("xavier_uniform_", xavier_uniform, tensor, py::arg("gain") = 1.0, generator, docs[2].c_str());
+  m.def("xavier_normal_", xavier_normal, tensor, py::arg("gain") = 1.0, generator, docs[3].c_str());
   m.def("trunc_normal_", trunc_normal, tensor, py::arg("mean") = 0.0, py::arg("std") = 1.0,
         py::arg("a") = -2.0, py::arg("b") = 2.0, generator,
         "trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: "
@@ -106,8 +100,7 @@ void bind_init(py::module_& m) {
         const Fans fans = fans_of(t.shape());
         return py::make_tuple(fans.in, fans.out);
       },
-      tensor,
-      "calculate_fans(tensor: Tensor) -> tuple[int, int]\n\nfan_in and fan_out of a weight.");
+      tensor, "calculate_fans(tensor: Tensor) -> tuple[int, int]\n\nfan_in and fan_out of a weight.");
 }
 
 }  // namespace unspool::python

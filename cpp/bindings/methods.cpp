@@ -9,19 +9,26 @@ namespace unspool::python {
 
 PyObject* to_scalar(const Tensor& t) {
   switch (t.dtype()) {
-    case DType::Bool: return PyBool_FromLong(*reinterpret_cast<bool*>(t->data));
-    case DType::UInt8: return PyLong_FromLong(*reinterpret_cast<std::uint8_t*>(t->data));
-    case DType::Int32: return PyLong_FromLong(*reinterpret_cast<std::int32_t*>(t->data));
-    case DType::Int64: return PyLong_FromLongLong(*reinterpret_cast<std::int64_t*>(t->data));
-    case DType::Float32: return PyFloat_FromDouble(*reinterpret_cast<float*>(t->data));
-    case DType::Float64: return PyFloat_FromDouble(*reinterpret_cast<double*>(t->data));
+    case DType::Bool:
+      return PyBool_FromLong(*reinterpret_cast<bool*>(t->data));
+    case DType::UInt8:
+      return PyLong_FromLong(*reinterpret_cast<std::uint8_t*>(t->data));
+    case DType::Int32:
+      return PyLong_FromLong(*reinterpret_cast<std::int32_t*>(t->data));
+    case DType::Int64:
+      return PyLong_FromLongLong(*reinterpret_cast<std::int64_t*>(t->data));
+    case DType::Float32:
+      return PyFloat_FromDouble(*reinterpret_cast<float*>(t->data));
+    case DType::Float64:
+      return PyFloat_FromDouble(*reinterpret_cast<double*>(t->data));
   }
   Py_RETURN_NONE;
 }
 
 namespace {
 
-// ---- Values -------------------------------------------------------------------------------------------------
+// ---- Values
+// -------------------------------------------------------------------------------------------------
 
 PyObject* item(PyObject* self, PyObject*) {
   return guarded([&] {
@@ -61,13 +68,14 @@ PyObject* format(PyObject* self, PyObject* spec) {
       return PyObject_Format(x.ptr(), spec);
     }
     if (PyUnicode_GetLength(spec) > 0)
-      fail(ErrorKind::Type, "format: unsupported format string ", short_repr(spec),
-           " for a tensor of shape ", t.shape(), "; only a 0-d tensor takes one");
+      fail(ErrorKind::Type, "format: unsupported format string ", short_repr(spec), " for a tensor of shape ",
+           t.shape(), "; only a 0-d tensor takes one");
     return PyObject_Str(self);
   });
 }
 
-// ---- History --------------------------------------------------------------------------------------------------
+// ---- History
+// --------------------------------------------------------------------------------------------------
 
 PyObject* detach(PyObject* self, PyObject*) {
   return guarded([&] { return wrap(alias(unwrap(self))); });
@@ -76,8 +84,7 @@ PyObject* detach(PyObject* self, PyObject*) {
 PyObject* detach_in_place(PyObject* self, PyObject*) {
   return guarded([&] {
     const Tensor t = unwrap(self);
-    if (t->view)
-      fail(ErrorKind::Runtime, "detach_: can't detach views in-place; use detach() instead");
+    if (t->view) fail(ErrorKind::Runtime, "detach_: can't detach views in-place; use detach() instead");
     if (t->node) release(std::exchange(t->node, nullptr));
     t->requires_grad = false;
     return Py_NewRef(self);
@@ -116,17 +123,16 @@ Tensor one(const py::object& o, const char* what) {
   return unwrap(o.ptr());
 }
 
-void backward_method(const Tensor& self, const py::object& gradient,
-                     const py::object& retain_graph, bool create_graph, const py::object& inputs) {
+void backward_method(const Tensor& self, const py::object& gradient, const py::object& retain_graph,
+                     bool create_graph, const py::object& inputs) {
   std::vector<Tensor> wrt;
   if (!inputs.is_none()) {
     if (is_tensor(inputs.ptr()))
       wrt.push_back(unwrap(inputs.ptr()));
     else
-      for (const py::handle h : inputs) wrt.push_back(one(py::reinterpret_borrow<py::object>(h),
-                                                          "backward: inputs"));
-    if (wrt.empty())
-      fail(ErrorKind::Runtime, "backward: inputs argument cannot be empty");
+      for (const py::handle h : inputs)
+        wrt.push_back(one(py::reinterpret_borrow<py::object>(h), "backward: inputs"));
+    if (wrt.empty()) fail(ErrorKind::Runtime, "backward: inputs argument cannot be empty");
   }
   const Tensor roots[] = {self}, grads[] = {one(gradient, "backward: gradient")};
   backward(roots, grads, wrt,
@@ -134,7 +140,8 @@ void backward_method(const Tensor& self, const py::object& gradient,
             .create_graph = create_graph});
 }
 
-// ---- Layout -----------------------------------------------------------------------------------------------------
+// ---- Layout
+// -----------------------------------------------------------------------------------------------------
 
 PyObject* size(PyObject* self, PyObject* const* args, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
@@ -166,17 +173,14 @@ PyObject* element_size(PyObject* self, PyObject*) {
   return PyLong_FromSize_t(item_size(impl_of(self)->dtype));
 }
 PyObject* data_ptr(PyObject* self, PyObject*) { return PyLong_FromVoidPtr(impl_of(self)->data); }
-PyObject* storage_offset(PyObject* self, PyObject*) {
-  return PyLong_FromLongLong(impl_of(self)->offset());
-}
-PyObject* is_contiguous(PyObject* self, PyObject*) {
-  return PyBool_FromLong(impl_of(self)->contiguous);
-}
+PyObject* storage_offset(PyObject* self, PyObject*) { return PyLong_FromLongLong(impl_of(self)->offset()); }
+PyObject* is_contiguous(PyObject* self, PyObject*) { return PyBool_FromLong(impl_of(self)->contiguous); }
 PyObject* is_floating_point(PyObject* self, PyObject*) {
   return PyBool_FromLong(is_floating(impl_of(self)->dtype));
 }
 
-// ---- dtype ------------------------------------------------------------------------------------------------------
+// ---- dtype
+// ------------------------------------------------------------------------------------------------------
 
 template <DType D>
 PyObject* as_dtype(PyObject* self, PyObject*) {
@@ -207,8 +211,8 @@ Tensor to_method(const Tensor& self, const py::args& args, const py::kwargs& kwa
     else if (name == "dtype" || name == "device" || name == "other")
       take(value);
     else if (name != "non_blocking" && name != "memory_format")
-      fail(ErrorKind::Type, "to: got an unexpected keyword argument ", short_repr(key.ptr()),
-           " with value ", short_repr(value.ptr()));
+      fail(ErrorKind::Type, "to: got an unexpected keyword argument ", short_repr(key.ptr()), " with value ",
+           short_repr(value.ptr()));
   }
   if (dtype != self.dtype()) return to(self, dtype);
   return copy ? clone(self) : self;
@@ -216,9 +220,8 @@ Tensor to_method(const Tensor& self, const py::args& args, const py::kwargs& kwa
 
 py::object type_method(const Tensor& self, const py::object& dtype) {
   if (dtype.is_none()) {
-    static constexpr const char* kNames[] = {"torch.BoolTensor", "torch.ByteTensor",
-                                             "torch.IntTensor",  "torch.LongTensor",
-                                             "torch.FloatTensor", "torch.DoubleTensor"};
+    static constexpr const char* kNames[] = {"torch.BoolTensor", "torch.ByteTensor",  "torch.IntTensor",
+                                             "torch.LongTensor", "torch.FloatTensor", "torch.DoubleTensor"};
     return py::str(kNames[static_cast<int>(self.dtype())]);
   }
   DType d{};
@@ -241,16 +244,16 @@ PyObject* make_subclass(PyObject*, PyObject* args) {
   int requires_grad = 0;
   if (!PyArg_ParseTuple(args, "OO|p", &cls, &data, &requires_grad)) return nullptr;
   return guarded([&]() -> PyObject* {
-    if (!PyType_Check(cls) ||
-        !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(cls), tensor_type))
-      fail(ErrorKind::Type, "_make_subclass: cls must be a subclass of Tensor, got ",
-           short_repr(cls));
+    if (!PyType_Check(cls) || !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(cls), tensor_type))
+      fail(ErrorKind::Type, "_make_subclass: cls must be a subclass of Tensor, got ", short_repr(cls));
     if (!is_tensor(data))
       fail(ErrorKind::Type, "_make_subclass: data must be a Tensor, got ", short_repr(data));
     const Tensor t = alias(unwrap(data));
     if (requires_grad && !is_floating(t.dtype()))
-      fail(ErrorKind::Runtime, "_make_subclass: only Tensors of floating point dtype can require "
-           "gradients, got dtype ", name(t.dtype()));
+      fail(ErrorKind::Runtime,
+           "_make_subclass: only Tensors of floating point dtype can require "
+           "gradients, got dtype ",
+           name(t.dtype()));
     t->requires_grad = requires_grad != 0;
     return wrap_as(reinterpret_cast<PyTypeObject*>(cls), t);
   });
@@ -295,8 +298,7 @@ PyMethodDef methods[] = {
     {"numel", numel, METH_NOARGS, "numel(self) -> int\n\nThe number of elements."},
     {"nelement", numel, METH_NOARGS, "nelement(self) -> int\n\nThe number of elements."},
     {"element_size", element_size, METH_NOARGS, "element_size(self) -> int\n\nBytes an element."},
-    {"data_ptr", data_ptr, METH_NOARGS,
-     "data_ptr(self) -> int\n\nThe address of the first element."},
+    {"data_ptr", data_ptr, METH_NOARGS, "data_ptr(self) -> int\n\nThe address of the first element."},
     {"storage_offset", storage_offset, METH_NOARGS,
      "storage_offset(self) -> int\n\nWhere the first element lies in the storage, in elements."},
     {"is_contiguous", is_contiguous, METH_NOARGS,
@@ -313,8 +315,7 @@ PyMethodDef methods[] = {
      "requires_grad_(self, requires_grad: bool = True) -> Tensor\n\nSets requires_grad."},
     {"_make_subclass", make_subclass, METH_VARARGS | METH_STATIC,
      "_make_subclass(cls: type, data: Tensor, requires_grad: bool = False) -> Tensor"},
-    {"__reduce_ex__", reduce_ex, METH_O,
-     "__reduce_ex__(self, protocol: int) -> tuple[object, ...]"},
+    {"__reduce_ex__", reduce_ex, METH_O, "__reduce_ex__(self, protocol: int) -> tuple[object, ...]"},
     {"__deepcopy__", deepcopy, METH_O, "__deepcopy__(self, memo: object) -> Tensor"},
     {nullptr, nullptr, 0, nullptr}};
 
@@ -341,24 +342,23 @@ void bind_methods(py::module_& m) {
       .def_property_readonly("next_functions", next_functions)
       .def("__repr__", [](const GradFn& f) {
         return "<" + std::string(f.node->op->grad_name) + " object at " +
-               std::string(py::str(py::module_::import("builtins").attr("hex")(
-                   reinterpret_cast<std::uintptr_t>(f.node)))) +
+               std::string(py::str(
+                   py::module_::import("builtins").attr("hex")(reinterpret_cast<std::uintptr_t>(f.node)))) +
                ">";
       });
 
   auto def = [&](const char* name, auto f, const char* doc, auto... extra) {
     py::options options;
     options.disable_function_signatures();
-    type.attr(name) = py::cpp_function(f, py::name(name), py::is_method(type), py::doc(doc),
-                                       extra...);
+    type.attr(name) = py::cpp_function(f, py::name(name), py::is_method(type), py::doc(doc), extra...);
   };
   def("backward", backward_method,
       "backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, "
       "create_graph: bool = False, inputs: Sequence[Tensor] | None = None) -> None\n\n"
       "Adds the gradient of this tensor with respect to every leaf that it was computed from to "
       "the leaf's grad. `gradient` weights the elements of a tensor that is no scalar.",
-      py::arg("gradient") = py::none(), py::arg("retain_graph") = py::none(),
-      py::arg("create_graph") = false, py::arg("inputs") = py::none());
+      py::arg("gradient") = py::none(), py::arg("retain_graph") = py::none(), py::arg("create_graph") = false,
+      py::arg("inputs") = py::none());
   def("to", to_method,
       "to(self, *args: object, **kwargs: object) -> Tensor\n\nThe tensor in another dtype; itself "
       "where nothing changes.");
@@ -366,22 +366,25 @@ void bind_methods(py::module_& m) {
       "type(self, dtype: dtype | None = None) -> Tensor\n\nIn another dtype; without one, the name "
       "of the tensor's type.",
       py::arg("dtype") = py::none());
-  def("type_as", [](const Tensor& t, const Tensor& other) { return to(t, other.dtype()); },
+  def(
+      "type_as", [](const Tensor& t, const Tensor& other) { return to(t, other.dtype()); },
       "type_as(self, other: Tensor) -> Tensor\n\nIn the dtype of another tensor.");
-  def("expand_as", [](const Tensor& t, const Tensor& other) { return expand(t, other.shape()); },
+  def(
+      "expand_as", [](const Tensor& t, const Tensor& other) { return expand(t, other.shape()); },
       "expand_as(self, other: Tensor) -> Tensor\n\nexpand to the other's shape.");
-  def("view_as",
-      [](const Tensor& t, const Tensor& other) { return unspool::view(t, other.shape()); },
+  def(
+      "view_as", [](const Tensor& t, const Tensor& other) { return unspool::view(t, other.shape()); },
       "view_as(self, other: Tensor) -> Tensor\n\nview in the other's shape.");
-  def("reshape_as", [](const Tensor& t, const Tensor& other) { return reshape(t, other.shape()); },
+  def(
+      "reshape_as", [](const Tensor& t, const Tensor& other) { return reshape(t, other.shape()); },
       "reshape_as(self, other: Tensor) -> Tensor\n\nreshape to the other's shape.");
-  def("unbind",
+  def(
+      "unbind",
       [](const Tensor& t, std::int64_t dim) {
         const int d = wrap_dim("unbind", dim, t.ndim());
         if (t.ndim() == 0) fail(ErrorKind::Runtime, "unbind: of a 0-d tensor");
         py::list parts;
-        for (std::int64_t i = 0; i < t.shape()[d]; ++i)
-          parts.append(py::cast(select(t, d, i)));
+        for (std::int64_t i = 0; i < t.shape()[d]; ++i) parts.append(py::cast(select(t, d, i)));
         return py::tuple(parts);
       },
       "unbind(self, dim: int = 0) -> tuple[Tensor, ...]\n\nViews of the slices along dim.",
@@ -389,9 +392,7 @@ void bind_methods(py::module_& m) {
 
   static PyGetSetDef grad_fn_attribute = {
       "grad_fn",
-      [](PyObject* self, void*) {
-        return guarded([&] { return grad_fn(unwrap(self)).release().ptr(); });
-      },
+      [](PyObject* self, void*) { return guarded([&] { return grad_fn(unwrap(self)).release().ptr(); }); },
       nullptr, "grad_fn: Node | None\n\nThe recorded call that made this tensor.", nullptr};
   type.attr("grad_fn") =
       py::reinterpret_steal<py::object>(PyDescr_NewGetSet(tensor_type, &grad_fn_attribute));

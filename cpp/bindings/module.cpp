@@ -54,16 +54,16 @@ PYBIND11_MODULE(_core, m) {
 
   py::options options;
   options.disable_function_signatures();
-  m.def("is_tensor", [](const py::object& o) { return is_tensor(o.ptr()); }, py::arg("obj"),
-        "is_tensor(obj: object) -> bool\n\nWhether obj is a Tensor.");
+  m.def(
+      "is_tensor", [](const py::object& o) { return is_tensor(o.ptr()); }, py::arg("obj"),
+      "is_tensor(obj: object) -> bool\n\nWhether obj is a Tensor.");
   m.def("get_default_dtype", default_dtype,
         "get_default_dtype() -> dtype\n\nWhat Python floats become: float32 at first.");
   m.def(
       "set_default_dtype",
       [](DType d) {
         if (!is_floating(d))
-          fail(ErrorKind::Type, "set_default_dtype: only floating-point types are supported, got ",
-               name(d));
+          fail(ErrorKind::Type, "set_default_dtype: only floating-point types are supported, got ", name(d));
         set_default_dtype(d);
       },
       py::arg("d"), "set_default_dtype(d: dtype) -> None\n\nfloat32 or float64.");
@@ -72,26 +72,26 @@ PYBIND11_MODULE(_core, m) {
         "memory, and system_calls: how often it asked the system.");
   m.def("reset_peak_memory_stats", reset_peak_memory_stats,
         "reset_peak_memory_stats() -> None\n\npeak_bytes counts from now.");
-  m.def("empty_cache", empty_cache,
-        "empty_cache() -> None\n\nReturns free blocks to the system.");
-  m.def("show_config", config,
-        "show_config() -> str\n\nVersion, compiler, instruction set, threads.");
-  m.def("_op_schemas", [] {
-    py::list all;
-    for (const OpDef* op : op_table()) {
-      py::dict d;
-      d["schema"] = op->schema;
-      d["doc"] = op->doc;
-      d["doctest"] = op->doctest ? py::object(py::str(op->doctest)) : py::object(py::none());
-      d["surface"] = static_cast<int>(op->surface);
-      d["domain"] = static_cast<int>(op->domain);
-      d["none"] = op->derivative.none ? py::object(py::str(op->derivative.none))
-                                      : py::object(py::none());
-      d["composite"] = op->composite != nullptr;
-      all.append(d);
-    }
-    return all;
-  }, "_op_schemas() -> list[dict[str, object]]\n\nThe op table, for tests and documentation.");
+  m.def("empty_cache", empty_cache, "empty_cache() -> None\n\nReturns free blocks to the system.");
+  m.def("show_config", config, "show_config() -> str\n\nVersion, compiler, instruction set, threads.");
+  m.def(
+      "_op_schemas",
+      [] {
+        py::list all;
+        for (const OpDef* op : op_table()) {
+          py::dict d;
+          d["schema"] = op->schema;
+          d["doc"] = op->doc;
+          d["doctest"] = op->doctest ? py::object(py::str(op->doctest)) : py::object(py::none());
+          d["surface"] = static_cast<int>(op->surface);
+          d["domain"] = static_cast<int>(op->domain);
+          d["none"] = op->derivative.none ? py::object(py::str(op->derivative.none)) : py::object(py::none());
+          d["composite"] = op->composite != nullptr;
+          all.append(d);
+        }
+        return all;
+      },
+      "_op_schemas() -> list[dict[str, object]]\n\nThe op table, for tests and documentation.");
 }
 
 }  // namespace unspool::python

@@ -13,12 +13,18 @@ namespace {
 
 const char* format_of(DType d) {
   switch (d) {
-    case DType::Bool: return "?";
-    case DType::UInt8: return "u1";
-    case DType::Int32: return "i4";
-    case DType::Int64: return "i8";
-    case DType::Float32: return "f4";
-    case DType::Float64: return "f8";
+    case DType::Bool:
+      return "?";
+    case DType::UInt8:
+      return "u1";
+    case DType::Int32:
+      return "i4";
+    case DType::Int64:
+      return "i8";
+    case DType::Float32:
+      return "f4";
+    case DType::Float64:
+      return "f8";
   }
   return "";
 }
@@ -27,8 +33,8 @@ DType dtype_of_array(const char* op, const py::array& a) {
   const py::dtype d = a.dtype();
   const char order = d.byteorder();
   if (order == '>')
-    fail(ErrorKind::DType, op, ": big-endian arrays are not supported, got dtype ",
-         std::string(py::str(d)), "; convert with .astype(dtype.newbyteorder('='))");
+    fail(ErrorKind::DType, op, ": big-endian arrays are not supported, got dtype ", std::string(py::str(d)),
+         "; convert with .astype(dtype.newbyteorder('='))");
   for (int i = 0; i < kNumDTypes; ++i) {
     const auto type = static_cast<DType>(i);
     const py::dtype ours(format_of(type));
@@ -55,11 +61,14 @@ Tensor share(const char* op, const py::array& a) {
   for (py::ssize_t d = 0; d < a.ndim(); ++d) {
     const std::int64_t step = a.strides(d);
     if (step < 0 && a.shape(d) > 1)
-      fail(ErrorKind::Value, op, ": at least one stride in the given numpy array is negative, and "
+      fail(ErrorKind::Value, op,
+           ": at least one stride in the given numpy array is negative, and "
            "tensors with negative strides are not supported; make a copy with array.copy()");
     if (step % item != 0)
-      fail(ErrorKind::Value, op, ": the strides of the array (in bytes) must be multiples of the "
-           "element size ", item, ", got ", step);
+      fail(ErrorKind::Value, op,
+           ": the strides of the array (in bytes) must be multiples of the "
+           "element size ",
+           item, ", got ", step);
     shape.push(a.shape(d));
     strides.push(step / item);
     last += (a.shape(d) - 1) * step;
@@ -73,8 +82,8 @@ Tensor share(const char* op, const py::array& a) {
         1);
     if (raised < 0) throw py::error_already_set();
   }
-  return from_memory(const_cast<void*>(a.data()), a.size() ? last + item : 0, shape, strides, dtype,
-                     readonly, release_object, py::object(a).release().ptr());
+  return from_memory(const_cast<void*>(a.data()), a.size() ? last + item : 0, shape, strides, dtype, readonly,
+                     release_object, py::object(a).release().ptr());
 }
 
 Tensor from_numpy(const py::object& o) {
@@ -94,7 +103,8 @@ Tensor copy_of_array(const py::array& a) {
   return t;
 }
 
-// ---- Nested sequences ----------------------------------------------------------------------------------------
+// ---- Nested sequences
+// ----------------------------------------------------------------------------------------
 
 enum Level : int { kNoData, kBools, kInts, kFloats };
 
@@ -141,15 +151,16 @@ class Nested {
     }
     // A list of tensors: their own shape follows, but only 0-d ones are numbers.
     if (is_tensor(level.ptr()) && impl_of(level.ptr())->shape.ndim != 0)
-      fail(ErrorKind::Value, "tensor: only one element tensors can be converted to Python scalars; "
-           "a tensor inside data has shape ", impl_of(level.ptr())->shape, "; use stack()");
+      fail(ErrorKind::Value,
+           "tensor: only one element tensors can be converted to Python scalars; "
+           "a tensor inside data has shape ",
+           impl_of(level.ptr())->shape, "; use stack()");
   }
 
   void check(PyObject* o, int depth) {
     if (depth == shape_.ndim) {
       if (nests(o))
-        fail(ErrorKind::Value, "tensor: data is nested too deeply at dim ", depth, ": ",
-             short_repr(o));
+        fail(ErrorKind::Value, "tensor: data is nested too deeply at dim ", depth, ": ", short_repr(o));
       note(o);
       return;
     }
@@ -158,10 +169,9 @@ class Nested {
     const py::object list = items(o);
     const Py_ssize_t n = PySequence_Fast_GET_SIZE(list.ptr());
     if (n != shape_[depth])
-      fail(ErrorKind::Value, "tensor: expected sequence of length ", shape_[depth], " at dim ",
-           depth, " (got ", static_cast<std::int64_t>(n), "); data must not be ragged");
-    for (Py_ssize_t i = 0; i < n; ++i)
-      check(PySequence_Fast_GET_ITEM(list.ptr(), i), depth + 1);
+      fail(ErrorKind::Value, "tensor: expected sequence of length ", shape_[depth], " at dim ", depth,
+           " (got ", static_cast<std::int64_t>(n), "); data must not be ragged");
+    for (Py_ssize_t i = 0; i < n; ++i) check(PySequence_Fast_GET_ITEM(list.ptr(), i), depth + 1);
   }
 
   void note(PyObject* o) {
@@ -174,11 +184,9 @@ class Nested {
       level = kInts;
     } else if (!PyUnicode_Check(o)) {
       Attr a;
-      if (number_of(o, a))
-        level = a.kind == Attr::Float ? kFloats : a.kind == Attr::Bool ? kBools : kInts;
+      if (number_of(o, a)) level = a.kind == Attr::Float ? kFloats : a.kind == Attr::Bool ? kBools : kInts;
     }
-    if (level == kNoData)
-      fail(ErrorKind::Type, "tensor: data must hold numbers, got ", short_repr(o));
+    if (level == kNoData) fail(ErrorKind::Type, "tensor: data must hold numbers, got ", short_repr(o));
     level_ = std::max(level_, level);
   }
 
@@ -207,8 +215,8 @@ class Nested {
     } else {
       const T x = static_cast<T>(a.i);
       if (!std::is_floating_point_v<T> && static_cast<std::int64_t>(x) != a.i)
-        fail(ErrorKind::Runtime, "tensor: value ", a.i, " cannot be converted to type ",
-             name(dtype_of<T>), " without overflow");
+        fail(ErrorKind::Runtime, "tensor: value ", a.i, " cannot be converted to type ", name(dtype_of<T>),
+             " without overflow");
       *out++ = x;
     }
   }
@@ -217,7 +225,8 @@ class Nested {
   int level_ = kNoData;
 };
 
-// ---- tensor, as_tensor -------------------------------------------------------------------------------------------
+// ---- tensor, as_tensor
+// -------------------------------------------------------------------------------------------
 
 Tensor make(const py::object& data, const py::object& dtype, bool copy) {
   DType asked{};
@@ -234,8 +243,8 @@ Tensor make(const py::object& data, const py::object& dtype, bool copy) {
   py::object source = data;
   const bool buffer = !py::isinstance<py::array>(data) && PyObject_CheckBuffer(data.ptr()) &&
                       !PyBytes_Check(data.ptr()) && !PyByteArray_Check(data.ptr());
-  if (buffer || (!py::isinstance<py::array>(data) && py::hasattr(data, "__array__") &&
-                 !PySequence_Check(data.ptr())))
+  if (buffer ||
+      (!py::isinstance<py::array>(data) && py::hasattr(data, "__array__") && !PySequence_Check(data.ptr())))
     source = py::module_::import("numpy").attr("asarray")(data);
   if (py::isinstance<py::array>(source)) {
     const auto array = py::reinterpret_borrow<py::array>(source);
@@ -247,23 +256,27 @@ Tensor make(const py::object& data, const py::object& dtype, bool copy) {
   return nested.read(data.ptr(), given ? asked : nested.natural());
 }
 
-Tensor tensor(const py::object& data, const py::object& dtype, const py::object& device,
-              bool requires_grad, bool) {
+Tensor tensor(const py::object& data, const py::object& dtype, const py::object& device, bool requires_grad,
+              bool) {
   check_device(device.ptr());
   Tensor t = make(data, dtype, true);
   if (requires_grad && !is_floating(t.dtype()))
-    fail(ErrorKind::Runtime, "tensor: only Tensors of floating point dtype can require gradients, "
-         "got dtype ", name(t.dtype()));
+    fail(ErrorKind::Runtime,
+         "tensor: only Tensors of floating point dtype can require gradients, "
+         "got dtype ",
+         name(t.dtype()));
   t->requires_grad = requires_grad;
   return t;
 }
 
-// ---- To NumPy ------------------------------------------------------------------------------------------------------
+// ---- To NumPy
+// ------------------------------------------------------------------------------------------------------
 
 py::array to_numpy(const py::object& self, bool force) {
   Tensor t = unwrap(self.ptr());
   if (t.requires_grad() && !force)
-    fail(ErrorKind::Runtime, "numpy: Can't call numpy() on Tensor that requires grad. Use "
+    fail(ErrorKind::Runtime,
+         "numpy: Can't call numpy() on Tensor that requires grad. Use "
          "tensor.detach().numpy() instead");
   const auto item = static_cast<py::ssize_t>(item_size(t.dtype()));
   std::vector<py::ssize_t> shape, strides;
@@ -279,7 +292,8 @@ py::array to_numpy(const py::object& self, bool force) {
 py::object array_method(const py::object& self, const py::object& dtype, const py::object& copy) {
   const Tensor t = unwrap(self.ptr());
   if (t.requires_grad())
-    fail(ErrorKind::Runtime, "__array__: Can't call numpy() on Tensor that requires grad. Use "
+    fail(ErrorKind::Runtime,
+         "__array__: Can't call numpy() on Tensor that requires grad. Use "
          "tensor.detach().numpy() instead");
   py::object a = to_numpy(self, false);
   if (!dtype.is_none() &&
@@ -296,9 +310,8 @@ py::object array_method(const py::object& self, const py::object& dtype, const p
 void bind_numpy(py::module_& m) {
   py::options options;
   options.disable_function_signatures();
-  m.def("tensor", tensor, py::arg("data"), py::arg("dtype") = py::none(),
-        py::arg("device") = py::none(), py::arg("requires_grad") = false,
-        py::arg("pin_memory") = false,
+  m.def("tensor", tensor, py::arg("data"), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+        py::arg("requires_grad") = false, py::arg("pin_memory") = false,
         "tensor(data: object, dtype: dtype | None = None, device: object = None, requires_grad: "
         "bool = False, pin_memory: bool = False) -> Tensor\n\n"
         "A tensor with a copy of data: a number, nested sequences, a NumPy array or a tensor. "
@@ -317,15 +330,13 @@ void bind_numpy(py::module_& m) {
         "from_numpy(ndarray: object) -> Tensor\n\nA tensor on the memory of a NumPy array.");
   const auto type = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(tensor_type));
   auto def = [&](const char* name, auto f, const char* doc, auto... extra) {
-    type.attr(name) = py::cpp_function(f, py::name(name), py::is_method(type), py::doc(doc),
-                                       extra...);
+    type.attr(name) = py::cpp_function(f, py::name(name), py::is_method(type), py::doc(doc), extra...);
   };
   def("numpy", to_numpy,
       "numpy(self, force: bool = False) -> object\n\nA NumPy array on the tensor's memory. A "
       "tensor that requires grad must be detached first, or forced.",
       py::kw_only(), py::arg("force") = false);
-  def("__array__", array_method,
-      "__array__(self, dtype: object = None, copy: bool | None = None) -> object",
+  def("__array__", array_method, "__array__(self, dtype: object = None, copy: bool | None = None) -> object",
       py::arg("dtype") = py::none(), py::arg("copy") = py::none());
 }
 

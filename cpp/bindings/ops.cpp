@@ -1,12 +1,13 @@
 // The ops in Python: a loop over the op table makes functions and methods, and one argument
 // parser serves them all. Start reading at invoke().
+#include "ops.h"
+
 #include <deque>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "handle.h"
-#include "ops.h"
 #include "random.h"
 #include "schema.h"
 #include "unspool/ops/ops.h"
@@ -48,9 +49,9 @@ struct Bound {
 };
 
 struct Arguments {
-  PyObject* const* v;   // positional, then the values of keywords
-  Py_ssize_t n;         // positional
-  PyObject* keywords;   // their names, or null
+  PyObject* const* v;  // positional, then the values of keywords
+  Py_ssize_t n;        // positional
+  PyObject* keywords;  // their names, or null
 };
 
 // What is wrong with a call, built only when every overload has refused.
@@ -72,18 +73,29 @@ struct Complaint {
 
 const char* kind_name(const Param& p) {
   switch (p.kind) {
-    case Kind::Tensor: return "a Tensor";
-    case Kind::TensorList: return "a sequence of Tensors";
-    case Kind::Operand: return "a Tensor or a number";
+    case Kind::Tensor:
+      return "a Tensor";
+    case Kind::TensorList:
+      return "a sequence of Tensors";
+    case Kind::Operand:
+      return "a Tensor or a number";
     case Kind::Scalar:
-    case Kind::Float: return "a number";
-    case Kind::Int: return "an int";
-    case Kind::Bool: return "a bool";
-    case Kind::DType: return "a dtype";
-    case Kind::Generator: return "a Generator";
-    case Kind::IntList: return "a sequence of ints";
-    case Kind::Choice: return "a str";
-    case Kind::Ignored: return "None";
+    case Kind::Float:
+      return "a number";
+    case Kind::Int:
+      return "an int";
+    case Kind::Bool:
+      return "a bool";
+    case Kind::DType:
+      return "a dtype";
+    case Kind::Generator:
+      return "a Generator";
+    case Kind::IntList:
+      return "a sequence of ints";
+    case Kind::Choice:
+      return "a str";
+    case Kind::Ignored:
+      return "None";
   }
   return "";
 }
@@ -94,9 +106,7 @@ bool int_of(PyObject* o, bool strict, std::int64_t& out) {
     out = PyLong_AsLongLong(o);
   } else {
     if (!PyIndex_Check(o)) return false;
-    if (is_tensor(o) &&
-        (strict || impl_of(o)->numel != 1 || is_floating(impl_of(o)->dtype)))
-      return false;
+    if (is_tensor(o) && (strict || impl_of(o)->numel != 1 || is_floating(impl_of(o)->dtype))) return false;
     PyObject* index = PyNumber_Index(o);
     if (!index) {
       PyErr_Clear();
@@ -122,8 +132,7 @@ bool int_list(PyObject* const* items, Py_ssize_t n, Dims& out) {
 }
 
 bool convert_list(const Param& p, PyObject* o, bool strict, Dims& out) {
-  if (is_sequence(o))
-    return int_list(PySequence_Fast_ITEMS(o), PySequence_Fast_GET_SIZE(o), out);
+  if (is_sequence(o)) return int_list(PySequence_Fast_ITEMS(o), PySequence_Fast_GET_SIZE(o), out);
   std::int64_t one = 0;
   if (int_of(o, strict, one)) {  // one dim stands for a list of one
     out = Dims{one};
@@ -158,8 +167,7 @@ bool convert_choice(const Param& p, PyObject* o, Attr& out) {
     }
   std::string names;
   for (const std::string& c : p.choices) names += (names.empty() ? "'" : ", '") + c + "'";
-  fail(ErrorKind::Value, p.name, ": ", short_repr(o), " is not a valid value; it must be one of ",
-       names);
+  fail(ErrorKind::Value, p.name, ": ", short_repr(o), " is not a valid value; it must be one of ", names);
 }
 
 // A null `o` stands for the default.
@@ -176,7 +184,8 @@ bool convert(const Param& p, PyObject* o, bool strict, Bound& b, Complaint& comp
       if (none || !operand_of(o, b.inline_tensors[b.n_tensors])) break;
       ++b.n_tensors;
       return true;
-    case Kind::TensorList: return convert_tensors(p, o, b, complain);
+    case Kind::TensorList:
+      return convert_tensors(p, o, b, complain);
     case Kind::IntList: {
       Dims& list = b.attrs.lists[b.attrs.n_lists];
       if (none)
@@ -194,8 +203,7 @@ bool convert(const Param& p, PyObject* o, bool strict, Bound& b, Complaint& comp
       return true;
     case Kind::Scalar:
     case Kind::Float:
-      fits = none || ((!is_tensor(o) || (!strict && !impl_of(o)->requires_grad)) &&
-                      number_of(o, value));
+      fits = none || ((!is_tensor(o) || (!strict && !impl_of(o)->requires_grad)) && number_of(o, value));
       break;
     case Kind::Int: {
       std::int64_t x = 0;
@@ -217,13 +225,14 @@ bool convert(const Param& p, PyObject* o, bool strict, Bound& b, Complaint& comp
       fits = none || is_generator(o);
       if (!none && fits) value = Attr(static_cast<void*>(&generator_of(o)));
       break;
-    case Kind::Choice: fits = none || convert_choice(p, o, value); break;
+    case Kind::Choice:
+      fits = none || convert_choice(p, o, value);
+      break;
   }
-  const bool attribute = p.kind != Kind::Tensor && p.kind != Kind::Operand &&
-                         p.kind != Kind::IntList;
+  const bool attribute = p.kind != Kind::Tensor && p.kind != Kind::Operand && p.kind != Kind::IntList;
   if (!attribute || !fits)
-    return complain("argument '", p.name, "' must be ", kind_name(p), p.optional ? " or None" : "",
-                    ", got ", short_repr(o));
+    return complain("argument '", p.name, "' must be ", kind_name(p), p.optional ? " or None" : "", ", got ",
+                    short_repr(o));
   b.attrs.v[b.attrs.n++] = none ? (o ? Attr() : p.value) : value;
   return true;
 }
@@ -256,8 +265,7 @@ bool bind(const Signature& s, const Arguments& a, bool strict, Bound& b, Complai
         for (Py_ssize_t k = at; k < a.n; ++k) {
           std::int64_t unused = 0;
           if (!int_of(a.v[k], false, unused))
-            return complain("argument '", p.name, "' must be a sequence of ints, got ",
-                            short_repr(a.v[k]));
+            return complain("argument '", p.name, "' must be a sequence of ints, got ", short_repr(a.v[k]));
         }
       }
       at = a.n;
@@ -267,8 +275,7 @@ bool bind(const Signature& s, const Arguments& a, bool strict, Bound& b, Complai
   }
   if (at < a.n)
     return complain("takes ", static_cast<std::int64_t>(at), " positional arguments, got ",
-                    static_cast<std::int64_t>(a.n), "; the first one too many is ",
-                    short_repr(a.v[at]));
+                    static_cast<std::int64_t>(a.n), "; the first one too many is ", short_repr(a.v[at]));
   const Py_ssize_t n_keywords = a.keywords ? PyTuple_GET_SIZE(a.keywords) : 0;
   for (Py_ssize_t k = 0; k < n_keywords; ++k) {
     PyObject* key = PyTuple_GET_ITEM(a.keywords, k);
@@ -383,22 +390,20 @@ constexpr auto kMethods = methods_of(std::make_integer_sequence<int, kMaxEntries
 
 // Names that PyTorch has twice.
 constexpr std::pair<const char*, const char*> kAliases[] = {
-    {"clip", "clamp"},        {"absolute", "abs"},      {"multiply", "mul"},
-    {"subtract", "sub"},      {"divide", "div"},        {"true_divide", "div"},
-    {"negative", "neg"},      {"concat", "cat"},        {"concatenate", "cat"},
-    {"greater", "gt"},        {"greater_equal", "ge"},  {"less", "lt"},
-    {"less_equal", "le"},     {"not_equal", "ne"},      {"swapaxes", "transpose"},
+    {"clip", "clamp"},      {"absolute", "abs"},    {"multiply", "mul"},       {"subtract", "sub"},
+    {"divide", "div"},      {"true_divide", "div"}, {"negative", "neg"},       {"concat", "cat"},
+    {"concatenate", "cat"}, {"greater", "gt"},      {"greater_equal", "ge"},   {"less", "lt"},
+    {"less_equal", "le"},   {"not_equal", "ne"},    {"swapaxes", "transpose"},
 };
 
 PyTypeObject* named_tuple(const Signature& s) {
   static std::deque<std::string> texts;
   std::vector<PyStructSequence_Field> fields;
-  for (const std::string& r : s.results)
-    fields.push_back({texts.emplace_back(r).c_str(), nullptr});
+  for (const std::string& r : s.results) fields.push_back({texts.emplace_back(r).c_str(), nullptr});
   fields.push_back({nullptr, nullptr});
   texts.push_back("torch.return_types." + s.name);
-  PyStructSequence_Desc desc = {texts.back().c_str(), "Several results under their names.",
-                                fields.data(), static_cast<int>(s.results.size())};
+  PyStructSequence_Desc desc = {texts.back().c_str(), "Several results under their names.", fields.data(),
+                                static_cast<int>(s.results.size())};
   PyTypeObject* type = PyStructSequence_NewType(&desc);
   if (!type) throw py::error_already_set();
   return type;
@@ -427,8 +432,7 @@ void document(Entry& e, const std::string& name, bool method) {
   }
   for (const Signature& s : e.overloads) {
     e.doc += std::string("\n") + s.op->doc + "\n";
-    if (s.op->derivative.none && s.op->derivative.none[0] && !s.op->composite &&
-        s.op->cls != Class::Random)
+    if (s.op->derivative.none && s.op->derivative.none[0] && !s.op->composite && s.op->cls != Class::Random)
       e.doc += std::string("Not differentiable: ") + s.op->derivative.none + ".\n";
     if (s.op->doctest) e.doc += std::string("\n") + s.op->doctest + "\n";
   }
@@ -444,16 +448,14 @@ void expose(Entry& e, const std::string& name, bool method, py::module_& m) {
   const int i = index_of(e);
   if (i >= kMaxEntries) throw std::logic_error("ops: raise kMaxEntries");
   e.def = {e.name.c_str(),
-           reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(method ? kMethods[i]
-                                                                              : kFunctions[i])),
+           reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(method ? kMethods[i] : kFunctions[i])),
            METH_FASTCALL | METH_KEYWORDS, e.doc.c_str()};
   const py::object bound = py::reinterpret_steal<py::object>(
       method ? PyDescr_NewMethod(tensor_type, &e.def)
              : PyCFunction_NewEx(&e.def, nullptr, py::str("unspool._core").release().ptr()));
   if (!bound) throw py::error_already_set();
   const py::object owner =
-      method ? py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(tensor_type))
-             : py::object(m);
+      method ? py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(tensor_type)) : py::object(m);
   owner.attr(name.c_str()) = bound;
 }
 
@@ -466,9 +468,7 @@ const Entry* find_op(const char* name, bool inplace) {
   return it->second;
 }
 
-PyObject* call_entry(const Entry* e, PyObject* const* args, int n) {
-  return invoke(*e, {args, n, nullptr});
-}
+PyObject* call_entry(const Entry* e, PyObject* const* args, int n) { return invoke(*e, {args, n, nullptr}); }
 
 void bind_ops(py::module_& m) {
   // Overloads are gathered first: entries must not move once their def is exposed.

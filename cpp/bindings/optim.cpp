@@ -25,8 +25,7 @@ Tensor tensor_in(PyObject* own, PyObject* key) {
   PyObject* value = PyDict_GetItemWithError(own, key);
   if (!value || value == Py_None) return {};
   if (!is_tensor(value))
-    fail(ErrorKind::Type, "step: state ", short_repr(key), " must be a Tensor, got ",
-         short_repr(value));
+    fail(ErrorKind::Type, "step: state ", short_repr(key), " must be a Tensor, got ", short_repr(value));
   return unwrap(value);
 }
 
@@ -57,8 +56,8 @@ void zero_grad(const py::list& params, bool set_to_none) {
   });
 }
 
-void sgd_step(const py::list& params, const py::dict& state, double lr, double momentum,
-              double dampening, double weight_decay, bool nesterov, bool maximize) {
+void sgd_step(const py::list& params, const py::dict& state, double lr, double momentum, double dampening,
+              double weight_decay, bool nesterov, bool maximize) {
   static PyObject* const kBuffer = interned("momentum_buffer");
   GradMode off(false);
   const SgdOptions options{lr, momentum, dampening, weight_decay, nesterov, maximize};
@@ -99,8 +98,8 @@ void adam_step(const py::list& params, const py::dict& state, double lr, double 
       if (amsgrad) put(own, kLargest, zeros_like(p));
     }
     if (step.numel() != 1 || !is_floating(step.dtype()))
-      fail(ErrorKind::Runtime, "step: state 'step' must be one floating number, got shape ",
-           step.shape(), " and dtype ", name(step.dtype()));
+      fail(ErrorKind::Runtime, "step: state 'step' must be one floating number, got shape ", step.shape(),
+           " and dtype ", name(step.dtype()));
     add_(step, wrapped_number(1.0));
     const double count = step.dtype() == DType::Float64
                              ? *reinterpret_cast<double*>(step->data)
@@ -118,15 +117,15 @@ void bind_optim(py::module_& m) {
   m.def("zero_grad", zero_grad, py::arg("params"), py::arg("set_to_none") = true,
         "zero_grad(params: list[Tensor], set_to_none: bool = True) -> None\n\nForgets or zeroes "
         "every grad.");
-  m.def("sgd_step", sgd_step, py::arg("params"), py::arg("state"), py::arg("lr"),
-        py::arg("momentum") = 0.0, py::arg("dampening") = 0.0, py::arg("weight_decay") = 0.0,
-        py::arg("nesterov") = false, py::arg("maximize") = false,
+  m.def("sgd_step", sgd_step, py::arg("params"), py::arg("state"), py::arg("lr"), py::arg("momentum") = 0.0,
+        py::arg("dampening") = 0.0, py::arg("weight_decay") = 0.0, py::arg("nesterov") = false,
+        py::arg("maximize") = false,
         "sgd_step(params: list[Tensor], state: dict[Tensor, dict[str, Tensor]], lr: float, "
         "momentum: float = 0.0, dampening: float = 0.0, weight_decay: float = 0.0, nesterov: bool "
         "= False, maximize: bool = False) -> None\n\nOne SGD step of all params that have a grad.");
-  m.def("adam_step", adam_step, py::arg("params"), py::arg("state"), py::arg("lr"),
-        py::arg("beta1"), py::arg("beta2"), py::arg("eps"), py::arg("weight_decay"),
-        py::arg("amsgrad"), py::arg("maximize"), py::arg("decoupled_weight_decay"),
+  m.def("adam_step", adam_step, py::arg("params"), py::arg("state"), py::arg("lr"), py::arg("beta1"),
+        py::arg("beta2"), py::arg("eps"), py::arg("weight_decay"), py::arg("amsgrad"), py::arg("maximize"),
+        py::arg("decoupled_weight_decay"),
         "adam_step(params: list[Tensor], state: dict[Tensor, dict[str, Tensor]], lr: float, beta1: "
         "float, beta2: float, eps: float, weight_decay: float, amsgrad: bool, maximize: bool, "
         "decoupled_weight_decay: bool) -> None\n\nOne Adam step of all params that have a grad.");

@@ -25,8 +25,7 @@ std::uint64_t seed_of(const py::object& o) {
   const unsigned long long large = PyLong_AsUnsignedLongLong(index.ptr());
   if (PyErr_Occurred()) {
     PyErr_Clear();
-    fail(ErrorKind::Runtime, "manual_seed: seed must be in [-2^63, 2^64), got ",
-         short_repr(o.ptr()));
+    fail(ErrorKind::Runtime, "manual_seed: seed must be in [-2^63, 2^64), got ", short_repr(o.ptr()));
   }
   return large;
 }
@@ -39,8 +38,7 @@ Generator& generator_of(PyObject* o) { return py::handle(o).cast<Generator&>(); 
 void bind_random(py::module_& m) {
   py::options options;
   options.disable_function_signatures();
-  py::class_<Generator> type(m, "Generator",
-                             "A stream of random numbers (mt19937), PyTorch's to the word.");
+  py::class_<Generator> type(m, "Generator", "A stream of random numbers (mt19937), PyTorch's to the word.");
   generator_type = type.ptr();
   type.def(py::init([](const py::object& device) {
              check_device(device.ptr());
@@ -56,10 +54,12 @@ void bind_random(py::module_& m) {
         return self;
       },
       py::arg("seed"), "manual_seed(self, seed: int) -> Generator\n\nStarts the stream anew.");
-  type.def("seed", [](Generator& g) { return g.seed(); },
-           "seed(self) -> int\n\nSeeds from the operating system and returns the seed.");
-  type.def("initial_seed", [](const Generator& g) { return g.initial_seed(); },
-           "initial_seed(self) -> int\n\nThe seed that the stream started from.");
+  type.def(
+      "seed", [](Generator& g) { return g.seed(); },
+      "seed(self) -> int\n\nSeeds from the operating system and returns the seed.");
+  type.def(
+      "initial_seed", [](const Generator& g) { return g.initial_seed(); },
+      "initial_seed(self) -> int\n\nThe seed that the stream started from.");
   type.def(
       "get_state",
       [](const Generator& g) {
@@ -82,30 +82,31 @@ void bind_random(py::module_& m) {
         return self;
       },
       py::arg("new_state"), "set_state(self, new_state: Tensor) -> Generator\n\nContinues there.");
-  type.def("clone_state", [](const Generator& g) { return new Generator(g); },
-           "clone_state(self) -> Generator\n\nA generator that continues the same stream.");
+  type.def(
+      "clone_state", [](const Generator& g) { return new Generator(g); },
+      "clone_state(self) -> Generator\n\nA generator that continues the same stream.");
   type.def_property_readonly(
-      "device",
-      [](const Generator&) { return py::reinterpret_borrow<py::object>(device_object()); },
+      "device", [](const Generator&) { return py::reinterpret_borrow<py::object>(device_object()); },
       "device: device");
 
   default_object = new py::object(py::cast(&default_generator(), py::return_value_policy::reference));
   m.attr("default_generator") = *default_object;
   m.def(
-      "manual_seed",
-      [](const py::object& seed) { return default_object->attr("manual_seed")(seed); },
-      py::arg("seed"),
-      "manual_seed(seed: int) -> Generator\n\nSeeds the default generator and returns it.");
-  m.def("seed", [] { return default_generator().seed(); },
-        "seed() -> int\n\nSeeds the default generator from the operating system.");
-  m.def("initial_seed", [] { return default_generator().initial_seed(); },
-        "initial_seed() -> int\n\nThe seed that the default generator started from.");
-  m.def("get_rng_state", [] { return default_object->attr("get_state")(); },
-        "get_rng_state() -> Tensor\n\nThe default generator's state as uint8.");
-  m.def("set_rng_state",
-        [](const py::object& state) { default_object->attr("set_state")(state); },
-        py::arg("new_state"),
-        "set_rng_state(new_state: Tensor) -> None\n\nSets the default generator's state.");
+      "manual_seed", [](const py::object& seed) { return default_object->attr("manual_seed")(seed); },
+      py::arg("seed"), "manual_seed(seed: int) -> Generator\n\nSeeds the default generator and returns it.");
+  m.def(
+      "seed", [] { return default_generator().seed(); },
+      "seed() -> int\n\nSeeds the default generator from the operating system.");
+  m.def(
+      "initial_seed", [] { return default_generator().initial_seed(); },
+      "initial_seed() -> int\n\nThe seed that the default generator started from.");
+  m.def(
+      "get_rng_state", [] { return default_object->attr("get_state")(); },
+      "get_rng_state() -> Tensor\n\nThe default generator's state as uint8.");
+  m.def(
+      "set_rng_state", [](const py::object& state) { default_object->attr("set_state")(state); },
+      py::arg("new_state"),
+      "set_rng_state(new_state: Tensor) -> None\n\nSets the default generator's state.");
 }
 
 }  // namespace unspool::python

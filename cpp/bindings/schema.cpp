@@ -35,10 +35,10 @@ struct TypeName {
   const char* stub;
 };
 constexpr TypeName kTypes[] = {
-    {"Tensor", Kind::Tensor, "Tensor"},    {"Operand", Kind::Operand, "Tensor | float"},
-    {"Scalar", Kind::Scalar, "float"},     {"int", Kind::Int, "int"},
-    {"float", Kind::Float, "float"},       {"bool", Kind::Bool, "bool"},
-    {"DType", Kind::DType, "dtype"},       {"Generator", Kind::Generator, "Generator"},
+    {"Tensor", Kind::Tensor, "Tensor"},        {"Operand", Kind::Operand, "Tensor | float"},
+    {"Scalar", Kind::Scalar, "float"},         {"int", Kind::Int, "int"},
+    {"float", Kind::Float, "float"},           {"bool", Kind::Bool, "bool"},
+    {"DType", Kind::DType, "dtype"},           {"Generator", Kind::Generator, "Generator"},
     {"int[]", Kind::IntList, "Sequence[int]"}, {"Tensor[]", Kind::TensorList, "Sequence[Tensor]"},
 };
 
@@ -47,9 +47,15 @@ void read_default(Param& p, const std::string& text) {
   p.default_text = text;
   if (text == "None") return;
   switch (p.kind) {
-    case Kind::Bool: p.value = Attr(text == "True"); break;
-    case Kind::Int: p.value = Attr(static_cast<std::int64_t>(std::atoll(text.c_str()))); break;
-    case Kind::Float: p.value = Attr(std::atof(text.c_str())); break;
+    case Kind::Bool:
+      p.value = Attr(text == "True");
+      break;
+    case Kind::Int:
+      p.value = Attr(static_cast<std::int64_t>(std::atoll(text.c_str())));
+      break;
+    case Kind::Float:
+      p.value = Attr(std::atof(text.c_str()));
+      break;
     case Kind::Scalar:
       p.value = text.find('.') == std::string::npos
                     ? Attr(static_cast<std::int64_t>(std::atoll(text.c_str())))
@@ -59,7 +65,8 @@ void read_default(Param& p, const std::string& text) {
       for (std::size_t i = 0; i < p.choices.size(); ++i)
         if (text == "'" + p.choices[i] + "'") p.value = Attr(static_cast<std::int64_t>(i));
       break;
-    default: throw std::logic_error("schema: no default is read for parameter " + p.name);
+    default:
+      throw std::logic_error("schema: no default is read for parameter " + p.name);
   }
 }
 
@@ -100,8 +107,7 @@ Param read_param(std::string text) {
 // What every constructor takes after its own parameters.
 std::vector<Param> options() {
   std::vector<Param> all;
-  for (const char* text : {"DType? dtype=None", "bool requires_grad=False"})
-    all.push_back(read_param(text));
+  for (const char* text : {"DType? dtype=None", "bool requires_grad=False"}) all.push_back(read_param(text));
   for (const char* name : {"device", "layout", "pin_memory", "memory_format"}) {
     Param p{};
     p.kind = Kind::Ignored;

@@ -20,13 +20,24 @@
 namespace unspool::python {
 
 enum class Kind : std::uint8_t {
-  Tensor, TensorList, Operand, Scalar, Int, Float, Bool, DType, Generator, IntList, Choice, Ignored
+  Tensor,
+  TensorList,
+  Operand,
+  Scalar,
+  Int,
+  Float,
+  Bool,
+  DType,
+  Generator,
+  IntList,
+  Choice,
+  Ignored
 };
 
 struct Param {
   Kind kind;
-  bool optional = false;   // None is taken
-  bool variadic = false;   // int[]*
+  bool optional = false;  // None is taken
+  bool variadic = false;  // int[]*
   bool keyword_only = false;
   bool has_default = false;
   std::string name;
@@ -40,7 +51,7 @@ struct Signature {
   const OpDef* op;
   std::string name;
   std::vector<Param> params;
-  std::vector<std::string> results;  // names, where there are several
+  std::vector<std::string> results;                    // names, where there are several
   std::string stub(bool method, bool variadic) const;  // "add(input: Tensor, …) -> Tensor"
   bool has_variadic() const;
 };

@@ -10,8 +10,7 @@ namespace {
 // ---- dtype -------------------------------------------------------------------------------------------
 
 struct DTypeObject {
-  PyObject_HEAD
-  DType value;
+  PyObject_HEAD DType value;
 };
 
 PyTypeObject* dtype_type = nullptr;
@@ -22,9 +21,7 @@ PyObject* cpu = nullptr;
 
 DType value_of(PyObject* o) { return reinterpret_cast<DTypeObject*>(o)->value; }
 
-PyObject* dtype_repr(PyObject* self) {
-  return PyUnicode_FromFormat("torch.%s", name(value_of(self)));
-}
+PyObject* dtype_repr(PyObject* self) { return PyUnicode_FromFormat("torch.%s", name(value_of(self))); }
 PyObject* dtype_reduce(PyObject* self, PyObject*) {
   return guarded([&] {
     const py::object core = py::module_::import("unspool._core");
@@ -33,16 +30,12 @@ PyObject* dtype_reduce(PyObject* self, PyObject*) {
   });
 }
 PyObject* dtype_copy(PyObject* self, PyObject*) { return Py_NewRef(self); }
-PyObject* dtype_is_floating(PyObject* self, void*) {
-  return PyBool_FromLong(is_floating(value_of(self)));
-}
+PyObject* dtype_is_floating(PyObject* self, void*) { return PyBool_FromLong(is_floating(value_of(self))); }
 PyObject* dtype_is_complex(PyObject*, void*) { Py_RETURN_FALSE; }
 PyObject* dtype_is_signed(PyObject* self, void*) {
   return PyBool_FromLong(value_of(self) != DType::UInt8 && value_of(self) != DType::Bool);
 }
-PyObject* dtype_itemsize(PyObject* self, void*) {
-  return PyLong_FromSize_t(item_size(value_of(self)));
-}
+PyObject* dtype_itemsize(PyObject* self, void*) { return PyLong_FromSize_t(item_size(value_of(self))); }
 
 PyMethodDef dtype_methods[] = {
     {"__reduce__", dtype_reduce, METH_NOARGS, "__reduce__(self) -> tuple[object, ...]"},
@@ -103,8 +96,7 @@ PyType_Slot size_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(size_repr)},
                             {Py_sq_concat, reinterpret_cast<void*>(size_concat)},
                             {Py_tp_doc, const_cast<char*>("A tensor's shape: a tuple of sizes.")},
                             {0, nullptr}};
-PyType_Spec size_spec = {"unspool._core.Size", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
-                         size_slots};
+PyType_Spec size_spec = {"unspool._core.Size", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, size_slots};
 
 // ---- device ----------------------------------------------------------------------------------------------
 
@@ -141,8 +133,7 @@ PyObject* device_compare(PyObject* a, PyObject* b, int how) {
 Py_hash_t device_hash(PyObject*) { return 7; }
 PyObject* device_reduce(PyObject* self, PyObject*) {
   return guarded([&] {
-    return py::make_tuple(py::handle(reinterpret_cast<PyObject*>(Py_TYPE(self))),
-                          py::make_tuple("cpu"))
+    return py::make_tuple(py::handle(reinterpret_cast<PyObject*>(Py_TYPE(self))), py::make_tuple("cpu"))
         .release()
         .ptr();
   });
@@ -162,8 +153,7 @@ PyType_Slot device_slots[] = {{Py_tp_new, reinterpret_cast<void*>(device_new)},
                               {Py_tp_getset, device_getset},
                               {Py_tp_doc, const_cast<char*>("Where tensors live: the CPU.")},
                               {0, nullptr}};
-PyType_Spec device_spec = {"unspool._core.device", sizeof(DeviceObject), 0, Py_TPFLAGS_DEFAULT,
-                           device_slots};
+PyType_Spec device_spec = {"unspool._core.device", sizeof(DeviceObject), 0, Py_TPFLAGS_DEFAULT, device_slots};
 
 PyTypeObject* make(PyType_Spec* spec, PyObject* bases = nullptr) {
   PyObject* type = PyType_FromSpecWithBases(spec, bases);

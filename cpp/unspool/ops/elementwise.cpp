@@ -26,15 +26,10 @@ template <class F, int I>
 constexpr OpDef backward_op = {.schema = "elementwise_backward(Tensor grad, Tensor saved)",
                                .map = map_id<Backward<F, I>>};
 
+// g times the partial derivative by input I, in recorded ops. Serves tangents as well.
 template <class F, int I>
-Tensor partial(const Record& r) {
-  const F f = formula<F>(r.attrs);
-  if constexpr (F::kArity == 1)
-    return f.d0(r.x(0), r.y);
-  else if constexpr (I == 0)
-    return f.d0(r.x(0), r.x(1), r.y);
-  else
-    return f.d1(r.x(0), r.x(1), r.y);
+Tensor times_partial(const Record& r, const Tensor& g) {
+  return pulled<I>(formula<F>(r.attrs), g, r.x(0), F::kArity == 2 ? r.x(1) : Tensor(), r.y);
 }
 
 template <class F, int I>
@@ -52,7 +47,7 @@ void pull(const Record& r, const Tensor& g, Tensor& gx) {
       return;
     }
   }
-  gx = g * partial<F, I>(r);
+  gx = times_partial<F, I>(r, g);
 }
 
 template <class F>
@@ -63,10 +58,10 @@ void elementwise_vjp(const Record& r, const Tensor* g, Tensor* gx) {
 
 template <class F>
 void elementwise_jvp(const Record& r, const Tensor* dx, Tensor* dy) {
-  if (dx[0]) dy[0] = dx[0] * partial<F, 0>(r);
+  if (dx[0]) dy[0] = times_partial<F, 0>(r, dx[0]);
   if constexpr (F::kArity == 2) {
     if (!dx[1]) return;
-    const Tensor part = dx[1] * partial<F, 1>(r);
+    const Tensor part = times_partial<F, 1>(r, dx[1]);
     dy[0] = dy[0] ? dy[0] + part : part;
   }
 }
@@ -187,10 +182,21 @@ constexpr OpDef sigmoid_op = {
     .derivative = elementwise<Sigmoid>(),
 };
 
+// lo and hi of a floating clamp, infinite where they are not given.
+Attrs clamp_bounds(const AttrsView& attrs) {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  return {attrs.given(0) ? attrs.f(0) : -inf, attrs.given(1) ? attrs.f(1) : inf};
+}
+Tensor clamp_times_partial(const Record& r, const Tensor& g) {
+  const Attrs bounds = clamp_bounds(r.attrs);
+  if (!r.taped) return call(backward_op<Clamp, 0>, {g, r.x(0)}, bounds);
+  return formula<Clamp>(bounds).g0(g, r.x(0), r.y);
+}
+
 constexpr OpDef clamp_op = {
     .schema = "clamp(Tensor input, Scalar? min=None, Scalar? max=None)",
     .doc = "Each element brought into [min, max]; NaN stays. Where min > max the result is max. "
-           "The derivative is 1 inside and at the bounds, 0 outside.",
+           "The derivative is 1 inside and at the bounds, 0 outside and of NaN.",
     .grad_name = "ClampBackward1",
     .surface = kBoth | kInplace,
     .promote = Promote::Common,
@@ -208,12 +214,7 @@ constexpr OpDef clamp_op = {
         },
     .forward =
         [](Call& c) {
-          constexpr double inf = std::numeric_limits<double>::infinity();
-          if (is_floating(c.in[0].dtype())) {
-            run_with(c, Attrs{c.attrs.given(0) ? c.attrs.f(0) : -inf,
-                              c.attrs.given(1) ? c.attrs.f(1) : inf});
-            return;
-          }
+          if (is_floating(c.in[0].dtype())) return run_with(c, clamp_bounds(c.attrs));
           Tensor x = c.in[0];
           auto bound = [&](int i) { return wrapped_number(c.attrs.i(i)); };
           GradMode off(false);
@@ -222,17 +223,9 @@ constexpr OpDef clamp_op = {
           kernels().copy(c.out[0].view(), x.view());
         },
     .derivative = custom(
-        [](const Record& r, const Tensor* g, Tensor* gx) {
-          constexpr double inf = std::numeric_limits<double>::infinity();
-          const double bounds[] = {r.attrs.given(0) ? r.attrs.f(0) : -inf,
-                                   r.attrs.given(1) ? r.attrs.f(1) : inf};
-          gx[0] = g[0] * Clamp(bounds).d0(r.x(0), r.y);
-        },
+        [](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = clamp_times_partial(r, g[0]); },
         [](const Record& r, const Tensor* dx, Tensor* dy) {
-          constexpr double inf = std::numeric_limits<double>::infinity();
-          const double bounds[] = {r.attrs.given(0) ? r.attrs.f(0) : -inf,
-                                   r.attrs.given(1) ? r.attrs.f(1) : inf};
-          dy[0] = dx[0] * Clamp(bounds).d0(r.x(0), r.y);
+          dy[0] = clamp_times_partial(r, dx[0]);
         },
         kSaveIn0),
     .doctest = ">>> unspool.clamp(unspool.tensor([-2.0, 0.5, 3.0]), -1, 1)\n"
@@ -367,10 +360,16 @@ void refuse_integer_zero(const Call& c) {
     fail(ErrorKind::Runtime, name_of(*c.op), ": ZeroDivisionError, an integer is divided by 0");
 }
 
+[[noreturn, gnu::cold]] void no_floor_divide_derivative() {
+  fail(ErrorKind::Runtime, "floor_divide: its derivative is not implemented, because it is piecewise "
+       "constant; detach() the operands where 0 is meant");
+}
+
 constexpr OpDef floor_divide_op = {
     .schema = "floor_divide(Tensor input, Operand other)",
     .doc = "`input // other`: the quotient rounded towards minus infinity. An integer divided by 0 "
-           "raises RuntimeError.",
+           "raises RuntimeError; so does the derivative, which PyTorch does not define.",
+    .grad_name = "NotImplemented",
     .surface = kBoth | kInplace,
     .promote = Promote::Arithmetic,
     .map = map_id<FloorDiv>,
@@ -379,7 +378,10 @@ constexpr OpDef floor_divide_op = {
           refuse_integer_zero(c);
           run_map(c);
         },
-    .derivative = none("it is piecewise constant"),
+    // Recorded all the same, so that backward says so instead of passing over it in silence.
+    .derivative = custom(
+        [](const Record&, const Tensor*, Tensor*) { no_floor_divide_derivative(); },
+        [](const Record&, const Tensor*, Tensor*) { no_floor_divide_derivative(); }),
     .domain = Domain::NonZero,
 };
 
@@ -440,6 +442,31 @@ Tensor pow_db(const Record& r) {
   return where(r.x(0) == zero, where(r.x(1) < zero, r.y * log(r.x(0)), zero), r.y * log(safe));
 }
 
+// By squaring, and wrapping on overflow. A negative exponent gives what is left of 1/a^|b|: 1 and -1
+// to their powers, 0 for any other a (PyTorch's for a = 0, too).
+std::uint64_t integer_power(std::uint64_t a, std::int64_t b) {
+  if (b < 0 && a != 1) {
+    if (a != ~std::uint64_t{0}) return 0;
+    b = -(b % 2);
+  }
+  std::uint64_t y = 1;
+  for (; b > 0; b >>= 1, a *= a)
+    if (b & 1) y *= a;
+  return y;
+}
+
+void integer_powers(Call& c) {
+  GradMode off(false);
+  const Shape& shape = c.out[0].shape();
+  const Tensor a = contiguous(expand(to(c.in[0], DType::Int64), shape));
+  const Tensor b = contiguous(expand(to(c.in[1], DType::Int64), shape));
+  const Tensor y = empty(shape, DType::Int64);
+  for (std::int64_t i = 0; i < y.numel(); ++i)
+    reinterpret_cast<std::uint64_t*>(y->data)[i] = integer_power(
+        reinterpret_cast<std::uint64_t*>(a->data)[i], reinterpret_cast<std::int64_t*>(b->data)[i]);
+  kernels().copy(c.out[0].view(), y.view());  // to a narrower dtype: modulo 2^bits
+}
+
 constexpr OpDef pow_op = {
     .schema = "pow(Operand input, Operand exponent)",
     .doc = "input to the power of exponent, element by element, broadcast.",
@@ -449,22 +476,11 @@ constexpr OpDef pow_op = {
     .map = map_id<Pow>,
     .shape =
         [](Call& c) {
-          // Integer powers of integers go through float64 and back: exact below 2^53.
-          if (!is_floating(c.in[0].dtype())) {
-            const Shape shape =
-                broadcast_shapes("pow", c.in[0].shape(), c.in[1].shape());
-            c.allocate(0, shape, c.in[0].dtype() == DType::Bool ? DType::Int64 : c.in[0].dtype());
-            return;
-          }
-          map_shape(c);
+          if (is_floating(c.in[0].dtype())) return map_shape(c);
+          if (c.in[0].dtype() == DType::Bool) fail(ErrorKind::DType, "pow: not implemented for 'bool'");
+          c.allocate(0, broadcast_shapes("pow", c.in[0].shape(), c.in[1].shape()), c.in[0].dtype());
         },
-    .forward =
-        [](Call& c) {
-          if (is_floating(c.in[0].dtype())) return run_map(c);
-          GradMode off(false);
-          const Tensor y = pow(to(c.in[0], DType::Float64), to(c.in[1], DType::Float64));
-          kernels().copy(c.out[0].view(), y.view());
-        },
+    .forward = [](Call& c) { is_floating(c.in[0].dtype()) ? run_map(c) : integer_powers(c); },
     .derivative = custom(
         [](const Record& r, const Tensor* g, Tensor* gx) {
           if (r.needs(0)) gx[0] = g[0] * pow_da(r);

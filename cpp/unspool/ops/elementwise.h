@@ -38,6 +38,8 @@ struct Base {
   using Types = T;
   static constexpr std::uint32_t kUses0 = 0, kUses1 = 0;
   static constexpr bool kBool = false;  // the result is bool, whatever the inputs are
+  // g0, g1 stand in place of d0, d1: the gradient is selected, not multiplied by 0 or 1.
+  static constexpr bool kSelects = false;
   constexpr explicit Base(const double* = nullptr) {}
 };
 
@@ -195,19 +197,20 @@ struct PowInteger : Base<1, Numbers> {
   }
 };
 
-// The derivative at the bounds is 1, as PyTorch's; a bound that is not given is ±inf.
+// The derivative at the bounds is 1, that of NaN 0, as PyTorch's; a bound that is not given is ±inf.
 struct Clamp : Base<1, Floats> {
   double lo, hi;
   constexpr explicit Clamp(const double* a) : lo(a[0]), hi(a[1]) {}
   static constexpr std::uint32_t kUses0 = kSaveIn0;
+  static constexpr bool kSelects = true;
   template <class V>
   V operator()(V x) const {
     return min(max(x, constant<V>(lo)), constant<V>(hi));
   }
   template <class V>
-  V d0(V x, V) const {
+  V g0(V g, V x, V) const {
     const V zero = constant<V>(0.0);
-    return where(x < lo, zero, where(x > hi, zero, constant<V>(1.0)));
+    return where(x == x, where(x < lo, zero, where(x > hi, zero, g)), zero);
   }
 };
 
@@ -314,36 +317,36 @@ struct Pow : Base<2, Floats> {
 struct Maximum : Base<2, Numbers> {
   using Base::Base;
   static constexpr std::uint32_t kUses0 = kSaveIn0 | kSaveIn1, kUses1 = kUses0;
+  static constexpr bool kSelects = true;
   template <class V>
   V operator()(V a, V b) const {
     return max(a, b);
   }
   template <class V>
-  V d0(V a, V b, V) const {
-    return where(a == b, constant<V>(0.5),
-                 where(a < b, constant<V>(0.0), constant<V>(1.0)));
+  V g0(V g, V a, V b, V) const {
+    return where(a == b, g * 0.5, where(a < b, constant<V>(0.0), g));
   }
   template <class V>
-  V d1(V a, V b, V y) const {
-    return d0(b, a, y);
+  V g1(V g, V a, V b, V y) const {
+    return g0(g, b, a, y);
   }
 };
 
 struct Minimum : Base<2, Numbers> {
   using Base::Base;
   static constexpr std::uint32_t kUses0 = kSaveIn0 | kSaveIn1, kUses1 = kUses0;
+  static constexpr bool kSelects = true;
   template <class V>
   V operator()(V a, V b) const {
     return min(a, b);
   }
   template <class V>
-  V d0(V a, V b, V) const {
-    return where(a == b, constant<V>(0.5),
-                 where(a > b, constant<V>(0.0), constant<V>(1.0)));
+  V g0(V g, V a, V b, V) const {
+    return where(a == b, g * 0.5, where(a > b, constant<V>(0.0), g));
   }
   template <class V>
-  V d1(V a, V b, V y) const {
-    return d0(b, a, y);
+  V g1(V g, V a, V b, V y) const {
+    return g0(g, b, a, y);
   }
 };
 
@@ -390,7 +393,24 @@ struct Where : Base<3, Everything> {
 
 // ---- Fused backward ----------------------------------------------------------------------------
 
-// g · d_I(x, y) in one loop: the bits of the product op after the derivative's ops. Takes g and
+// g · d_I, or what stands for it: the one place that knows arity and choice.
+template <int I, class F, class V>
+[[gnu::always_inline]] inline V pulled(const F& f, V g, V x0, V x1, V y) {
+  if constexpr (F::kArity == 1 && F::kSelects)
+    return f.g0(g, x0, y);
+  else if constexpr (F::kArity == 1)
+    return g * f.d0(x0, y);
+  else if constexpr (F::kSelects && I == 0)
+    return f.g0(g, x0, x1, y);
+  else if constexpr (F::kSelects)
+    return f.g1(g, x0, x1, y);
+  else if constexpr (I == 0)
+    return g * f.d0(x0, x1, y);
+  else
+    return g * f.d1(x0, x1, y);
+}
+
+// pulled() in one loop: the bits of the product op after the derivative's ops. Takes g and
 // then those of (input 0, input 1, output) that the derivative reads, in this order.
 template <class F, int I>
 struct Backward {
@@ -407,12 +427,7 @@ struct Backward {
     const V x0 = (kUses & kSaveIn0) ? *s++ : g;
     const V x1 = (kUses & kSaveIn1) ? *s++ : g;
     const V y = (kUses & kSaveOut) ? *s : g;
-    if constexpr (F::kArity == 1)
-      return g * f.d0(x0, y);
-    else if constexpr (I == 0)
-      return g * f.d0(x0, x1, y);
-    else
-      return g * f.d1(x0, x1, y);
+    return pulled<I>(f, g, x0, x1, y);
   }
   template <class V>
   V operator()(V g) const {

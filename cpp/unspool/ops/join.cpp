@@ -102,13 +102,16 @@ Tensor cat(std::span<const Tensor> tensors, std::int64_t dim) {
     fail(ErrorKind::Runtime, "cat: expects a non-empty list of tensors, got 0");
   // A 1-D tensor of no elements fits anywhere, as in PyTorch.
   std::vector<Tensor> parts;
+  ResultType type;  // to which such a tensor contributes, too
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (tensors[i].ndim() == 0)
       fail(ErrorKind::Runtime, "cat: zero-dimensional tensor (at position ", i,
            ") cannot be concatenated");
+    type.add(tensors[i]);
     if (!(tensors[i].shape() == Shape{0})) parts.push_back(tensors[i]);
   }
   if (parts.empty()) parts.push_back(tensors[0]);
+  parts[0] = to(parts[0], type.get());
   const int wrapped = wrap_dim("cat", dim, parts[0].ndim());
   return call(cat_op, std::span<Tensor>(parts), Attrs{wrapped});
 }

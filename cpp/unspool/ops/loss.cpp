@@ -132,11 +132,14 @@ Tensor target_rows(const Record& r) {
   return to(q, x.dtype());
 }
 
-// d loss_i / d logits = (Σ q) p - q for each row i.
-Tensor cross_entropy_slope(const Record& r) {
+// v · d loss_i / d logits, where d loss_i / d logits = (Σ q) p - q for each row i. Ignored rows are
+// selected away, not multiplied by 0: the mean over none of the rows divides 0 by 0.
+Tensor times_cross_entropy_slope(const Record& r, const Tensor& v) {
   const Tensor q = target_rows(r);
   const double d = denominator(r.attrs, r.x(1), r.x(2));
-  return (sum(q, {1}, true) * softmax(r.x(0), 1) - q) / wrapped_number(d);
+  const Tensor slope = (sum(q, {1}, true) * softmax(r.x(0), 1) - q) / wrapped_number(d);
+  const Tensor ignored = unsqueeze(r.x(1) == wrapped_number(r.attrs.i(0)), 1);
+  return where(ignored, wrapped_number(0.0), v * slope);
 }
 
 const OpDef cross_entropy_backward_op = {
@@ -203,10 +206,10 @@ const OpDef cross_entropy_rows_op = {
             return;
           }
           const Tensor rows = g[0].ndim() ? unsqueeze(g[0], 1) : g[0];
-          gx[0] = rows * cross_entropy_slope(r);
+          gx[0] = times_cross_entropy_slope(r, rows);
         },
         [](const Record& r, const Tensor* dx, Tensor* dy) {
-          const Tensor rows = sum(cross_entropy_slope(r) * dx[0], {1}, false);
+          const Tensor rows = sum(times_cross_entropy_slope(r, dx[0]), {1}, false);
           dy[0] = r.attrs.i(1) == kNone ? rows : sum(rows);
         },
         kSaveIn0 | kSaveIn1 | kSaveIn2 | kSaveAux),

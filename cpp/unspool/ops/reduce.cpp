@@ -388,14 +388,17 @@ template <bool Any>
 void truth_forward(Call& c) {
   const std::uint32_t mask =
       c.attrs.n_lists ? dims_of(*c.op, c.in[0].ndim(), c.attrs.list(0)) : all_dims(c.in[0].ndim());
-  const View out = kept_view(c.out[0], c.in[0], mask);
+  View out = kept_view(c.out[0], c.in[0], mask);
+  out.dtype = DType::Bool;
   (Any ? kernels().any : kernels().all)(out, c.in[0].view(), mask);
 }
 void truth_shape(Call& c) {
   const bool listed = c.attrs.n_lists;
   const std::uint32_t mask =
       listed ? dims_of(*c.op, c.in[0].ndim(), c.attrs.list(0)) : all_dims(c.in[0].ndim());
-  c.allocate(0, reduced(c.in[0].shape(), mask, listed && c.attrs.i(0)), DType::Bool);
+  // Of uint8 the result is uint8, as in PyTorch, where it stood for bool once.
+  const DType dtype = c.in[0].dtype() == DType::UInt8 ? DType::UInt8 : DType::Bool;
+  c.allocate(0, reduced(c.in[0].shape(), mask, listed && c.attrs.i(0)), dtype);
 }
 template <bool Any>
 constexpr OpDef truth(const char* schema, const char* doc) {
