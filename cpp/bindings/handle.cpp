@@ -118,10 +118,10 @@ PyObject* new_tensor(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     if (sizes) {
       const py::object shape = n ? py::reinterpret_borrow<py::object>(args) : py::object(py::make_tuple(0));
       data = core.attr("empty")(shape);
-    } else if (n == 1) {
+    } else if (n == 1 && !PyFloat_Check(PyTuple_GET_ITEM(args, 0))) {
       py::object value = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(args, 0));
       data = is_tensor(value.ptr()) ? value.attr("detach")()
-                                    : core.attr("tensor")(value, dtype_object(default_dtype()));
+                                    : core.attr("tensor")(value, py::handle(dtype_object(default_dtype())));
     } else {
       fail(ErrorKind::Type, "Tensor: takes sizes or one sequence, got ", short_repr(args));
     }

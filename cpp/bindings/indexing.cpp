@@ -52,12 +52,15 @@ Tensor view_at(Tensor t, PyObject* index) {
            "supported, got ",
            short_repr(item));
     } else {
-      const Py_ssize_t at = PyNumber_AsSsize_t(item, PyExc_IndexError);
-      if (at == -1 && PyErr_Occurred()) throw py::error_already_set();
       const std::int64_t size = t.shape()[dim];
-      if (at < -size || at >= size)
-        fail(ErrorKind::Index, "index: index ", static_cast<std::int64_t>(at),
+      const Py_ssize_t at = PyNumber_AsSsize_t(item, PyExc_IndexError);
+      if (at == -1 && PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_IndexError))
+        throw py::error_already_set();
+      if (PyErr_Occurred() || at < -size || at >= size) {
+        PyErr_Clear();
+        fail(ErrorKind::Index, "index: index ", short_repr(item),
              " is out of bounds for dimension ", dim, " with size ", size);
+      }
       t = select(t, dim, at);
     }
   }

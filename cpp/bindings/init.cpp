@@ -1,6 +1,4 @@
 // Initialisation in place, from fans and gains (ops/fan.h derives the formulas).
-#include <pybind11/stl.h>
-
 #include "handle.h"
 #include "random.h"
 #include "unspool/ops/fan.h"
@@ -16,45 +14,68 @@ Attr generator_or_default(const py::object& o) {
   return Attr(static_cast<void*>(&generator_of(o.ptr())));
 }
 
+// Runs f; the errors of fan.h, which knows no caller, begin with the op's name.
+template <class F>
+auto named(const char* op, F&& f) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    const std::string text = e.what(), prefix = std::string(op) + ": ";
+    throw Error(e.kind(), text.starts_with(prefix) ? text : prefix + text);
+  }
+}
+
 // An empty weight has no fan, and nothing to draw.
 template <class F>
-py::object drawn(const py::object& self, F&& draw) {
+py::object drawn(const char* op, const py::object& self, F&& draw) {
   if (!is_tensor(self.ptr()))
-    fail(ErrorKind::Type, "init: tensor must be a Tensor, got ", short_repr(self.ptr()));
+    fail(ErrorKind::Type, op, ": tensor must be a Tensor, got ", short_repr(self.ptr()));
   const Tensor t = unwrap(self.ptr());
   GradMode off(false);
-  if (t.numel()) draw(t);
+  if (t.numel())
+    named(op, [&] { draw(t); });
   return self;
 }
 
-py::object kaiming_uniform(const py::object& self, double a, const std::string& mode,
+// The slope of leaky_relu. PyTorch's ValueError for what is no number, a bool among it.
+double slope_of(const char* op, const char* argument, const py::object& o) {
+  Attr a;
+  if (PyBool_Check(o.ptr()) || !number_of(o.ptr(), a))
+    fail(ErrorKind::Value, op, ": ", argument, " is the negative slope and must be a number, got ",
+         short_repr(o.ptr()));
+  return a.number();
+}
+
+py::object kaiming_uniform(const py::object& self, const py::object& a, const std::string& mode,
                            const std::string& nonlinearity, const py::object& generator) {
-  return drawn(self, [&](const Tensor& t) {
-    const double b = uniform_bound(kaiming_std(t.shape(), a, parse_fan_mode(mode), nonlinearity));
+  const double slope = slope_of("kaiming_uniform_", "a", a);
+  return drawn("kaiming_uniform_", self, [&](const Tensor& t) {
+    const double b = uniform_bound(kaiming_std(t.shape(), slope, parse_fan_mode(mode), nonlinearity));
     uniform_(t, -b, b, generator_or_default(generator));
   });
 }
-py::object kaiming_normal(const py::object& self, double a, const std::string& mode,
+py::object kaiming_normal(const py::object& self, const py::object& a, const std::string& mode,
                           const std::string& nonlinearity, const py::object& generator) {
-  return drawn(self, [&](const Tensor& t) {
-    normal_(t, 0.0, kaiming_std(t.shape(), a, parse_fan_mode(mode), nonlinearity),
+  const double slope = slope_of("kaiming_normal_", "a", a);
+  return drawn("kaiming_normal_", self, [&](const Tensor& t) {
+    normal_(t, 0.0, kaiming_std(t.shape(), slope, parse_fan_mode(mode), nonlinearity),
             generator_or_default(generator));
   });
 }
 py::object xavier_uniform(const py::object& self, double gain, const py::object& generator) {
-  return drawn(self, [&](const Tensor& t) {
+  return drawn("xavier_uniform_", self, [&](const Tensor& t) {
     const double b = uniform_bound(xavier_std(t.shape(), gain));
     uniform_(t, -b, b, generator_or_default(generator));
   });
 }
 py::object xavier_normal(const py::object& self, double gain, const py::object& generator) {
-  return drawn(self, [&](const Tensor& t) {
+  return drawn("xavier_normal_", self, [&](const Tensor& t) {
     normal_(t, 0.0, xavier_std(t.shape(), gain), generator_or_default(generator));
   });
 }
 py::object trunc_normal(const py::object& self, double mean, double std, double a, double b,
                         const py::object& generator) {
-  return drawn(self,
+  return drawn("trunc_normal_", self,
                [&](const Tensor& t) { trunc_normal_(t, mean, std, a, b, generator_or_default(generator)); });
 }
 
@@ -88,8 +109,11 @@ void bind_init(py::module_& m) {
         "[a, b].");
   m.def(
       "calculate_gain",
-      [](const std::string& nonlinearity, const std::optional<double>& param) {
-        return calculate_gain(nonlinearity, param);
+      [](const std::string& nonlinearity, const py::object& param) {
+        return named("calculate_gain", [&] {
+          if (param.is_none() || nonlinearity != "leaky_relu") return calculate_gain(nonlinearity);
+          return calculate_gain(nonlinearity, slope_of("calculate_gain", "param", param));
+        });
       },
       py::arg("nonlinearity"), py::arg("param") = py::none(),
       "calculate_gain(nonlinearity: str, param: float | None = None) -> float\n\nThe factor that "
@@ -97,7 +121,7 @@ void bind_init(py::module_& m) {
   m.def(
       "calculate_fans",
       [](const Tensor& t) {
-        const Fans fans = fans_of(t.shape());
+        const Fans fans = named("calculate_fans", [&] { return fans_of(t.shape()); });
         return py::make_tuple(fans.in, fans.out);
       },
       tensor, "calculate_fans(tensor: Tensor) -> tuple[int, int]\n\nfan_in and fan_out of a weight.");

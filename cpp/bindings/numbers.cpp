@@ -1,5 +1,7 @@
 // Numbers and tensors: what stands for a number where a tensor is wanted, the operators, and what
 // a tensor of one element gives to float(), int(), bool() and indexing.
+#include <pybind11/numpy.h>
+
 #include <vector>
 
 #include "handle.h"
@@ -43,8 +45,13 @@ bool number_of(PyObject* o, Attr& out) {
   } else if (PyBool_Check(o)) {
     out = Attr(o == Py_True);
   } else if (PyLong_Check(o)) {
-    const long long value = PyLong_AsLongLong(o);
-    if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
+    int overflow = 0;
+    const long long value = PyLong_AsLongLongAndOverflow(o, &overflow);
+    if (overflow) {
+      PyErr_Format(PyExc_OverflowError, "a Python int must fit into int64 to stand for a tensor's "
+                   "number, got %R", o);
+      throw py::error_already_set();
+    }
     out = Attr(static_cast<std::int64_t>(value));
   } else if (is_tensor(o)) {
     const Tensor t = unwrap(o);
@@ -66,10 +73,19 @@ bool operand_of(PyObject* o, Tensor& out) {
     return true;
   }
   Attr a;
-  if (!number_of(o, a)) return false;
-  out = a.kind == Attr::Float  ? wrapped_number(a.f)
-        : a.kind == Attr::Bool ? wrapped_number(a.i != 0)
-                               : wrapped_number(a.i);
+  if (number_of(o, a)) {
+    out = a.kind == Attr::Float  ? wrapped_number(a.f)
+          : a.kind == Attr::Bool ? wrapped_number(a.i != 0)
+                                 : wrapped_number(a.i);
+    return true;
+  }
+  // A NumPy array takes part as the tensor that it would become.
+  if (!py::isinstance<py::array>(o)) return false;
+  // Kept for good: a static object would be given back after the interpreter is gone.
+  static const py::handle as_tensor =
+      py::object(py::module_::import("unspool._core").attr("as_tensor")).release();
+  const py::object made = as_tensor(py::handle(o));
+  out = unwrap(made.ptr());
   return true;
 }
 
@@ -173,7 +189,7 @@ PyObject* compare(PyObject* a, PyObject* b, int how) {
 PyObject* single(PyObject* self, const char* what) {
   const Tensor t = unwrap(self);
   if (t.numel() != 1)
-    fail(ErrorKind::Runtime, what, ": a Tensor with ", t.numel(),
+    fail(ErrorKind::Shape, what, ": a Tensor with ", t.numel(),
          " elements cannot be converted to Scalar; it has shape ", t.shape());
   return to_scalar(t);
 }

@@ -2,7 +2,7 @@
 // array holds the tensor alive, the tensor holds the array.
 #include <pybind11/numpy.h>
 
-#include <cmath>
+#include <cstring>
 
 #include "handle.h"
 #include "unspool/kernels/table.h"
@@ -29,19 +29,32 @@ const char* format_of(DType d) {
   return "";
 }
 
-DType dtype_of_array(const char* op, const py::array& a) {
-  const py::dtype d = a.dtype();
-  const char order = d.byteorder();
-  if (order == '>')
-    fail(ErrorKind::DType, op, ": big-endian arrays are not supported, got dtype ", std::string(py::str(d)),
-         "; convert with .astype(dtype.newbyteorder('='))");
+bool dtype_of_numpy(const py::dtype& d, DType& out) {
+  if (d.byteorder() == '>') return false;
   for (int i = 0; i < kNumDTypes; ++i) {
     const auto type = static_cast<DType>(i);
     const py::dtype ours(format_of(type));
-    if (d.kind() == ours.kind() && d.itemsize() == ours.itemsize()) return type;
+    if (d.kind() == ours.kind() && d.itemsize() == ours.itemsize()) {
+      out = type;
+      return true;
+    }
   }
-  fail(ErrorKind::DType, op, ": can't convert a numpy array of dtype ", std::string(py::str(d)),
+  return false;
+}
+
+[[noreturn]] void no_dtype(const char* op, const py::dtype& d) {
+  const std::string text = py::str(d);
+  if (d.byteorder() == '>')
+    fail(ErrorKind::DType, op, ": big-endian arrays are not supported, got dtype ", text,
+         "; convert with .astype(dtype.newbyteorder('='))");
+  fail(ErrorKind::DType, op, ": can't convert a numpy array of dtype ", text,
        "; the supported dtypes are float64, float32, int64, int32, uint8 and bool");
+}
+
+DType dtype_of_array(const char* op, const py::array& a) {
+  DType d{};
+  if (!dtype_of_numpy(a.dtype(), d)) no_dtype(op, a.dtype());
+  return d;
 }
 
 void release_object(void* owner) {
@@ -57,6 +70,9 @@ Tensor share(const char* op, const py::array& a) {
   Shape shape;
   Strides strides;
   if (a.ndim() > kMaxDims) Dims::too_many(a.ndim());
+  if (a.size() && reinterpret_cast<std::uintptr_t>(a.data()) % static_cast<std::size_t>(item))
+    fail(ErrorKind::Value, op, ": the memory of the array is not aligned to its element size ",
+         item, "; make a copy with array.copy()");
   std::int64_t last = 0;  // of the last element, in bytes
   for (py::ssize_t d = 0; d < a.ndim(); ++d) {
     const std::int64_t step = a.strides(d);
@@ -106,8 +122,25 @@ Tensor copy_of_array(const py::array& a) {
 // ---- Nested sequences
 // ----------------------------------------------------------------------------------------
 
-enum Level : int { kNoData, kBools, kInts, kFloats };
+// NumPy's numbers: its scalars and 0-d arrays.
+bool is_numpy_number(PyObject* o) {
+  static PyObject* const generic =
+      py::object(py::module_::import("numpy").attr("generic")).release().ptr();
+  return PyObject_TypeCheck(o, reinterpret_cast<PyTypeObject*>(generic)) ||
+         (py::isinstance<py::array>(o) && py::reinterpret_borrow<py::array>(o).ndim() == 0);
+}
 
+// An int64 as T; false where it does not fit. Negative numbers wrap in uint8, as PyTorch's do.
+template <class T>
+bool whole_as(std::int64_t value, T& out) {
+  out = static_cast<T>(value);
+  if (std::is_floating_point_v<T> || std::is_same_v<T, bool>) return true;
+  if (std::is_same_v<T, std::uint8_t>) return value >= -255 && value <= 255;
+  return static_cast<std::int64_t>(out) == value;
+}
+
+// Reads the data three times: its shape, its dtype, its values. Each pass checks lengths, since a
+// sequence of the user's may answer differently each time.
 class Nested {
  public:
   explicit Nested(PyObject* data) {
@@ -115,9 +148,8 @@ class Nested {
     check(data, 0);
   }
   DType natural() const {
-    return level_ == kFloats || level_ == kNoData ? default_dtype()
-           : level_ == kInts                      ? DType::Int64
-                                                  : DType::Bool;
+    if (unsupported_) no_dtype("tensor", py::reinterpret_borrow<py::dtype>(unsupported_));
+    return found_ < 0 ? default_dtype() : static_cast<DType>(found_);
   }
   Tensor read(PyObject* data, DType dtype) {
     Tensor t = empty(shape_, dtype, "tensor");
@@ -132,12 +164,15 @@ class Nested {
   // Strings are sequences of strings: they are refused, not walked.
   static bool nests(PyObject* o) {
     return PySequence_Check(o) && !PyUnicode_Check(o) && !PyBytes_Check(o) && !is_tensor(o) &&
-           !(py::isinstance<py::array>(o) && py::reinterpret_borrow<py::array>(o).ndim() == 0);
+           !is_numpy_number(o);
   }
   static py::object items(PyObject* o) {
     PyObject* fast = PySequence_Fast(o, "tensor: data is not a sequence");
     if (!fast) throw py::error_already_set();
     return py::reinterpret_steal<py::object>(fast);
+  }
+  static py::object at(const py::object& list, Py_ssize_t i) {
+    return py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(list.ptr(), i));
   }
 
   void measure(PyObject* o) {
@@ -147,82 +182,127 @@ class Nested {
       const Py_ssize_t n = PySequence_Fast_GET_SIZE(list.ptr());
       shape_.push(n);
       if (n == 0) break;
-      level = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(list.ptr(), 0));
+      level = at(list, 0);
     }
     // A list of tensors: their own shape follows, but only 0-d ones are numbers.
     if (is_tensor(level.ptr()) && impl_of(level.ptr())->shape.ndim != 0)
-      fail(ErrorKind::Value,
-           "tensor: only one element tensors can be converted to Python scalars; "
-           "a tensor inside data has shape ",
-           impl_of(level.ptr())->shape, "; use stack()");
+      fail(ErrorKind::Value, "tensor: only one element tensors can be converted to Python scalars; "
+           "a tensor inside data has shape ", impl_of(level.ptr())->shape, "; use stack()");
+  }
+
+  template <class F>
+  void each(PyObject* o, int depth, F&& f) {
+    const py::object list = items(o);
+    const Py_ssize_t n = PySequence_Fast_GET_SIZE(list.ptr());
+    if (n != shape_[depth])
+      fail(ErrorKind::Value, "tensor: expected sequence of length ", shape_[depth], " at dim ",
+           depth, " (got ", static_cast<std::int64_t>(n), "); data must not be ragged");
+    for (Py_ssize_t i = 0; i < n && i < PySequence_Fast_GET_SIZE(list.ptr()); ++i)
+      f(at(list, i).ptr());
   }
 
   void check(PyObject* o, int depth) {
     if (depth == shape_.ndim) {
       if (nests(o))
-        fail(ErrorKind::Value, "tensor: data is nested too deeply at dim ", depth, ": ", short_repr(o));
+        fail(ErrorKind::Value, "tensor: data is nested too deeply at dim ", depth, ": ",
+             short_repr(o), "; data must not be ragged");
       note(o);
       return;
     }
     if (!nests(o))
-      fail(ErrorKind::Value, "tensor: expected a sequence at dim ", depth, ", got ", short_repr(o));
-    const py::object list = items(o);
-    const Py_ssize_t n = PySequence_Fast_GET_SIZE(list.ptr());
-    if (n != shape_[depth])
-      fail(ErrorKind::Value, "tensor: expected sequence of length ", shape_[depth], " at dim ", depth,
-           " (got ", static_cast<std::int64_t>(n), "); data must not be ragged");
-    for (Py_ssize_t i = 0; i < n; ++i) check(PySequence_Fast_GET_ITEM(list.ptr(), i), depth + 1);
+      fail(ErrorKind::Value, "tensor: expected a sequence at dim ", depth, ", got ", short_repr(o),
+           "; data must not be ragged");
+    each(o, depth, [&](PyObject* item) { check(item, depth + 1); });
   }
 
   void note(PyObject* o) {
-    int level = kNoData;
-    if (PyBool_Check(o)) {
-      level = kBools;
-    } else if (PyFloat_Check(o)) {
-      level = kFloats;
+    DType d{};
+    if (PyFloat_CheckExact(o)) {
+      d = default_dtype();
+    } else if (PyBool_Check(o)) {
+      d = DType::Bool;
     } else if (PyLong_Check(o)) {
-      level = kInts;
-    } else if (!PyUnicode_Check(o)) {
-      Attr a;
-      if (number_of(o, a)) level = a.kind == Attr::Float ? kFloats : a.kind == Attr::Bool ? kBools : kInts;
+      d = DType::Int64;
+    } else if (is_tensor(o) && impl_of(o)->shape.ndim == 0) {
+      d = impl_of(o)->dtype;
+    } else if (is_numpy_number(o)) {
+      const auto dtype = py::dtype::from_args(py::handle(o).attr("dtype"));
+      if (dtype.kind() == 'c' || !std::strchr("biuf", dtype.kind())) no_dtype("tensor", dtype);
+      if (!dtype_of_numpy(dtype, d)) {  // a number still, where a dtype is asked for
+        unsupported_ = dtype;
+        return;
+      }
+    } else if (PyFloat_Check(o)) {
+      d = default_dtype();
+    } else {
+      fail(ErrorKind::DType, "tensor: data must hold numbers, got ", short_repr(o));
     }
-    if (level == kNoData) fail(ErrorKind::Type, "tensor: data must hold numbers, got ", short_repr(o));
-    level_ = std::max(level_, level);
+    found_ = found_ < 0 ? static_cast<int>(d)
+                        : static_cast<int>(promote(static_cast<DType>(found_), d));
   }
 
   template <class T>
   void fill(PyObject* o, int depth, T*& out) {
     if (depth < shape_.ndim) {
-      const py::object list = items(o);
-      for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(list.ptr()); ++i)
-        fill(PySequence_Fast_GET_ITEM(list.ptr(), i), depth + 1, out);
+      T* const stop = out + (shape_[depth] ? step(depth) * shape_[depth] : 0);
+      each(o, depth, [&](PyObject* item) { fill(item, depth + 1, out); });
+      if (out != stop) fail(ErrorKind::Value, "tensor: data changed while it was read");
       return;
+    }
+    py::object number = py::reinterpret_borrow<py::object>(o);
+    if (!PyFloat_Check(o) && is_numpy_number(o)) number = number.attr("item")();
+    *out++ = read_number<T>(number.ptr());
+  }
+
+  std::int64_t step(int depth) const {
+    std::int64_t n = 1;
+    for (int d = depth + 1; d < shape_.ndim; ++d) n *= shape_[d];
+    return n;
+  }
+
+  template <class T>
+  static T read_number(PyObject* o) {
+    if (PyLong_Check(o) && std::is_floating_point_v<T>) {
+      const double x = PyLong_AsDouble(o);
+      if (x == -1.0 && PyErr_Occurred()) {
+        PyErr_Clear();
+        does_not_fit<T>(ErrorKind::Value, o);
+      }
+      return static_cast<T>(x);
+    }
+    if (PyLong_Check(o)) {
+      int overflow = 0;
+      const long long whole = PyLong_AsLongLongAndOverflow(o, &overflow);
+      if (std::is_same_v<T, bool>) return static_cast<T>(overflow || whole != 0);
+      T value{};
+      if (overflow) does_not_fit<T>(ErrorKind::Value, o);
+      if (!whole_as(static_cast<std::int64_t>(whole), value)) does_not_fit<T>(ErrorKind::Runtime, o);
+      return value;
     }
     Attr a;
-    if (std::is_floating_point_v<T> && PyLong_Check(o)) {
-      const double x = PyLong_AsDouble(o);
-      if (x == -1.0 && PyErr_Occurred()) throw py::error_already_set();
-      *out++ = static_cast<T>(x);
-      return;
+    if (!number_of(o, a)) fail(ErrorKind::DType, "tensor: data must hold numbers, got ", short_repr(o));
+    if (a.kind == Attr::Float) {
+      if (std::is_floating_point_v<T>) return static_cast<T>(a.f);
+      if (std::is_same_v<T, bool>) return static_cast<T>(a.f != 0.0);
+      constexpr double kLimit = 9223372036854775808.0;  // 2^63
+      if (!(a.f >= -kLimit && a.f < kLimit)) does_not_fit<T>(ErrorKind::Runtime, o);
+      a = Attr(static_cast<std::int64_t>(a.f));
     }
-    number_of(o, a);
-    if (std::is_same_v<T, bool>) {
-      *out++ = static_cast<T>(a.kind == Attr::Float ? a.f != 0.0 : a.i != 0);
-    } else if (a.kind == Attr::Float) {
-      if (!std::is_floating_point_v<T> && !(std::fabs(a.f) < 9.2e18))
-        fail(ErrorKind::Value, "tensor: cannot convert ", a.f, " to ", name(dtype_of<T>));
-      *out++ = static_cast<T>(a.f);
-    } else {
-      const T x = static_cast<T>(a.i);
-      if (!std::is_floating_point_v<T> && static_cast<std::int64_t>(x) != a.i)
-        fail(ErrorKind::Runtime, "tensor: value ", a.i, " cannot be converted to type ", name(dtype_of<T>),
-             " without overflow");
-      *out++ = x;
-    }
+    T value{};
+    if (std::is_same_v<T, bool>) return static_cast<T>(a.i != 0);
+    if (!whole_as(a.i, value)) does_not_fit<T>(ErrorKind::Runtime, o);
+    return value;
+  }
+
+  template <class T>
+  [[noreturn]] static void does_not_fit(ErrorKind kind, PyObject* o) {
+    fail(kind, "tensor: value ", short_repr(o), " cannot be converted to type ", name(dtype_of<T>),
+         " without overflow");
   }
 
   Shape shape_;
-  int level_ = kNoData;
+  int found_ = -1;           // the dtype of what was seen so far
+  py::object unsupported_;   // a NumPy dtype that is no tensor's
 };
 
 // ---- tensor, as_tensor
@@ -269,6 +349,13 @@ Tensor tensor(const py::object& data, const py::object& dtype, const py::object&
   return t;
 }
 
+// What a NumPy function made of tensors: a tensor again.
+py::object array_wrap(const py::object&, const py::object& array, const py::object&, bool) {
+  if (!py::isinstance<py::array>(array)) return array;
+  const auto a = py::reinterpret_borrow<py::array>(array);
+  return py::cast(a.writeable() ? share("__array_wrap__", a) : copy_of_array(a));
+}
+
 // ---- To NumPy
 // ------------------------------------------------------------------------------------------------------
 
@@ -284,7 +371,8 @@ py::array to_numpy(const py::object& self, bool force) {
     shape.push_back(t.shape()[d]);
     strides.push_back(t.strides()[d] * item);
   }
-  py::array a(py::dtype(format_of(t.dtype())), shape, strides, t->data, self);
+  // The array holds a tensor of its own, so that `self.data = other` does not free its memory.
+  py::array a(py::dtype(format_of(t.dtype())), shape, strides, t->data, py::cast(alias(t)));
   if (t->storage->readonly) a.attr("flags").attr("writeable") = false;
   return a;
 }
@@ -338,6 +426,10 @@ void bind_numpy(py::module_& m) {
       py::kw_only(), py::arg("force") = false);
   def("__array__", array_method, "__array__(self, dtype: object = None, copy: bool | None = None) -> object",
       py::arg("dtype") = py::none(), py::arg("copy") = py::none());
+  def("__array_wrap__", array_wrap,
+      "__array_wrap__(self, array: object, context: object = None, return_scalar: bool = False) -> "
+      "Tensor\n\nThe result of a NumPy function on tensors, as a tensor.",
+      py::arg("array"), py::arg("context") = py::none(), py::arg("return_scalar") = false);
 }
 
 }  // namespace unspool::python

@@ -73,18 +73,47 @@ PyObject* as_size(PyObject* tuple) {
   Py_DECREF(args);
   return size;
 }
+// Size(iterable): of ints, or of what can be an index, such as an integer tensor.
+PyObject* size_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
+  PyObject* self = PyTuple_Type.tp_new(type, args, kwargs);
+  for (Py_ssize_t i = 0; self && i < PyTuple_GET_SIZE(self); ++i) {
+    PyObject* item = PyTuple_GET_ITEM(self, i);
+    if (PyLong_Check(item)) continue;
+    PyObject* index = PyIndex_Check(item) ? PyNumber_Index(item) : nullptr;
+    if (!index) {
+      PyErr_Format(PyExc_TypeError, "Size: takes an iterable of ints, but item %zd is %s", i,
+                   short_repr(item).c_str());
+      Py_CLEAR(self);
+      break;
+    }
+    PyTuple_SET_ITEM(self, i, index);
+    Py_DECREF(item);
+  }
+  return self;
+}
 PyObject* size_numel(PyObject* self, PyObject*) {
   return guarded([&] {
-    std::int64_t n = 1;
-    for (const py::handle h : py::reinterpret_borrow<py::tuple>(self)) n *= h.cast<std::int64_t>();
-    return PyLong_FromLongLong(n);
+    py::object n = py::int_(1);  // Python's, which does not overflow
+    for (const py::handle h : py::reinterpret_borrow<py::tuple>(self)) n = n * h;
+    return n.release().ptr();
   });
 }
 PyObject* size_subscript(PyObject* self, PyObject* key) {
   return as_size(PyTuple_Type.tp_as_mapping->mp_subscript(self, key));
 }
-PyObject* size_concat(PyObject* a, PyObject* b) {
-  return as_size(PyTuple_Type.tp_as_sequence->sq_concat(a, b));
+// A number slot, so that (1,) + size is a Size too.
+PyObject* size_add(PyObject* a, PyObject* b) {
+  if (!PyTuple_Check(a) || !PyTuple_Check(b)) Py_RETURN_NOTIMPLEMENTED;
+  PyObject* joined = PyTuple_Type.tp_as_sequence->sq_concat(a, b);
+  if (!joined) return nullptr;
+  PyObject* args = PyTuple_Pack(1, joined);
+  Py_DECREF(joined);
+  PyObject* size = args ? size_new(size_type, args, nullptr) : nullptr;
+  Py_XDECREF(args);
+  return size;
+}
+PyObject* size_repeat(PyObject* self, Py_ssize_t n) {
+  return as_size(PyTuple_Type.tp_as_sequence->sq_repeat(self, n));
 }
 
 PyMethodDef size_methods[] = {
@@ -93,7 +122,9 @@ PyMethodDef size_methods[] = {
 PyType_Slot size_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(size_repr)},
                             {Py_tp_methods, size_methods},
                             {Py_mp_subscript, reinterpret_cast<void*>(size_subscript)},
-                            {Py_sq_concat, reinterpret_cast<void*>(size_concat)},
+                            {Py_tp_new, reinterpret_cast<void*>(size_new)},
+                            {Py_nb_add, reinterpret_cast<void*>(size_add)},
+                            {Py_sq_repeat, reinterpret_cast<void*>(size_repeat)},
                             {Py_tp_doc, const_cast<char*>("A tensor's shape: a tuple of sizes.")},
                             {0, nullptr}};
 PyType_Spec size_spec = {"unspool._core.Size", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, size_slots};

@@ -3,6 +3,15 @@
 #include <algorithm>
 
 namespace unspool {
+namespace {
+
+// Callers on the hot path pass an op's whole schema; its name ends at the parenthesis.
+std::string name_in(const char* op) {
+  const std::string text = op;
+  return text.substr(0, text.find('('));
+}
+
+}  // namespace
 
 std::string Dims::str() const {
   std::string s = "(";
@@ -23,14 +32,14 @@ std::int64_t numel_of(const Shape& shape, const char* op) {
   bool overflow = false;
   bool zero = false;
   for (std::int64_t size : shape) {
-    if (size < 0) fail(ErrorKind::Value, op, ": a size must not be negative, got shape ", shape);
+    if (size < 0) fail(ErrorKind::Value, name_in(op), ": a size must not be negative, got shape ", shape);
     zero |= size == 0;
     if (!zero) overflow |= __builtin_mul_overflow(n, size, &n);
   }
   if (zero) return 0;
   std::int64_t bytes = 0;
   if (overflow || __builtin_mul_overflow(n, std::int64_t{8}, &bytes))
-    fail(ErrorKind::Memory, op, ": shape ", shape, " has more elements than memory can address");
+    fail(ErrorKind::Memory, name_in(op), ": shape ", shape, " has more elements than memory can address");
   return n;
 }
 
@@ -66,7 +75,7 @@ Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {
     std::int64_t x = i <= a.ndim ? a[a.ndim - i] : 1;
     std::int64_t y = i <= b.ndim ? b[b.ndim - i] : 1;
     if (x != y && x != 1 && y != 1)
-      fail(ErrorKind::Shape, op, ": shapes do not broadcast; a has shape ", a, ", b has shape ", b,
+      fail(ErrorKind::Shape, name_in(op), ": shapes do not broadcast; a has shape ", a, ", b has shape ", b,
            ". Aligned at the right, sizes must be equal or 1; dimension -", i, " has ", x, " and ",
            y);
     out[out.ndim - i] = x == 1 ? y : x;
@@ -77,7 +86,7 @@ Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {
 int wrap_dim(const char* op, std::int64_t dim, int ndim) {
   const int n = ndim == 0 ? 1 : ndim;
   if (dim < -n || dim >= n)
-    fail(ErrorKind::Index, op, ": Dimension out of range (expected to be in range of [", -n, ", ",
+    fail(ErrorKind::Index, name_in(op), ": Dimension out of range (expected to be in range of [", -n, ", ",
          n - 1, "], but got ", dim, ")");
   return static_cast<int>(dim < 0 ? dim + n : dim);
 }

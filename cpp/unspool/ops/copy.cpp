@@ -37,7 +37,7 @@ const OpDef convert_op = {
 
 void write_shape(Call& c) {
   const Tensor &target = c.in[0], &source = c.in[1];
-  if (!(broadcast_shapes(name_of(*c.op).c_str(), target.shape(), source.shape()) ==
+  if (!(broadcast_shapes(c.op->schema, target.shape(), source.shape()) ==
         target.shape()))
     fail(ErrorKind::Shape, name_of(*c.op), ": the source of shape ", source.shape(),
          " does not broadcast to the target of shape ", target.shape());

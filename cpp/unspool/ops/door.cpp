@@ -108,7 +108,7 @@ void write_result(Call& c, const Tensor& target) {
   const bool direct = c.in[0].dtype() == target.dtype() && op.cls == Class::Map && !op.shape;
   if (direct) {
     for (const Tensor& t : c.in.subspan(1))
-      if (!(broadcast_shapes(name_of(op).c_str(), target.shape(), t.shape()) == target.shape()))
+      if (!(broadcast_shapes(op.schema, target.shape(), t.shape()) == target.shape()))
         fail(ErrorKind::Shape, name_of(op), "_: output with shape ", target.shape(),
              " doesn't match the broadcast shape; other has shape ", t.shape());
     c.out[0] = target;
@@ -139,8 +139,14 @@ void call_inplace(const OpDef& op, std::span<Tensor> inputs, AttrsView attrs) {
   c.recording = grad_mode && recorder.wants(op, inputs);
   recorder.check_inplace(c);
 
-  for (Tensor& t : inputs.subspan(1))
-    if (t && overlaps(target, t)) t = clone(t);
+  // An input on the target's own memory is copied first where the write would disturb its reading,
+  // or where backward needs its value from before the write.
+  const std::uint32_t saves = c.recording ? saves_of(op, inputs) : 0;
+  for (std::size_t i = 1; i < inputs.size(); ++i) {
+    Tensor& t = inputs[i];
+    const bool saved = i < 8 && ((saves >> i) & 1) && t && t->storage == target->storage;
+    if (t && (saved || overlaps(target, t))) t = clone(t);
+  }
   bring_to_one_dtype(op, inputs);
   // What backward needs of the target is its value before the write.
   if (c.recording && (saves_of(op, inputs) & kSaveIn0)) {
@@ -155,8 +161,10 @@ void call_inplace(const OpDef& op, std::span<Tensor> inputs, AttrsView attrs) {
   } else {
     write_result(c, target);
   }
-  bump_version(target);
-  if (c.recording) recorder.record_inplace(c, target);
+  if (c.recording)
+    recorder.record_inplace(c, target);
+  else
+    bump_version(target);
 }
 
 }  // namespace unspool

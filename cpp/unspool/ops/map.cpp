@@ -30,7 +30,7 @@ void map_shape(Call& c) {
     const Shape& other = c.in[i].shape();
     if (other == *shape || other.ndim == 0) continue;
     broadcast = shape->ndim == 0 ? other
-                                 : broadcast_shapes(name_of(*c.op).c_str(), *shape, other);
+                                 : broadcast_shapes(c.op->schema, *shape, other);
     shape = &broadcast;
   }
   c.allocate(0, *shape, map.to_bool ? DType::Bool : dtype);

@@ -87,6 +87,7 @@ struct Call {
   std::span<Tensor> in;
   AttrsView attrs;
   bool recording = false;  // backward may follow: fill aux
+  bool inplace = false;    // result 0 is in[0], and its version is not counted up yet
   int n_out = 1;
   Tensor out[kMaxOutputs];
   Tensor aux;
@@ -202,7 +203,7 @@ struct Recorder {
   bool (*wants)(const OpDef&, std::span<Tensor>) = nullptr;
   void (*record)(Call&) = nullptr;
   void (*check_inplace)(const Call&) = nullptr;
-  void (*record_inplace)(Call&, const Tensor& target) = nullptr;
+  void (*record_inplace)(Call&, const Tensor& target) = nullptr;  // counts the write, too
   void (*view)(const Tensor& base, const Tensor& view) = nullptr;
 };
 extern Recorder recorder;

@@ -11,12 +11,11 @@ std::uint32_t all_dims(int ndim) { return (1u << ndim) - 1; }
 
 std::uint32_t dims_of(const OpDef& op, int ndim, const Dims& dims) {
   if (dims.ndim <= 0) return all_dims(ndim);
-  const std::string name = name_of(op);
   std::uint32_t mask = 0;
   for (std::int64_t d : dims) {
-    const std::uint32_t bit = 1u << wrap_dim(name.c_str(), d, ndim);
+    const std::uint32_t bit = 1u << wrap_dim(op.schema, d, ndim);
     if (mask & bit)
-      fail(ErrorKind::Runtime, name, ": dim ", d, " appears multiple times in the list of dims ",
+      fail(ErrorKind::Runtime, name_of(op), ": dim ", d, " appears multiple times in the list of dims ",
            dims);
     mask |= bit;
   }
@@ -290,7 +289,7 @@ const OpDef unpick_op = {
 template <bool Max>
 void extreme_dim(Call& c) {
   const Tensor& x = c.in[0];
-  const int dim = wrap_dim(name_of(*c.op).c_str(), c.attrs.i(0), x.ndim());
+  const int dim = wrap_dim(c.op->schema, c.attrs.i(0), x.ndim());
   const std::uint32_t mask = (1u << dim) & all_dims(x.ndim());
   refuse_empty(c, mask);
   Tensor index = empty(reduced(x.shape(), mask, c.attrs.i(1)), DType::Int64);
@@ -347,7 +346,7 @@ void arg_shape(Call& c) {
     x = reshape(x, {x.numel()});
     return;
   }
-  const int dim = wrap_dim(name_of(*c.op).c_str(), c.attrs.i(0), x.ndim());
+  const int dim = wrap_dim(c.op->schema, c.attrs.i(0), x.ndim());
   const std::uint32_t mask = (1u << dim) & all_dims(x.ndim());
   refuse_empty(c, mask);
   c.allocate(0, reduced(x.shape(), mask, c.attrs.i(1)), DType::Int64);

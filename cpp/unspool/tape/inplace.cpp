@@ -54,13 +54,14 @@ void check_inplace(const Call& c) {
   auto refuse = [&](const auto&... why) { fail(ErrorKind::Runtime, name_of(*c.op), ": ", why...); };
   if (target->storage->readonly)
     refuse("the tensor shares memory with a read-only array; write to a copy of it (.clone())");
-  for (int i = 0; i < target.ndim(); ++i)
+  for (int i = 0; i < target.ndim() && target.numel(); ++i)
     if (target.strides()[i] == 0 && target.shape()[i] > 1)
       refuse("unsupported operation: more than one element of the written-to tensor refers to a "
              "single memory location (it was expanded to shape ",
              target.shape(), "). Please clone() the tensor before performing the operation");
   if (!grad_enabled()) return;
-  if (target->is_leaf() && target.requires_grad() && !target->view)
+  // A view of a plain tensor that was then asked to require grad itself is such a leaf, too.
+  if (!history(target) && target.requires_grad())
     refuse("a leaf Variable that requires grad is being used in an in-place operation; do it "
            "under no_grad() or on .data");
   if (!target->view) return;
@@ -71,10 +72,13 @@ void check_inplace(const Call& c) {
            "do it under no_grad() or on .data");
 }
 
-// The kernel has run and the version is counted; c.out[0] is the target.
+// The kernel has run; c.out[0] is the target. The write is counted after the call is recorded: a
+// view among the inputs would else count as stale, and its old history be lost.
 void record_inplace(Call& c, const Tensor& target) {
+  c.inplace = true;
   if (!target->view) {
     recorder.record(c);
+    bump_version(target);
     return;
   }
   // The value of the view after the write, as a tensor of its own on the tape.
@@ -83,6 +87,7 @@ void record_inplace(Call& c, const Tensor& target) {
   recorder.record(c);
   const Tensor value = c.out[0];
   c.out[0] = target;
+  bump_version(target);
 
   Tensor in[2] = {base, value};
   const Attrs attrs({target->offset() - base->offset()}, {target.shape(), target.strides()});

@@ -75,7 +75,7 @@ void record_result(Call& c) {
   if (saves & kSaveOut) {
     node->y = alias(c.out[0]).take();
     node->saves_output = true;
-    node->y_version = version_of(c.out[0]);
+    node->y_version = version_of(c.out[0]) + (c.inplace ? 1 : 0);
   }
   if ((saves & kSaveAux) && c.aux) {
     node->aux = c.aux.take();

@@ -6,6 +6,7 @@ from math import sqrt
 from typing import Any
 
 from unspool import _core
+from unspool.errors import ShapeError
 from unspool.nn import init
 from unspool.nn.modules.module import Module
 from unspool.nn.parameter import Parameter
@@ -42,6 +43,9 @@ class Linear(Module):
         self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
     ) -> None:
         super().__init__()
+        for name, size in (("in_features", in_features), ("out_features", out_features)):
+            if isinstance(size, int) and size < 0:
+                raise ShapeError(f"Linear: {name} must not be negative, got {size}")
         self.in_features = in_features
         self.out_features = out_features
         self.weight = Parameter(_core.empty((out_features, in_features), dtype=dtype, device=device))
