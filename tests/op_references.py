@@ -377,7 +377,7 @@ REFERENCES: dict[str, Reference] = {
     "empty(size)": Reference(None, SIZES, SIZE, check=anything),
     "zeros(size)": Reference(lambda size: np.zeros(size), SIZES, SIZE),
     "ones(size)": Reference(lambda size: np.ones(size), SIZES, SIZE),
-    "full(size, fill_value)": Reference(np.full, SIZES, tuple({**s, "fill_value": 2.5} for s in SIZE)),
+    "full(size, fill_value)": Reference(lambda size, fill_value: np.full(size, fill_value), SIZES, tuple({**s, "fill_value": 2.5} for s in SIZE)),
     "empty_like(input)": Reference(None, UNARY, check=anything),
     "zeros_like(input)": Reference(np.zeros_like, UNARY, dtypes=EVERYTHING),
     "ones_like(input)": Reference(np.ones_like, UNARY, dtypes=EVERYTHING),

@@ -328,7 +328,7 @@ class Problem:
 
     def value(self, arrays: list[Any]) -> float:
         with unspool.no_grad():
-            y = self(self.tensors(arrays)).numpy()
+            y = self(self.tensors(arrays)).detach().numpy()
         return math.fsum((y * self.u.numpy()).ravel())
 
     def slope(self, arrays: list[Any]) -> float:

@@ -321,10 +321,8 @@ Tensor make(const py::object& data, const py::object& dtype, bool copy) {
     return converted.get() == t.get() ? clone(t) : alias(converted);
   }
   py::object source = data;
-  const bool buffer = !py::isinstance<py::array>(data) && PyObject_CheckBuffer(data.ptr()) &&
-                      !PyBytes_Check(data.ptr()) && !PyByteArray_Check(data.ptr());
-  if (buffer ||
-      (!py::isinstance<py::array>(data) && py::hasattr(data, "__array__") && !PySequence_Check(data.ptr())))
+  if (!py::isinstance<py::array>(data) && !PySequence_Check(data.ptr()) &&
+      (PyObject_CheckBuffer(data.ptr()) || py::hasattr(data, "__array__")))
     source = py::module_::import("numpy").attr("asarray")(data);
   if (py::isinstance<py::array>(source)) {
     const auto array = py::reinterpret_borrow<py::array>(source);

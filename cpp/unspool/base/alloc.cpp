@@ -38,8 +38,8 @@ constexpr int kBatch = 64;
 int class_of(std::size_t bytes) {
   if (bytes <= 64) return 0;
   const std::size_t b = bytes - 1;
-  const int log = std::bit_width(b) - 1;                        // 2^log <= b < 2^(log+1)
-  const int quarter = static_cast<int>((b >> (log - 2)) & 3);   // which quarter of the doubling
+  const int log = std::bit_width(b) - 1;                       // 2^log <= b < 2^(log+1)
+  const int quarter = static_cast<int>((b >> (log - 2)) & 3);  // which quarter of the doubling
   return (log - 6) * 4 + quarter + 1;
 }
 
@@ -147,8 +147,7 @@ void carve_slab(int c, List& list) {
   char* p = reinterpret_cast<char*>(slab) + kAlignment;
   char* end = reinterpret_cast<char*>(slab) + kSlab;
   slab->blocks = (end - p) / static_cast<std::ptrdiff_t>(size);
-  for (std::int64_t i = slab->blocks - 1; i >= 0; --i)
-    list.push(p + static_cast<std::size_t>(i) * size);
+  for (std::int64_t i = slab->blocks - 1; i >= 0; --i) list.push(p + static_cast<std::size_t>(i) * size);
   Global& g = global();
   std::lock_guard lock(g.mutex);
   g.slabs.push_back(slab);

@@ -30,8 +30,7 @@ void empty_cache();
 // A block that frees itself: workspace of one kernel call.
 class Workspace {
  public:
-  explicit Workspace(std::size_t bytes)
-      : bytes_(bytes), data_(bytes ? allocate(bytes) : nullptr) {}
+  explicit Workspace(std::size_t bytes) : bytes_(bytes), data_(bytes ? allocate(bytes) : nullptr) {}
   ~Workspace() {
     if (data_) deallocate(data_, bytes_);
   }

@@ -26,9 +26,12 @@ bool cpu_has(Isa isa) {
 
 const char* isa_name(Isa isa) {
   switch (isa) {
-    case Isa::Generic: return "generic";
-    case Isa::Avx2: return "avx2";
-    case Isa::Avx512: return "avx512";
+    case Isa::Generic:
+      return "generic";
+    case Isa::Avx2:
+      return "avx2";
+    case Isa::Avx512:
+      return "avx512";
   }
   return "?";
 }
@@ -54,8 +57,7 @@ Isa choose() {
     fail(ErrorKind::Value, "UNSPOOL_ISA: this CPU or operating system lacks '", asked,
          "'; available: ", available);
   }
-  fail(ErrorKind::Value, "UNSPOOL_ISA: unknown instruction set '", asked,
-       "'; available: ", available);
+  fail(ErrorKind::Value, "UNSPOOL_ISA: unknown instruction set '", asked, "'; available: ", available);
 }
 
 }  // namespace

@@ -9,12 +9,12 @@ namespace unspool {
 
 // X(enumerator, C++ type, public name, category), in promotion order.
 // Categories order as PyTorch's: bool < integer < floating.
-#define UNSPOOL_DTYPES(X)                        \
-  X(Bool, bool, "bool", Boolean)                 \
-  X(UInt8, std::uint8_t, "uint8", Integer)       \
-  X(Int32, std::int32_t, "int32", Integer)       \
-  X(Int64, std::int64_t, "int64", Integer)       \
-  X(Float32, float, "float32", Floating)         \
+#define UNSPOOL_DTYPES(X)                  \
+  X(Bool, bool, "bool", Boolean)           \
+  X(UInt8, std::uint8_t, "uint8", Integer) \
+  X(Int32, std::int32_t, "int32", Integer) \
+  X(Int64, std::int64_t, "int64", Integer) \
+  X(Float32, float, "float32", Floating)   \
   X(Float64, double, "float64", Floating)
 
 enum class Category : std::uint8_t { Boolean, Integer, Floating };
@@ -45,10 +45,10 @@ constexpr bool is_floating(DType d) { return info(d).category == Category::Float
 
 template <class T>
 struct DTypeOf;
-#define X(E, T, N, C)                           \
-  template <>                                   \
-  struct DTypeOf<T> {                           \
-    static constexpr DType value = DType::E;    \
+#define X(E, T, N, C)                        \
+  template <>                                \
+  struct DTypeOf<T> {                        \
+    static constexpr DType value = DType::E; \
   };
 UNSPOOL_DTYPES(X)
 #undef X

@@ -33,8 +33,7 @@ template <class... Parts>
 [[noreturn, gnu::cold, gnu::noinline]] void fail(ErrorKind kind, const Parts&... parts) {
   std::string text;
   auto add = [&text](const auto& part) {
-    if constexpr (requires { text += part; } &&
-                  !std::is_arithmetic_v<std::remove_cvref_t<decltype(part)>>) {
+    if constexpr (requires { text += part; } && !std::is_arithmetic_v<std::remove_cvref_t<decltype(part)>>) {
       text += part;
     } else if constexpr (requires { part.str(); }) {
       text += part.str();

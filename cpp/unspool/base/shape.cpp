@@ -76,8 +76,7 @@ Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {
     std::int64_t y = i <= b.ndim ? b[b.ndim - i] : 1;
     if (x != y && x != 1 && y != 1)
       fail(ErrorKind::Shape, name_in(op), ": shapes do not broadcast; a has shape ", a, ", b has shape ", b,
-           ". Aligned at the right, sizes must be equal or 1; dimension -", i, " has ", x, " and ",
-           y);
+           ". Aligned at the right, sizes must be equal or 1; dimension -", i, " has ", x, " and ", y);
     out[out.ndim - i] = x == 1 ? y : x;
   }
   return out;

@@ -14,11 +14,11 @@ namespace {
 
 thread_local bool grad_mode = true;
 
-// A Python number takes the dtype of the call at once, without a cast on the tape.
+// A Python number takes the dtype of the call at once, without a cast on the tape. It becomes a
+// tensor like others, so that a rule that reads it again does not fall back to the default dtype.
 Tensor number_as(const Tensor& x, DType dtype) {
   Tensor y = empty({}, dtype);
   kernels().copy(y.view(), x.view());
-  y->wrapped_number = true;
   return y;
 }
 
@@ -37,8 +37,12 @@ void bring_to_one_dtype(const OpDef& op, std::span<Tensor> in) {
   if (op.promote == Promote::Arithmetic && common == DType::Bool)
     fail(ErrorKind::DType, name_of(op), ": bool tensors are not supported; use ~, ^ or | for "
          "logic, or convert one to a number first");
-  for (Tensor& t : in)
-    if (t.dtype() != common) t = t->wrapped_number ? number_as(t, common) : to(t, common);
+  for (Tensor& t : in) {
+    if (t->wrapped_number)
+      t = number_as(t, common);
+    else if (t.dtype() != common)
+      t = to(t, common);
+  }
 }
 
 }  // namespace

@@ -609,7 +609,11 @@ Tensor pow(const Tensor& x, double p) { return call(pow_number_op, {x}, {p}); }
 Tensor pow(const Tensor& a, const Tensor& b) { return call(pow_op, {a, b}); }
 Tensor max(const Tensor& a, const Tensor& b) { return call(maximum_op, {a, b}); }
 Tensor min(const Tensor& a, const Tensor& b) { return call(minimum_op, {a, b}); }
-Tensor floor_div(const Tensor& a, const Tensor& b) { return call(floor_divide_op, {a, b}); }
+// For the rule of remainder, where it counts as a constant.
+Tensor floor_div(const Tensor& a, const Tensor& b) {
+  GradMode off(false);
+  return call(floor_divide_op, {a, b});
+}
 Tensor remainder(const Tensor& a, const Tensor& b) { return call(remainder_op, {a, b}); }
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   return call(where_op, {condition, a, b});

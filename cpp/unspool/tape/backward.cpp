@@ -16,8 +16,8 @@ bool earlier(const Node* a, const Node* b) { return a->sequence < b->sequence; }
 
 bool sole_owner(const Tensor& g) {
   return g->refs.load(std::memory_order_relaxed) == 1 &&
-         g->storage->refs.load(std::memory_order_relaxed) == 1 && g.contiguous() &&
-         !g->storage->release && !g->handle;
+         g->storage->refs.load(std::memory_order_relaxed) == 1 && g.contiguous() && !g->storage->release &&
+         !g->handle;
 }
 
 // What autograd.grad(inputs=) asks for: which nodes lie between the roots and the inputs.
@@ -64,8 +64,7 @@ class Targets {
 
 class Sweep {
  public:
-  Sweep(const SweepOptions& options, const Targets* targets)
-      : options_(options), targets_(targets) {
+  Sweep(const SweepOptions& options, const Targets* targets) : options_(options), targets_(targets) {
     heap_.swap(spare());
   }
   ~Sweep() {  // also after an exception: no node keeps a half-made gradient
@@ -105,9 +104,7 @@ class Sweep {
     release(n);
   }
 
-  bool wants(const Edge& e) const {
-    return (e.node || e.leaf) && (!targets_ || targets_->wants(e));
-  }
+  bool wants(const Edge& e) const { return (e.node || e.leaf) && (!targets_ || targets_->wants(e)); }
 
   void visit(Node* n) {
     if (targets_) {
@@ -147,8 +144,7 @@ class Sweep {
   }
 
   static void free_saved(Node* n) {
-    for (int i = 0; i < n->n_in; ++i)
-      Tensor::steal(std::exchange(n->inputs()[i].saved, nullptr));
+    for (int i = 0; i < n->n_in; ++i) Tensor::steal(std::exchange(n->inputs()[i].saved, nullptr));
     Tensor::steal(std::exchange(n->y, nullptr));
     Tensor::steal(std::exchange(n->aux, nullptr));
     n->released = true;
@@ -214,8 +210,10 @@ void start_all(Sweep& sweep, std::span<const Tensor> roots, std::span<const Tens
            " of tensors does not require grad and does not have a grad_fn");
     if (!grads[i]) {
       if (root.numel() != 1)
-        fail(ErrorKind::Runtime, "backward: grad can be implicitly created only for scalar "
-             "outputs; this one has shape ", root.shape(), ", so pass gradient= of that shape");
+        fail(ErrorKind::Runtime,
+             "backward: grad can be implicitly created only for scalar "
+             "outputs; this one has shape ",
+             root.shape(), ", so pass gradient= of that shape");
     } else if (!(grads[i].shape() == root.shape())) {
       fail(ErrorKind::Shape, "backward: Mismatch in shape: gradient has shape ", grads[i].shape(),
            ", the output has shape ", root.shape());
@@ -229,8 +227,8 @@ void start_all(Sweep& sweep, std::span<const Tensor> roots, std::span<const Tens
 
 }  // namespace
 
-void backward(std::span<const Tensor> roots, std::span<const Tensor> grads,
-              std::span<const Tensor> inputs, const SweepOptions& options) {
+void backward(std::span<const Tensor> roots, std::span<const Tensor> grads, std::span<const Tensor> inputs,
+              const SweepOptions& options) {
   GradMode mode(options.create_graph);
   if (inputs.empty()) {
     Sweep sweep(options, nullptr);
@@ -240,8 +238,10 @@ void backward(std::span<const Tensor> roots, std::span<const Tensor> grads,
   }
   for (const Tensor& t : inputs)
     if (!t->is_leaf() || !needs_grad(t))
-      fail(ErrorKind::Runtime, "backward: every one of inputs must be a leaf that requires grad; "
-           "got one of shape ", t.shape());
+      fail(ErrorKind::Runtime,
+           "backward: every one of inputs must be a leaf that requires grad; "
+           "got one of shape ",
+           t.shape());
   const Targets targets(roots, inputs);
   Sweep sweep(options, &targets);
   sweep.collect_into_grad = true;
@@ -254,8 +254,10 @@ std::vector<Tensor> grad(std::span<const Tensor> roots, std::span<const Tensor> 
   GradMode mode(options.create_graph);
   for (const Tensor& t : inputs)
     if (!needs_grad(t))
-      fail(ErrorKind::Runtime, "grad: One of the differentiated Tensors does not require grad; "
-           "it has shape ", t.shape());
+      fail(ErrorKind::Runtime,
+           "grad: One of the differentiated Tensors does not require grad; "
+           "it has shape ",
+           t.shape());
   const Targets targets(roots, inputs);
   Sweep sweep(options, &targets);
   start_all(sweep, roots, grads);

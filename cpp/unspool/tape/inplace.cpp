@@ -32,8 +32,7 @@ Node* history(const Tensor& t) {
   if (!view->base.requires_grad()) return t->node;
   require_contiguous_base("view", view->base);
   GradMode on(true);
-  const Tensor fresh = as_strided(view->base, t.shape(), t.strides(),
-                                  t->offset() - view->base->offset());
+  const Tensor fresh = as_strided(view->base, t.shape(), t.strides(), t->offset() - view->base->offset());
   if (t->node) release(t->node);
   t->node = fresh->node;
   if (t->node) retain(t->node);
@@ -56,20 +55,23 @@ void check_inplace(const Call& c) {
     refuse("the tensor shares memory with a read-only array; write to a copy of it (.clone())");
   for (int i = 0; i < target.ndim() && target.numel(); ++i)
     if (target.strides()[i] == 0 && target.shape()[i] > 1)
-      refuse("unsupported operation: more than one element of the written-to tensor refers to a "
-             "single memory location (it was expanded to shape ",
-             target.shape(), "). Please clone() the tensor before performing the operation");
+      refuse(
+          "unsupported operation: more than one element of the written-to tensor refers to a "
+          "single memory location (it was expanded to shape ",
+          target.shape(), "). Please clone() the tensor before performing the operation");
   if (!grad_enabled()) return;
   // A view of a plain tensor that was then asked to require grad itself is such a leaf, too.
   if (!history(target) && target.requires_grad())
-    refuse("a leaf Variable that requires grad is being used in an in-place operation; do it "
-           "under no_grad() or on .data");
+    refuse(
+        "a leaf Variable that requires grad is being used in an in-place operation; do it "
+        "under no_grad() or on .data");
   if (!target->view) return;
   const Tensor& base = target->view->base;
   if (c.recording) require_contiguous_base(name_of(*c.op), base);
   if (base->is_leaf() && base.requires_grad())
-    refuse("a view of a leaf Variable that requires grad is being used in an in-place operation; "
-           "do it under no_grad() or on .data");
+    refuse(
+        "a view of a leaf Variable that requires grad is being used in an in-place operation; "
+        "do it under no_grad() or on .data");
 }
 
 // The kernel has run; c.out[0] is the target. The write is counted after the call is recorded: a

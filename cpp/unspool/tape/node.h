@@ -18,11 +18,11 @@ struct Edge {
 
 struct InputSlot {
   Edge edge;
-  std::uint32_t version = 0;     // of `saved`, when it was saved
+  std::uint32_t version = 0;  // of `saved`, when it was saved
   DType dtype = DType::Float32;
   std::int8_t ndim = 0;
-  bool was_saved = false;        // stays true when backward has freed it
-  TensorImpl* saved = nullptr;   // owned
+  bool was_saved = false;               // stays true when backward has freed it
+  TensorImpl* saved = nullptr;          // owned
   const std::int64_t* shape = nullptr;  // behind the node
 
   bool connected() const { return edge.node || edge.leaf; }
@@ -34,16 +34,16 @@ struct Node {
   std::uint8_t n_out = 1;
   std::uint8_t n_attrs = 0;
   std::uint8_t n_lists = 0;
-  bool released = false;         // backward has freed what was saved
+  bool released = false;  // backward has freed what was saved
   bool saves_output = false;
   bool saves_aux = false;
   const OpDef* op = nullptr;
-  std::uint64_t sequence = 0;    // greater than that of every input's node
-  std::uint32_t bytes = 0;       // of head and tail together
+  std::uint64_t sequence = 0;  // greater than that of every input's node
+  std::uint32_t bytes = 0;     // of head and tail together
   std::uint32_t y_version = 0;
-  void* sweep = nullptr;         // the running sweep that has a gradient for this node
-  Node* link = nullptr;          // worklist of release()
-  TensorImpl* y = nullptr;       // result 0, detached (a node must not own its own result)
+  void* sweep = nullptr;    // the running sweep that has a gradient for this node
+  Node* link = nullptr;     // worklist of release()
+  TensorImpl* y = nullptr;  // result 0, detached (a node must not own its own result)
   TensorImpl* aux = nullptr;
   DType out_dtype[kMaxOutputs];
 

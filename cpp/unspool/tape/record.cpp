@@ -156,8 +156,7 @@ namespace {
        "first. Pass retain_graph=True to the first backward to keep it");
 }
 
-[[noreturn, gnu::cold]] void fail_overwritten(const Node* node, const Tensor& t,
-                                              std::uint32_t saved) {
+[[noreturn, gnu::cold]] void fail_overwritten(const Node* node, const Tensor& t, std::uint32_t saved) {
   fail(ErrorKind::Runtime, name_of(*node->op),
        ": one of the variables needed for gradient computation has been modified by an inplace "
        "operation: a tensor of shape ",

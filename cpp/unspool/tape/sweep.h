@@ -15,8 +15,8 @@ struct SweepOptions {
 
 // Adds d(roots)/d(leaf), weighted by `grads` (null: 1 for a single element), to the `.grad` of
 // every leaf that the roots reach; of `inputs` alone, where any are given.
-void backward(std::span<const Tensor> roots, std::span<const Tensor> grads,
-              std::span<const Tensor> inputs, const SweepOptions& options);
+void backward(std::span<const Tensor> roots, std::span<const Tensor> grads, std::span<const Tensor> inputs,
+              const SweepOptions& options);
 
 // The gradients with respect to `inputs` as values; null for one that the roots do not reach.
 std::vector<Tensor> grad(std::span<const Tensor> roots, std::span<const Tensor> grads,

@@ -30,8 +30,8 @@ std::vector<Tensor> jvp(std::span<const Tensor> outputs, std::span<const Tensor>
   std::unordered_map<Node*, bool> given;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (!(tangents[i].shape() == inputs[i].shape()))
-      fail(ErrorKind::Shape, "jvp: tangent ", i, " has shape ", tangents[i].shape(),
-           ", its input has shape ", inputs[i].shape());
+      fail(ErrorKind::Shape, "jvp: tangent ", i, " has shape ", tangents[i].shape(), ", its input has shape ",
+           inputs[i].shape());
     const Edge e = edge_of(inputs[i]);
     if (e.node) {
       flow[e.node][e.output] = tangents[i];

@@ -23,8 +23,7 @@ void drop(Storage* s) noexcept {
   if (s->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   auto* release = s->release;
   void* owner = s->owner;
-  const std::size_t block =
-      kStorageHeader + (release ? 0 : static_cast<std::size_t>(s->bytes));
+  const std::size_t block = kStorageHeader + (release ? 0 : static_cast<std::size_t>(s->bytes));
   s->~Storage();
   deallocate(s, block);
   if (release) release(owner);
@@ -80,8 +79,8 @@ Tensor empty(const Shape& shape, DType dtype, const char* op) {
   return Tensor::steal(p);
 }
 
-Tensor from_memory(void* data, std::int64_t bytes, const Shape& shape, const Strides& strides,
-                   DType dtype, bool readonly, void (*release)(void*), void* owner) {
+Tensor from_memory(void* data, std::int64_t bytes, const Shape& shape, const Strides& strides, DType dtype,
+                   bool readonly, void (*release)(void*), void* owner) {
   const std::int64_t n = numel_of(shape, "from_memory");
   auto* storage = new (allocate(kStorageHeader)) Storage;
   storage->data = data;
@@ -105,8 +104,7 @@ Tensor alias(const Tensor& t, const Shape& shape, const Strides& strides, std::i
     p->version = t->version;
     p->version->refs.fetch_add(1, std::memory_order_relaxed);
   }
-  p->data = static_cast<char*>(t->storage->data) +
-            offset * static_cast<std::int64_t>(item_size(t.dtype()));
+  p->data = static_cast<char*>(t->storage->data) + offset * static_cast<std::int64_t>(item_size(t.dtype()));
   p->shape = shape;
   p->strides = strides;
   p->numel = 1;
@@ -161,9 +159,8 @@ DType ResultType::get() const {
   auto combine = [](int heavy, int light) {
     if (heavy < 0) return light;
     if (light < 0) return heavy;
-    return info(static_cast<DType>(heavy)).category < info(static_cast<DType>(light)).category
-               ? light
-               : heavy;
+    return info(static_cast<DType>(heavy)).category < info(static_cast<DType>(light)).category ? light
+                                                                                               : heavy;
   };
   return static_cast<DType>(combine(dim_, combine(zero_, wrapped_)));
 }

@@ -99,30 +99,29 @@ struct TensorImpl {
   bool requires_grad = false;   // asked for by the user (leaves), or recorded (results)
   bool wrapped_number = false;  // was a Python number: it does not decide the result's dtype
   bool contiguous = true;
-  std::uint32_t output = 0;     // which result of `node` this is
+  std::uint32_t output = 0;  // which result of `node` this is
   Storage* storage = nullptr;
   Version* version = nullptr;
   char* data = nullptr;
   std::int64_t numel = 1;
-  Node* node = nullptr;         // the record that made this; null for a leaf
+  Node* node = nullptr;  // the record that made this; null for a leaf
   Tensor grad;
   ViewOf* view = nullptr;
-  void* handle = nullptr;       // the Python object while one is alive, borrowed
-  void* attributes = nullptr;   // Python state that outlives the handle, owned
+  void* handle = nullptr;      // the Python object while one is alive, borrowed
+  void* attributes = nullptr;  // Python state that outlives the handle, owned
   Shape shape;
   Strides strides;
 
   std::int64_t offset() const {  // in elements, from the start of the storage
-    return (data - static_cast<char*>(storage->data)) /
-           static_cast<std::int64_t>(item_size(dtype));
+    return (data - static_cast<char*>(storage->data)) / static_cast<std::int64_t>(item_size(dtype));
   }
   bool is_leaf() const { return node == nullptr; }
 };
 
 // Set by the layers that own these resources, so that tensor/ needs neither.
 struct TensorHooks {
-  void (*release_node)(Node*) noexcept = nullptr;         // tape
-  void (*release_attributes)(void*) noexcept = nullptr;   // bindings
+  void (*release_node)(Node*) noexcept = nullptr;        // tape
+  void (*release_attributes)(void*) noexcept = nullptr;  // bindings
 };
 extern TensorHooks tensor_hooks;
 
@@ -146,8 +145,8 @@ inline bool Tensor::requires_grad() const { return p_->requires_grad; }
 Tensor empty(const Shape& shape, DType dtype, const char* op = "empty");
 
 // A tensor over memory that somebody else owns; `release(owner)` is called when its storage dies.
-Tensor from_memory(void* data, std::int64_t bytes, const Shape& shape, const Strides& strides,
-                   DType dtype, bool readonly, void (*release)(void*), void* owner);
+Tensor from_memory(void* data, std::int64_t bytes, const Shape& shape, const Strides& strides, DType dtype,
+                   bool readonly, void (*release)(void*), void* owner);
 
 // A tensor on the same storage and version counter, without history. `offset` in elements from
 // the start of the storage.
@@ -167,12 +166,8 @@ Tensor wrapped_number(bool value);
 DType default_dtype();
 void set_default_dtype(DType d);
 
-inline std::uint32_t version_of(const Tensor& t) {
-  return t->version->count.load(std::memory_order_relaxed);
-}
-inline void bump_version(const Tensor& t) {
-  t->version->count.fetch_add(1, std::memory_order_relaxed);
-}
+inline std::uint32_t version_of(const Tensor& t) { return t->version->count.load(std::memory_order_relaxed); }
+inline void bump_version(const Tensor& t) { t->version->count.fetch_add(1, std::memory_order_relaxed); }
 
 // PyTorch's result_type over tensors, 0-d tensors and wrapped numbers, in that order of weight.
 class ResultType {
