@@ -57,7 +57,7 @@ bad("in-place mul", "a.mul_(b)", (VALUE, RUNTIME), "mul", "(2, 3)", "(4, 5)")
 bad("copy_", "a.copy_(b)", (VALUE, RUNTIME), "copy_", "(2, 3)", "(4, 5)")
 bad("cat", "torch.cat([a, b])", (VALUE, RUNTIME), "cat", "(2, 3)", "(4, 5)")
 bad("cat ndim", "torch.cat([a, v3])", (VALUE, RUNTIME), "cat", "(3,)")
-bad("cat of 0-d", "torch.cat([s, s])", (VALUE, RUNTIME), "cat", "()")
+bad("cat of 0-d", "torch.cat([s, s])", (VALUE, RUNTIME), "cat", "position 0")
 bad("cat of nothing", "torch.cat([])", (VALUE, RUNTIME), "cat")
 bad("stack", "torch.stack([a, b])", (VALUE, RUNTIME), "stack", "(2, 3)", "(4, 5)")
 bad("stack of nothing", "torch.stack([])", (VALUE, RUNTIME), "stack")
@@ -69,7 +69,7 @@ bad("view of an empty with -1", "e.view(0, -1)", (VALUE, RUNTIME), "view", "-1")
 bad("reshape", "a.reshape(7)", (VALUE, RUNTIME), "reshape", "(7,)", "(2, 3)")
 bad("reshape remainder", "a.reshape(4, -1)", (VALUE, RUNTIME), "reshape", "4")
 bad("expand", "a.expand(5, 3)", (VALUE, RUNTIME), "expand", "(5, 3)", "(2, 3)")
-bad("expand to fewer dims", "a.expand(3)", (VALUE, RUNTIME), "expand", "(3,)")
+bad("expand to fewer dims", "a.expand(3)", (VALUE, RUNTIME), "expand", "(1)", "(2)")
 bad("expand a new dim by -1", "v3.expand(-1, 3)", (VALUE, RUNTIME), "expand", "-1")
 bad("permute count", "a.permute(0)", (VALUE, RUNTIME), "permute", "(0,)")
 bad("t of 3 dims", "torch.ones(2, 2, 2).t()", (VALUE, RUNTIME), "t", "(2, 2, 2)")
@@ -183,7 +183,7 @@ bad("from_numpy misaligned", "torch.from_numpy(np.zeros(9, 'u1')[1:].view('f4'))
 bad("from_numpy odd stride", "torch.from_numpy(odd['x'])", VALUE, "from_numpy", "stride", "9",
     setup="odd = np.zeros(2, np.dtype([('x', 'i4'), ('y', 'i1', 5)]))")  # fmt: skip
 bad("from_numpy of 9 dims", "torch.from_numpy(np.ones((1,) * 9))", (VALUE, RUNTIME), "8 dimensions", "9")
-bad("write to a read-only array", "frozen.add_(1)", RUNTIME, "add_", "read-only",
+bad("write to a read-only array", "frozen.add_(1)", RUNTIME, "add", "read-only",
     setup="warnings.simplefilter('ignore'); frozen = torch.from_numpy(readonly)")  # fmt: skip
 bad("assign to a read-only array", "frozen[0] = 1.0", RUNTIME, "read-only",
     setup="warnings.simplefilter('ignore'); frozen = torch.from_numpy(readonly)")  # fmt: skip
@@ -191,13 +191,13 @@ bad("numpy() of a parameter", "p.numpy()", RUNTIME, "numpy", "detach")
 bad("asarray of a parameter", "np.asarray(p)", RUNTIME, "detach")
 bad("asarray of a result", "np.asarray(w * 2)", RUNTIME, "detach")
 bad("__array__ without a copy", "np.array(a, dtype=np.int32, copy=False)", VALUE, "copy")
-bad("array times parameter", "w * np.ones(2)", RUNTIME, "detach")
+bad("array of text times tensor", "a * np.array('x')", TYPE, "<U1")
 
 # ---- Dims, indices, labels --------------------------------------------------------------------------------------
 
 bad("sum dim", "a.sum(2)", INDEX, "sum", "2", "[-2, 1]")
 bad("sum dims twice", "a.sum((0, 0))", RUNTIME, "sum", "dim 0")
-bad("sum dims twice, negative", "a.sum((1, -1))", RUNTIME, "sum", "dim 1")
+bad("sum dims twice, negative", "a.sum((1, -1))", RUNTIME, "sum", "(1, -1)")
 bad("mean dim", "a.mean(-3)", INDEX, "mean", "-3")
 bad("mean of ints", "i.mean()", (TYPE, RUNTIME), "mean", "int64")
 bad("max dim", "a.max(5)", INDEX, "max", "5")
@@ -345,15 +345,15 @@ bad("gradient dtype", "y.backward(torch.ones(3, 2, dtype=torch.int64))", (TYPE, 
 bad("gradient of a list", "y.backward([1.0])", TYPE, "backward", "gradient", "[1.0]")
 bad("backward to no inputs", "y.sum().backward(inputs=[])", (VALUE, RUNTIME), "backward", "inputs")
 bad("backward to a number", "y.sum().backward(inputs=[2.0])", TYPE, "backward", "inputs", "2.0")
-bad("changed in place", "z.sum().backward()", RUNTIME, "in-place", "version", setup="h = w.exp(); z = h * h; h.add_(1)")
-bad("in-place on a leaf", "w.add_(1)", RUNTIME, "add_", "leaf")
+bad("changed in place", "z.sum().backward()", RUNTIME, "inplace", "version", setup="h = w.exp(); z = h * h; h.add_(1)")
+bad("in-place on a leaf", "w.add_(1)", RUNTIME, "add", "leaf")
 bad("augmented assignment on a leaf", "w += 1", RUNTIME, "leaf")
 bad("zero_ on a leaf", "w.zero_()", RUNTIME, "zero_", "leaf")
-bad("relu_ on a leaf", "w.relu_()", RUNTIME, "relu_", "leaf")
+bad("relu_ on a leaf", "w.relu_()", RUNTIME, "relu", "leaf")
 bad("copy_ into a leaf", "w.copy_(a.t())", RUNTIME, "copy_", "leaf")
 bad("assignment to a leaf", "w[0] = 0.0", RUNTIME, "leaf")
-bad("assignment to a view of a leaf", "row.mul_(2)", RUNTIME, "mul_", "leaf", setup="row = w[0]")
-bad("in-place on an expanded tensor", "wide.add_(1)", RUNTIME, "add_", "expand", setup="wide = v3.expand(4, 3)")
+bad("assignment to a view of a leaf", "row.mul_(2)", RUNTIME, "mul", "leaf", setup="row = w[0]")
+bad("in-place on an expanded tensor", "wide.add_(1)", RUNTIME, "add", "expand", setup="wide = v3.expand(4, 3)")
 bad("assignment to an expanded tensor", "wide[:] = 1.0", RUNTIME, "expand", setup="wide = v3.expand(4, 3)")
 bad("grad of a plain tensor", "torch.autograd.grad(y.sum(), a)", RUNTIME, "grad", "input 0", "(2, 3)")
 bad("grad of an unused tensor", "torch.autograd.grad(y.sum(), p)", RUNTIME, "grad", "(4, 3)", "allow_unused")
@@ -387,8 +387,8 @@ bad("state too short", "gen.set_state(torch.zeros(3, dtype=torch.uint8))", (VALU
 bad("state of zeros", "gen.set_state(torch.zeros(5056, dtype=torch.uint8))", (VALUE, RUNTIME), "set_state")
 bad("state of a list", "gen.set_state([1, 2])", TYPE, "set_state")
 bad("rng state", "torch.set_rng_state(None)", TYPE, "set_state")
-bad("randint empty", "torch.randint(3, 3, (2,))", (VALUE, RUNTIME), "randint", "3")
-bad("randint reversed", "torch.randint(5, 2, (2,))", (VALUE, RUNTIME), "randint", "5", "2")
+bad("randint empty", "torch.randint(3, 3, (2,))", (VALUE, RUNTIME), "from=3", "to=3")
+bad("randint reversed", "torch.randint(5, 2, (2,))", (VALUE, RUNTIME), "from=5", "to=2")
 bad("randint without size", "torch.randint(3)", TYPE, "randint", "size")
 bad("randint of floats", "torch.randint(0.5, 2, (2,))", TYPE, "randint", "0.5")
 bad("randn of ints", "torch.randn(2, dtype=torch.int64)", (TYPE, RUNTIME), "randn", "int64")
@@ -479,7 +479,7 @@ for _class in ("SGD", "Adam"):
     bad(f"{_class} of one tensor", f"optim.{_class}(w, lr=0.1)", TYPE, _class, "iterable")
     bad(f"{_class} of numbers", f"optim.{_class}([1.0], lr=0.1)", TYPE, _class, "params[0]", "float")
     bad(f"{_class} of a result", f"optim.{_class}([y], lr=0.1)", VALUE, _class, "leaf", "params[0]")
-    bad(f"{_class} of a model", f"optim.{_class}(model, lr=0.1)", TYPE, "Module" if False else "")
+    bad(f"{_class} of a model", f"optim.{_class}(model, lr=0.1)", TYPE, "iterable")
     bad(f"{_class} foreach", _make + "lr=0.1, foreach=True)", NotImplementedError, _class, "foreach", "True")
 bad("SGD momentum", "optim.SGD([w], lr=0.1, momentum=-0.9)", VALUE, "SGD", "momentum", "-0.9")
 bad("SGD momentum nan", "optim.SGD([w], lr=0.1, momentum=float('nan'))", VALUE, "SGD", "momentum", "nan")
@@ -541,8 +541,9 @@ bad("loader generator", "DataLoader(data, shuffle=True, generator=3)", TYPE, "Da
 bad("shuffle nothing", "DataLoader(TensorDataset(e), shuffle=True)", VALUE, "num_samples", "0")
 bad("change the batch size", "loader.batch_size = 2", VALUE, "DataLoader", "batch_size")
 bad("unknown loader option", "DataLoader(data, batchsize=2)", TYPE, "batchsize")
-bad("sampler out of range", "list(DataLoader(data, sampler=[0, 99]))", INDEX, "99")
-bad("batch sampler out of range", "list(DataLoader(data, batch_sampler=[[0, -11]]))", INDEX, "-1", "10")
+bad("sampler out of range", "list(batches)", INDEX, "99", setup="batches = iter(DataLoader(data, sampler=[0, 99]))")
+bad("batch sampler out of range", "list(batches)", INDEX, "-1", "10",
+    setup="batches = iter(DataLoader(data, batch_sampler=[[0, -11]]))")  # fmt: skip
 bad("unequal lengths", "TensorDataset(a, v3)", (VALUE, AssertionError), "TensorDataset", "(2, 3)", "(3,)")
 bad("TensorDataset of a list", "TensorDataset([1, 2])", TYPE, "TensorDataset", "list")
 bad("TensorDataset of 0-d", "TensorDataset(s)", (VALUE, AssertionError), "TensorDataset", "dimensions")
@@ -552,11 +553,15 @@ bad("random_split negative", "random_split(data, [12, -2])", VALUE, "random_spli
 bad("random_split floats", "random_split(data, [7.5, 2.5])", (VALUE, TYPE), "random_split", "7.5")
 bad("random_split fractions", "random_split(data, [1.5, -0.5])", VALUE, "random_split", "1.5")
 bad("random_split generator", "random_split(data, [5, 5], generator=7)", TYPE, "generator", "7")
-bad("collate objects", "list(DataLoader([object(), object()], batch_size=2))", TYPE, "default_collate", "object")
-bad("collate shapes", "list(DataLoader([a, b], batch_size=2))", (VALUE, RUNTIME), "stack", "(2, 3)", "(4, 5)")
-bad("collate lengths", "list(DataLoader([(1, 2), (3,)], batch_size=2))", RUNTIME, "default_collate", "[2, 1]")
-bad("collate None", "list(DataLoader([None], batch_size=1))", TYPE, "default_collate", "NoneType")
-bad("loader of a number", "DataLoader(3)", TYPE, "int", "len" if False else "")
+bad("collate objects", "list(batches)", TYPE, "default_collate", "object",
+    setup="batches = iter(DataLoader([object(), object()], batch_size=2))")  # fmt: skip
+bad("collate shapes", "list(batches)", (VALUE, RUNTIME), "stack", "(2, 3)", "(4, 5)",
+    setup="batches = iter(DataLoader([a, b], batch_size=2))")  # fmt: skip
+bad("collate lengths", "list(batches)", RUNTIME, "default_collate", "[2, 1]",
+    setup="batches = iter(DataLoader([(1, 2), (3,)], batch_size=2))")  # fmt: skip
+bad("collate None", "list(batches)", TYPE, "default_collate", "NoneType",
+    setup="batches = iter(DataLoader([None], batch_size=1))")  # fmt: skip
+bad("loader of a number", "list(batches)", TYPE, "int", setup="batches = iter(DataLoader(3))")
 bad("RandomSampler size", "torch.utils.data.RandomSampler(data, num_samples=0)", VALUE, "num_samples", "0")
 bad("RandomSampler replacement", "torch.utils.data.RandomSampler(data, replacement='x')", TYPE, "replacement", "'x'")
 
@@ -691,6 +696,16 @@ def train(names: dict[str, Any]) -> str:
     return bits.hexdigest()
 
 
+def prepared(case: Case) -> str:
+    """The digest where the call is left out; empty where the setup itself has made the next step impossible."""
+    names = world()
+    exec(compile(case.setup, case.name, "exec"), names)
+    try:
+        return train(names)
+    except (TypeError, RuntimeError):
+        return ""
+
+
 def run(case: Case, expected: str) -> dict[str, Any]:
     """{'problem': …} of one case; None for the problem where all is well."""
     names = world()
@@ -715,7 +730,9 @@ def run(case: Case, expected: str) -> dict[str, Any]:
     changed = [name for name in before if before[name] != after.get(name)]
     if changed:
         return {"problem": f"{kind} left {changed} changed: {text}"}
-    if not case.setup and train(names) != expected:
+    if case.setup:
+        expected = prepared(case)
+    if expected and train(names) != expected:
         return {"problem": f"after the {kind}, a valid step gives other numbers: {text}"}
     return {"problem": None, "kind": kind, "text": text}
 

@@ -26,12 +26,14 @@ Tensor view_at(Tensor t, PyObject* index) {
   const int given = t.ndim();
   if (used > given)
     fail(ErrorKind::Index, "index: too many indices for tensor of dimension ", given, "; got ", used);
-  int dim = 0;
+  int dim = 0;       // of the view so far
+  int original = 0;  // of the tensor, for messages
   bool changed = false;
   for (Py_ssize_t i = 0; i < n; ++i) {
     PyObject* item = items[i];
     if (item == Py_Ellipsis) {
       dim += given - used;
+      original += given - used;
       continue;
     }
     changed = true;
@@ -45,12 +47,13 @@ Tensor view_at(Tensor t, PyObject* index) {
              static_cast<std::int64_t>(step));
       PySlice_AdjustIndices(t.shape()[dim], &start, &stop, step);
       t = slice(t, dim++, start, stop, step);
+      ++original;
     } else if (PyBool_Check(item) || !PyIndex_Check(item) ||
-               (is_tensor(item) && (impl_of(item)->shape.ndim != 0 || impl_of(item)->dtype == DType::Bool))) {
-      fail(ErrorKind::Type,
-           "index: integers, slices (`:`), ellipsis (`...`) and None are "
-           "supported, got ",
-           short_repr(item));
+               (is_tensor(item) &&
+                (impl_of(item)->shape.ndim != 0 || is_floating(impl_of(item)->dtype) ||
+                 impl_of(item)->dtype == DType::Bool))) {
+      fail(PyUnicode_Check(item) ? ErrorKind::Type : ErrorKind::Index,
+           "index: integers, slices (`:`), ellipsis (`...`) and None are supported, got ", short_repr(item));
     } else {
       const std::int64_t size = t.shape()[dim];
       const Py_ssize_t at = PyNumber_AsSsize_t(item, PyExc_IndexError);
@@ -58,10 +61,11 @@ Tensor view_at(Tensor t, PyObject* index) {
         throw py::error_already_set();
       if (PyErr_Occurred() || at < -size || at >= size) {
         PyErr_Clear();
-        fail(ErrorKind::Index, "index: index ", short_repr(item),
-             " is out of bounds for dimension ", dim, " with size ", size);
+        fail(ErrorKind::Index, "index: index ", short_repr(item), " is out of bounds for dimension ", original,
+             " with size ", size);
       }
       t = select(t, dim, at);
+      ++original;
     }
   }
   // x[...] is a new view, not x.

@@ -32,8 +32,7 @@ py::object drawn(const char* op, const py::object& self, F&& draw) {
     fail(ErrorKind::Type, op, ": tensor must be a Tensor, got ", short_repr(self.ptr()));
   const Tensor t = unwrap(self.ptr());
   GradMode off(false);
-  if (t.numel())
-    named(op, [&] { draw(t); });
+  if (t.numel()) named(op, [&] { draw(t); });
   return self;
 }
 
@@ -75,6 +74,9 @@ py::object xavier_normal(const py::object& self, double gain, const py::object& 
 }
 py::object trunc_normal(const py::object& self, double mean, double std, double a, double b,
                         const py::object& generator) {
+  if (!(std >= 0.0))
+    fail(ErrorKind::Value, "trunc_normal_: std must not be negative, got ",
+         short_repr(py::float_(std).ptr()));
   return drawn("trunc_normal_", self,
                [&](const Tensor& t) { trunc_normal_(t, mean, std, a, b, generator_or_default(generator)); });
 }

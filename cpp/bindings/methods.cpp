@@ -143,28 +143,48 @@ void backward_method(const Tensor& self, const py::object& gradient, const py::o
 // ---- Layout
 // -----------------------------------------------------------------------------------------------------
 
-PyObject* size(PyObject* self, PyObject* const* args, Py_ssize_t n) {
+// The argument of a method that takes at most one, by place or by name; null where it is left out.
+PyObject* only_argument(const char* op, const char* name, PyObject* const* args, Py_ssize_t n,
+                        PyObject* keywords) {
+  const Py_ssize_t total = n + (keywords ? PyTuple_GET_SIZE(keywords) : 0);
+  if (total > n && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(keywords, 0), name) != 0)
+    fail(ErrorKind::Type, op, ": got an unexpected keyword argument ",
+         short_repr(PyTuple_GET_ITEM(keywords, 0)), " with value ", short_repr(args[n]));
+  if (total > 1)
+    fail(ErrorKind::Type, op, ": takes at most 1 argument, got ", static_cast<std::int64_t>(total),
+         "; the first one too many is ", short_repr(args[1]));
+  return total ? args[0] : nullptr;
+}
+
+// A dim of a tensor in [0, ndim). PyTorch gives 0-d tensors no dimension here.
+int dim_argument(const char* op, PyObject* o, int ndim) {
+  if (!PyIndex_Check(o)) fail(ErrorKind::Type, op, ": argument 'dim' must be an int, got ", short_repr(o));
+  const Py_ssize_t dim = PyNumber_AsSsize_t(o, nullptr);  // clipped
+  if (dim == -1 && PyErr_Occurred()) throw py::error_already_set();
+  if (ndim == 0)
+    fail(ErrorKind::Index, op, ": Dimension specified as ", static_cast<std::int64_t>(dim),
+         " but tensor has no dimensions");
+  return wrap_dim(op, dim, ndim);
+}
+
+PyObject* size(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
   return guarded([&]() -> PyObject* {
     const Shape& shape = impl_of(self)->shape;
-    if (n == 0 || args[0] == Py_None) return size_object(shape);
-    const long long dim = PyLong_AsLongLong(args[0]);
-    if (dim == -1 && PyErr_Occurred()) return nullptr;
-    return PyLong_FromLongLong(shape.ndim ? shape[wrap_dim("size", dim, shape.ndim)]
-                                          : (wrap_dim("size", dim, 0), 1));
+    PyObject* dim = only_argument("size", "dim", args, n, keywords);
+    if (!dim || dim == Py_None) return size_object(shape);
+    return PyLong_FromLongLong(shape[dim_argument("size", dim, shape.ndim)]);
   });
 }
-PyObject* stride(PyObject* self, PyObject* const* args, Py_ssize_t n) {
+PyObject* stride(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
   return guarded([&]() -> PyObject* {
     const Strides& strides = impl_of(self)->strides;
-    if (n == 0 || args[0] == Py_None) {
-      PyObject* tuple = PyTuple_New(strides.ndim);
-      for (int d = 0; tuple && d < strides.ndim; ++d)
-        PyTuple_SET_ITEM(tuple, d, PyLong_FromLongLong(strides[d]));
-      return tuple;
-    }
-    const long long dim = PyLong_AsLongLong(args[0]);
-    if (dim == -1 && PyErr_Occurred()) return nullptr;
-    return PyLong_FromLongLong(strides[wrap_dim("stride", dim, strides.ndim)]);
+    PyObject* dim = only_argument("stride", "dim", args, n, keywords);
+    if (dim && dim != Py_None)
+      return PyLong_FromLongLong(strides[dim_argument("stride", dim, strides.ndim)]);
+    PyObject* tuple = PyTuple_New(strides.ndim);
+    for (int d = 0; tuple && d < strides.ndim; ++d)
+      PyTuple_SET_ITEM(tuple, d, PyLong_FromLongLong(strides[d]));
+    return tuple;
   });
 }
 PyObject* dim(PyObject* self, PyObject*) { return PyLong_FromLong(impl_of(self)->shape.ndim); }
@@ -218,24 +238,34 @@ Tensor to_method(const Tensor& self, const py::args& args, const py::kwargs& kwa
   return copy ? clone(self) : self;
 }
 
+// PyTorch's names of tensor types, in the order of DType.
+constexpr const char* kTypeNames[] = {"torch.BoolTensor", "torch.ByteTensor",  "torch.IntTensor",
+                                      "torch.LongTensor", "torch.FloatTensor", "torch.DoubleTensor"};
+
 py::object type_method(const Tensor& self, const py::object& dtype) {
-  if (dtype.is_none()) {
-    static constexpr const char* kNames[] = {"torch.BoolTensor", "torch.ByteTensor",  "torch.IntTensor",
-                                             "torch.LongTensor", "torch.FloatTensor", "torch.DoubleTensor"};
-    return py::str(kNames[static_cast<int>(self.dtype())]);
-  }
+  if (dtype.is_none()) return py::str(kTypeNames[static_cast<int>(self.dtype())]);
   DType d{};
-  if (!dtype_of_object(dtype.ptr(), d))
-    fail(ErrorKind::Type, "type: dtype must be a dtype, got ", short_repr(dtype.ptr()));
+  bool known = dtype_of_object(dtype.ptr(), d);
+  if (PyUnicode_Check(dtype.ptr()))
+    for (int i = 0; i < kNumDTypes; ++i)
+      if (PyUnicode_CompareWithASCIIString(dtype.ptr(), kTypeNames[i]) == 0) {
+        d = static_cast<DType>(i);
+        known = true;
+      }
+  if (!known)
+    fail(ErrorKind::Type, "type: dtype must be a dtype or a name such as 'torch.FloatTensor', got ",
+         short_repr(dtype.ptr()));
   return py::cast(to(self, d));
 }
 
 PyObject* cpu(PyObject* self, PyObject*) { return Py_NewRef(self); }
 
-PyObject* requires_grad_(PyObject* self, PyObject* const* args, Py_ssize_t n) {
-  PyObject* value = n > 0 ? args[0] : Py_True;
-  if (PyObject_SetAttrString(self, "requires_grad", value) < 0) return nullptr;
-  return Py_NewRef(self);
+PyObject* requires_grad_(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
+  return guarded([&]() -> PyObject* {
+    PyObject* value = only_argument("requires_grad_", "requires_grad", args, n, keywords);
+    if (PyObject_SetAttrString(self, "requires_grad", value ? value : Py_True) < 0) return nullptr;
+    return Py_NewRef(self);
+  });
 }
 
 // A handle of class `cls` on data's memory, without history.
@@ -282,15 +312,15 @@ PyMethodDef methods[] = {
      "item(self) -> float\n\nThe one element as a Python number. RuntimeError where there are "
      "more."},
     {"tolist", tolist, METH_NOARGS,
-     "tolist(self) -> list[object]\n\nThe elements as nested lists of Python numbers."},
+     "tolist(self) -> Any\n\nThe elements as nested lists of Python numbers."},
     {"__format__", format, METH_O, "__format__(self, spec: str) -> str"},
     {"detach", detach, METH_NOARGS,
      "detach(self) -> Tensor\n\nThe same memory without history; it shares the version counter."},
     {"detach_", detach_in_place, METH_NOARGS,
      "detach_(self) -> Tensor\n\nForgets the history of this tensor itself."},
-    {"size", fast(size), METH_FASTCALL,
+    {"size", fast(size), METH_FASTCALL | METH_KEYWORDS,
      "size(self, dim: int | None = None) -> Size\n\nThe shape, or one size of it."},
-    {"stride", fast(stride), METH_FASTCALL,
+    {"stride", fast(stride), METH_FASTCALL | METH_KEYWORDS,
      "stride(self, dim: int | None = None) -> tuple[int, ...]\n\nSteps in elements, or one of "
      "them."},
     {"dim", dim, METH_NOARGS, "dim(self) -> int\n\nThe number of dimensions."},
@@ -311,11 +341,11 @@ PyMethodDef methods[] = {
     {"byte", as_dtype<DType::UInt8>, METH_NOARGS, "byte(self) -> Tensor\n\nAs uint8."},
     {"bool", as_dtype<DType::Bool>, METH_NOARGS, "bool(self) -> Tensor\n\nAs bool."},
     {"cpu", cpu, METH_NOARGS, "cpu(self) -> Tensor\n\nThe tensor itself."},
-    {"requires_grad_", fast(requires_grad_), METH_FASTCALL,
+    {"requires_grad_", fast(requires_grad_), METH_FASTCALL | METH_KEYWORDS,
      "requires_grad_(self, requires_grad: bool = True) -> Tensor\n\nSets requires_grad."},
     {"_make_subclass", make_subclass, METH_VARARGS | METH_STATIC,
      "_make_subclass(cls: type, data: Tensor, requires_grad: bool = False) -> Tensor"},
-    {"__reduce_ex__", reduce_ex, METH_O, "__reduce_ex__(self, protocol: int) -> tuple[object, ...]"},
+    {"__reduce_ex__", reduce_ex, METH_O, "__reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]"},
     {"__deepcopy__", deepcopy, METH_O, "__deepcopy__(self, memo: object) -> Tensor"},
     {nullptr, nullptr, 0, nullptr}};
 
@@ -337,9 +367,15 @@ void bind_methods(py::module_& m) {
     type.attr(def->ml_name) = py::reinterpret_steal<py::object>(f);
   }
 
+  py::options node_options;
+  node_options.disable_function_signatures();
   py::class_<GradFn>(m, "Node", "A recorded call: what made a tensor.")
-      .def("name", [](const GradFn& f) { return std::string(f.node->op->grad_name); })
-      .def_property_readonly("next_functions", next_functions)
+      .def(
+          "name", [](const GradFn& f) { return std::string(f.node->op->grad_name); },
+          "name(self) -> str\n\nThe name of the call's derivative, as in AddBackward0.")
+      .def_property_readonly("next_functions", next_functions,
+                             "next_functions: tuple[tuple[Node | None, int], ...]\n\nThe calls "
+                             "that made its inputs; None for leaves.")
       .def("__repr__", [](const GradFn& f) {
         return "<" + std::string(f.node->op->grad_name) + " object at " +
                std::string(py::str(

@@ -48,8 +48,10 @@ bool number_of(PyObject* o, Attr& out) {
     int overflow = 0;
     const long long value = PyLong_AsLongLongAndOverflow(o, &overflow);
     if (overflow) {
-      PyErr_Format(PyExc_OverflowError, "a Python int must fit into int64 to stand for a tensor's "
-                   "number, got %R", o);
+      PyErr_Format(PyExc_OverflowError,
+                   "a Python int must fit into int64 to stand for a tensor's "
+                   "number, got %R",
+                   o);
       throw py::error_already_set();
     }
     out = Attr(static_cast<std::int64_t>(value));

@@ -71,8 +71,8 @@ Tensor share(const char* op, const py::array& a) {
   Strides strides;
   if (a.ndim() > kMaxDims) Dims::too_many(a.ndim());
   if (a.size() && reinterpret_cast<std::uintptr_t>(a.data()) % static_cast<std::size_t>(item))
-    fail(ErrorKind::Value, op, ": the memory of the array is not aligned to its element size ",
-         item, "; make a copy with array.copy()");
+    fail(ErrorKind::Value, op, ": the memory of the array is not aligned to its element size ", item,
+         "; make a copy with array.copy()");
   std::int64_t last = 0;  // of the last element, in bytes
   for (py::ssize_t d = 0; d < a.ndim(); ++d) {
     const std::int64_t step = a.strides(d);
@@ -124,8 +124,7 @@ Tensor copy_of_array(const py::array& a) {
 
 // NumPy's numbers: its scalars and 0-d arrays.
 bool is_numpy_number(PyObject* o) {
-  static PyObject* const generic =
-      py::object(py::module_::import("numpy").attr("generic")).release().ptr();
+  static PyObject* const generic = py::object(py::module_::import("numpy").attr("generic")).release().ptr();
   return PyObject_TypeCheck(o, reinterpret_cast<PyTypeObject*>(generic)) ||
          (py::isinstance<py::array>(o) && py::reinterpret_borrow<py::array>(o).ndim() == 0);
 }
@@ -186,8 +185,10 @@ class Nested {
     }
     // A list of tensors: their own shape follows, but only 0-d ones are numbers.
     if (is_tensor(level.ptr()) && impl_of(level.ptr())->shape.ndim != 0)
-      fail(ErrorKind::Value, "tensor: only one element tensors can be converted to Python scalars; "
-           "a tensor inside data has shape ", impl_of(level.ptr())->shape, "; use stack()");
+      fail(ErrorKind::Value,
+           "tensor: only one element tensors can be converted to Python scalars; "
+           "a tensor inside data has shape ",
+           impl_of(level.ptr())->shape, "; use stack()");
   }
 
   template <class F>
@@ -195,17 +196,16 @@ class Nested {
     const py::object list = items(o);
     const Py_ssize_t n = PySequence_Fast_GET_SIZE(list.ptr());
     if (n != shape_[depth])
-      fail(ErrorKind::Value, "tensor: expected sequence of length ", shape_[depth], " at dim ",
-           depth, " (got ", static_cast<std::int64_t>(n), "); data must not be ragged");
-    for (Py_ssize_t i = 0; i < n && i < PySequence_Fast_GET_SIZE(list.ptr()); ++i)
-      f(at(list, i).ptr());
+      fail(ErrorKind::Value, "tensor: expected sequence of length ", shape_[depth], " at dim ", depth,
+           " (got ", static_cast<std::int64_t>(n), "); data must not be ragged");
+    for (Py_ssize_t i = 0; i < n && i < PySequence_Fast_GET_SIZE(list.ptr()); ++i) f(at(list, i).ptr());
   }
 
   void check(PyObject* o, int depth) {
     if (depth == shape_.ndim) {
       if (nests(o))
-        fail(ErrorKind::Value, "tensor: data is nested too deeply at dim ", depth, ": ",
-             short_repr(o), "; data must not be ragged");
+        fail(ErrorKind::Value, "tensor: data is nested too deeply at dim ", depth, ": ", short_repr(o),
+             "; data must not be ragged");
       note(o);
       return;
     }
@@ -237,8 +237,7 @@ class Nested {
     } else {
       fail(ErrorKind::DType, "tensor: data must hold numbers, got ", short_repr(o));
     }
-    found_ = found_ < 0 ? static_cast<int>(d)
-                        : static_cast<int>(promote(static_cast<DType>(found_), d));
+    found_ = found_ < 0 ? static_cast<int>(d) : static_cast<int>(promote(static_cast<DType>(found_), d));
   }
 
   template <class T>
@@ -301,8 +300,8 @@ class Nested {
   }
 
   Shape shape_;
-  int found_ = -1;           // the dtype of what was seen so far
-  py::object unsupported_;   // a NumPy dtype that is no tensor's
+  int found_ = -1;          // the dtype of what was seen so far
+  py::object unsupported_;  // a NumPy dtype that is no tensor's
 };
 
 // ---- tensor, as_tensor

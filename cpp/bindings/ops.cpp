@@ -418,10 +418,9 @@ Entry& entry_for(std::unordered_map<std::string, Entry*>& table, const std::stri
   return *e;
 }
 
-void add(Entry& e, const Signature& s, bool method) {
+void add(Entry& e, const Signature& s) {
   e.overloads.push_back(s);
   if (!s.results.empty() && !e.result_type) e.result_type = named_tuple(s);
-  (void)method;
 }
 
 // Signatures first, one a line: the stubs are made from them.
@@ -476,30 +475,26 @@ void bind_ops(py::module_& m) {
     if (op->surface == kInternal) continue;
     const Signature s = parse_schema(*op);
     if (s.params.size() > kMaxParams) throw std::logic_error("ops: raise kMaxParams");
-    if (op->surface & kFunction) add(entry_for(functions, s.name), s, false);
+    if (op->surface & kFunction) add(entry_for(functions, s.name), s);
     const bool update = op->cls == Class::Update;
-    if (op->surface & kMethod && !update) add(entry_for(methods, s.name), s, true);
+    if (op->surface & kMethod && !update) add(entry_for(methods, s.name), s);
     if (op->surface & kInplace) {
       const std::string name = update ? s.name : s.name + "_";
       Entry& e = entry_for(inplace_methods, name);
       e.inplace = true;
-      add(e, s, true);
+      add(e, s);
     }
   }
   for (auto* table : {&functions, &methods, &inplace_methods}) {
     const bool method = table != &functions;
+    for (const auto& [alias, name] : kAliases)
+      if (auto it = table->find(name); it != table->end()) {
+        const std::vector<Signature> overloads = it->second->overloads;
+        entry_for(*table, alias).overloads = overloads;
+      }
     for (auto& [name, e] : *table) {
       document(*e, name, method);
       expose(*e, name, method, m);
-    }
-    for (const auto& [alias, name] : kAliases) {
-      auto it = table->find(name);
-      if (it != table->end()) {
-        const py::object owner =
-            method ? py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(tensor_type))
-                   : py::object(m);
-        owner.attr(alias) = owner.attr(name);
-      }
     }
   }
 }

@@ -5,7 +5,7 @@ The tape itself is native; this file checks arguments and fills in what a caller
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unspool import _core
@@ -18,6 +18,8 @@ __all__ = ["backward", "enable_grad", "functional", "grad", "inference_mode", "n
 
 
 def _tensors(op: str, name: str, value: Any) -> list[Any]:
+    if not isinstance(value, (_core.Tensor, Iterable)):
+        raise TypeError(f"{op}: {name} must be a Tensor or a sequence of Tensors, got {type(value).__name__}")
     items = [value] if isinstance(value, _core.Tensor) else list(value)
     for i, item in enumerate(items):
         if not isinstance(item, _core.Tensor):

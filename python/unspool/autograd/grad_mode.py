@@ -106,7 +106,9 @@ class set_grad_enabled(_Mode):
     __slots__ = ("_enabled", "mode")
 
     def __init__(self, mode: bool) -> None:
-        self.mode = self._enabled = bool(mode)
+        if not isinstance(mode, bool):
+            raise TypeError(f"set_grad_enabled: mode must be a bool, got {mode!r} ({type(mode).__name__})")
+        self.mode = self._enabled = mode
         self._previous = _set_grad_enabled(self._enabled)
 
     def __enter__(self) -> None:

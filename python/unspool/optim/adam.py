@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool.autograd.grad_mode import enable_grad
-from unspool.optim.optimizer import Optimizer, check_at_least_0, check_only_default
+from unspool.optim.optimizer import Optimizer, check_at_least_0, check_number, check_only_default
 
 __all__ = ["Adam"]
 
@@ -26,6 +26,7 @@ class Adam(Optimizer):
     """
 
     _notes_steps = True
+    _shaped_state = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class Adam(Optimizer):
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"Adam: betas must be two numbers, got {betas!r}")
         for i, beta in enumerate(betas):
+            check_number("Adam", f"beta at index {i}", beta)
             if not 0.0 <= beta < 1.0:
                 raise ValueError(f"Adam: invalid beta parameter at index {i}: {beta!r}; it must lie in [0, 1)")
         check_at_least_0("Adam", "weight_decay", group["weight_decay"], "weight_decay value")

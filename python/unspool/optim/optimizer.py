@@ -9,6 +9,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
+from numbers import Real
 from typing import Any
 
 from unspool import _core
@@ -30,12 +31,18 @@ def check_at_least_0(op: str, name: str, value: Any, what: str) -> None:
     """Raise unless `value` is a number and not negative (NaN is refused too)."""
     if isinstance(value, _core.Tensor):
         raise TypeError(f"{op}: {name} must be a Python number; a Tensor is not supported")
-    try:
-        fits = value >= 0
-    except TypeError:
-        raise TypeError(f"{op}: {name} must be a number, got {type(value).__name__}") from None
-    if not fits:
+    if not isinstance(value, Real):
+        raise TypeError(f"{op}: {name} must be a number, got {value!r} ({type(value).__name__})")
+    if not value >= 0:
         raise ValueError(f"{op}: invalid {what}: {name} is {value!r}; it must be at least 0")
+
+
+def check_number(op: str, name: str, value: Any) -> None:
+    """Raise unless `value` is a number other than NaN."""
+    if not isinstance(value, Real):
+        raise TypeError(f"{op}: {name} must be a number, got {value!r} ({type(value).__name__})")
+    if value != value:
+        raise ValueError(f"{op}: {name} is nan; it must be a number")
 
 
 def check_only_default(op: str, group: Mapping[str, Any], names: Iterable[str]) -> None:
@@ -60,6 +67,8 @@ class Optimizer:
     # whether step() itself notes that it ran, for the schedulers' check of the order of calls
     _notes_steps = False
     _opt_called = False
+    # names of state tensors that have their parameter's shape
+    _shaped_state: tuple[str, ...] = ()
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         if isinstance(params, _core.Tensor):
@@ -144,11 +153,17 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a copy of the settings and state in `state_dict`, parameters matched by their number.
 
+        A setting that the state_dict lacks keeps its default where that means "off", as in older state_dicts.
+
         Raises:
-            ValueError: the groups differ in number or in how many parameters they have; nothing is changed.
-            KeyError: 'state' or 'param_groups' is missing.
+            ValueError: the groups differ in number or in how many parameters they have, a setting is impossible,
+                or state has another shape than its parameter or belongs to no parameter.
+            KeyError: 'state', 'param_groups' or a setting is missing.
+            TypeError: `state_dict`, its 'state' or a group is no mapping.
+            After any of these nothing is changed.
         """
         op = f"{type(self).__name__}.load_state_dict"
+        _check_form(op, state_dict)
         saved = deepcopy(state_dict["param_groups"])
         if len(saved) != len(self.param_groups):
             counts = f"the state_dict has {len(saved)} parameter groups, the optimizer {len(self.param_groups)}"
@@ -164,13 +179,41 @@ class Optimizer:
             owner.update(zip(new["params"], own["params"], strict=True))
         state: defaultdict[Any, Any] = defaultdict(dict)
         for key, value in state_dict["state"].items():
+            if isinstance(key, int) and key not in owner:
+                raise ValueError(f"{op}: there is state for parameter {key}, but the groups have no such parameter")
+            if key in owner:
+                self._check_state(op, key, owner[key], value)
             state[owner.get(key, key)] = _fitted(value, owner.get(key))
+        for i, new in enumerate(saved):
+            for name, default in self.defaults.items():
+                if name not in new and (default is required or default):
+                    raise KeyError(f"{op}: parameter group {i} of the state_dict lacks {name!r}")
+                new.setdefault(name, default)
+            self._check_group(new)
         for own, new in zip(self.param_groups, saved, strict=True):
             new["params"] = own["params"]
             if "param_names" in own and "param_names" not in new:
                 new["param_names"] = own["param_names"]
         self.state = state
         self.param_groups = saved
+
+    def _check_state(self, op: str, key: Any, param: Any, state: Any) -> None:
+        """Raise where a parameter's saved state can't be used for it."""
+        if not self._shaped_state:
+            return
+        if not isinstance(state, Mapping):
+            raise TypeError(f"{op}: the state of parameter {key} must be a mapping, got {type(state).__name__}")
+        for name in self._shaped_state:
+            value = state.get(name)
+            if value is None:
+                continue
+            if not isinstance(value, _core.Tensor):
+                raise TypeError(f"{op}: {name} of parameter {key} must be a Tensor, got {type(value).__name__}")
+            if value.shape != param.shape:
+                raise _core.ShapeError(
+                    f"{op}: {name} of parameter {key} has shape {tuple(value.shape)}, the parameter has shape "
+                    f"{tuple(param.shape)}"
+                )
 
     def __getstate__(self) -> dict[str, Any]:
         return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
@@ -181,6 +224,24 @@ class Optimizer:
             text += f"\nParameter Group {i}\n"
             text += "".join(f"    {name}: {group[name]}\n" for name in sorted(group) if name != "params")
         return text + ")"
+
+
+def _check_form(op: str, state_dict: Any) -> None:
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"{op}: state_dict must be a mapping, got {type(state_dict).__name__}")
+    for name in ("param_groups", "state"):
+        if name not in state_dict:
+            raise KeyError(f"{op}: the state_dict has no {name!r}")
+    if not isinstance(state_dict["state"], Mapping):
+        raise TypeError(f"{op}: 'state' must be a mapping, got {type(state_dict['state']).__name__}")
+    groups = state_dict["param_groups"]
+    if not isinstance(groups, (list, tuple)):
+        raise TypeError(f"{op}: 'param_groups' must be a list, got {type(groups).__name__}")
+    for i, group in enumerate(groups):
+        if not isinstance(group, Mapping):
+            raise TypeError(f"{op}: parameter group {i} must be a mapping, got {type(group).__name__}")
+        if "params" not in group:
+            raise KeyError(f"{op}: parameter group {i} of the state_dict lacks 'params'")
 
 
 def _fitted(value: Any, param: Any, name: Any = None) -> Any:

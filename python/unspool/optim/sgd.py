@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool.autograd.grad_mode import enable_grad
-from unspool.optim.optimizer import Optimizer, check_at_least_0, check_only_default
+from unspool.optim.optimizer import Optimizer, check_at_least_0, check_number, check_only_default
 
 __all__ = ["SGD"]
 
@@ -25,6 +25,7 @@ class SGD(Optimizer):
     """
 
     _notes_steps = True
+    _shaped_state = ("momentum_buffer",)
 
     def __init__(
         self,
@@ -58,8 +59,7 @@ class SGD(Optimizer):
         check_at_least_0("SGD", "lr", group["lr"], "learning rate")
         check_at_least_0("SGD", "momentum", group["momentum"], "momentum value")
         check_at_least_0("SGD", "weight_decay", group["weight_decay"], "weight_decay value")
-        if group["dampening"] != group["dampening"]:
-            raise ValueError("SGD: dampening is nan; it must be a number")
+        check_number("SGD", "dampening", group["dampening"])
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError(
                 "SGD: nesterov=True needs a momentum above 0 and no dampening, got "

@@ -221,6 +221,9 @@ class DataLoader:
 def _check_workers(
     num_workers: int, timeout: float, prefetch_factor: int | None, persistent_workers: bool, context: Any
 ) -> None:
+    for name, value, kind in (("num_workers", num_workers, int), ("timeout", timeout, (int, float))):
+        if not isinstance(value, kind):
+            raise TypeError(f"DataLoader: {name} must be a number, got {value!r} ({type(value).__name__})")
     if num_workers < 0:
         raise ValueError(f"DataLoader: num_workers must not be negative, got {num_workers}")
     if timeout < 0:

@@ -132,10 +132,16 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) 
     """Disjoint random parts of `dataset`, of the given lengths or fractions, drawn by one permutation.
 
     Raises:
-        ValueError: the lengths don't add up to the size of the data set.
+        ValueError: the lengths don't add up to the size of the data set, or one is negative.
+        TypeError: a length is neither an int nor part of fractions that add up to 1.
     """
     n = len(dataset)
     counts = _counts(n, lengths)
+    for i, count in enumerate(counts):
+        if not isinstance(count, int):
+            raise TypeError(f"random_split: length {i} is {count!r}; lengths are ints, or fractions that add up to 1")
+        if count < 0:
+            raise ValueError(f"random_split: length {i} is {count}; it must not be negative")
     if sum(counts) != n:
         raise ValueError(
             f"random_split: the lengths {list(lengths)} add up to {sum(counts)}, the data set has {n} entries"
