@@ -298,7 +298,9 @@ REFERENCES: dict[str, Reference] = {
     ),
     # Rows and losses.
     "softmax(input, dim, dtype)": Reference(softmax, ROWS, ({"dim": 0}, {"dim": -1})),
-    "log_softmax(input, dim, dtype)": Reference(lambda x, dim: np.log(softmax(x, dim)), ROWS, ({"dim": 0}, {"dim": -1})),
+    "log_softmax(input, dim, dtype)": Reference(
+        lambda x, dim: np.log(softmax(x, dim)), ROWS, ({"dim": 0}, {"dim": -1})
+    ),
     "mse_loss(input, target, reduction)": Reference(
         mse_loss, [((3, 4), (3, 4)), ((), ()), ((5,), (5,))], tuple({"reduction": r} for r in ("none", "mean", "sum"))
     ),
@@ -345,7 +347,9 @@ REFERENCES: dict[str, Reference] = {
         squeeze, [((1, 3, 1),)], ({"dim": 0}, {"dim": -1}, {"dim": 1}, {"dim": (0, 2)}), EVERYTHING
     ),
     "select(input, dim, index)": Reference(
-        lambda x, dim, index: np.take(x, index, axis=dim), ROWS, ({"dim": 0, "index": 1}, {"dim": -1, "index": -2}),
+        lambda x, dim, index: np.take(x, index, axis=dim),
+        ROWS,
+        ({"dim": 0, "index": 1}, {"dim": -1, "index": -2}),
         EVERYTHING,
     ),
     "narrow(input, dim, start, length)": Reference(
@@ -377,7 +381,9 @@ REFERENCES: dict[str, Reference] = {
     "empty(size)": Reference(None, SIZES, SIZE, check=anything),
     "zeros(size)": Reference(lambda size: np.zeros(size), SIZES, SIZE),
     "ones(size)": Reference(lambda size: np.ones(size), SIZES, SIZE),
-    "full(size, fill_value)": Reference(lambda size, fill_value: np.full(size, fill_value), SIZES, tuple({**s, "fill_value": 2.5} for s in SIZE)),
+    "full(size, fill_value)": Reference(
+        lambda size, fill_value: np.full(size, fill_value), SIZES, tuple({**s, "fill_value": 2.5} for s in SIZE)
+    ),
     "empty_like(input)": Reference(None, UNARY, check=anything),
     "zeros_like(input)": Reference(np.zeros_like, UNARY, dtypes=EVERYTHING),
     "ones_like(input)": Reference(np.ones_like, UNARY, dtypes=EVERYTHING),
@@ -391,7 +397,11 @@ REFERENCES: dict[str, Reference] = {
     "linspace(start, end, steps)": Reference(
         lambda start, end, steps: np.linspace(start, end, steps),
         SIZES,
-        ({"start": 0, "end": 1, "steps": 5}, {"start": 3.0, "end": -1.0, "steps": 1}, {"start": 0, "end": 1, "steps": 0}),
+        (
+            {"start": 0, "end": 1, "steps": 5},
+            {"start": 3.0, "end": -1.0, "steps": 1},
+            {"start": 0, "end": 1, "steps": 0},
+        ),
     ),
     "eye(n)": Reference(lambda n: np.eye(n), SIZES, ({"n": 3}, {"n": 0})),
     "eye(n, m)": Reference(lambda n, m: np.eye(n, m), SIZES, ({"n": 2, "m": 4}, {"n": 3, "m": 0})),

@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bad_calls
 import pytest
+
+import bad_calls
 
 _CHILDREN = 2  # at a time
 
@@ -58,6 +59,18 @@ def _collect(child: subprocess.Popen[str], last: int, found: dict[int, Any]) -> 
         if begun + 1 >= last:
             return
         child = _start(begun + 1, last)
+
+
+def test_the_runner_sees_deaths_and_changes() -> None:
+    first = len(bad_calls.CASES)
+    last = first + len(bad_calls.CONTROLS)
+    found: dict[int, Any] = {}
+    _collect(_start(first, last), last, found)
+    problems = [found[n]["problem"] for n in range(first, last)]
+    wanted = ["SIGSEGV", "['a']", "'sgd'", "default generator", "raised nothing", "KeyError", "lacks"]
+    for word, problem in zip(wanted, problems, strict=True):
+        assert problem is not None
+        assert word in problem
 
 
 @pytest.fixture(scope="module")

@@ -125,7 +125,9 @@ STEADY = {
     ),
     "gradient kept and zeroed": "(x * x).sum().backward(); x.grad.zero_()",
     "written in place": "y = x * 1.0; y.mul_(2.0); y.add_(x); y.exp_(); y.sum().backward(); x.grad = None",
-    "written in place by itself": "y = x * 1.0; y.add_(y); y.sum().backward(); x.grad = None",
+    # Its record must not hold its own result: that would be a cycle that nobody frees.
+    "multiplied in place by itself": "y = x * 1.0; y.add_(y); y.mul_(y); y.sum().backward(); x.grad = None",
+    "multiplied in place by itself, dropped": "y = x * 1.0; y.mul_(y); y[0].mul_(y[0])",
     "written through views": "y = x * 1.0; y[0].mul_(2.0); y[1:].zero_(); y.view(-1).sum().backward(); x.grad = None",
     "views of views": "x.t()[1:].t().reshape(-1)[2:].sum().backward(); x.grad = None",
     "cat of many": "torch.cat([x, x, x, x, x, x]).sum().backward(); x.grad = None",

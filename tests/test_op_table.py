@@ -167,9 +167,13 @@ def callables(case: Case, *, method: bool | None = None) -> Iterator[Callable[..
     if surface & FUNCTION and method is not True:
         function = getattr(_core, case.name)
         joins = case.name in ("cat", "stack")
-        yield lambda *xs: function(list(xs) if joins else xs[0], *xs[1 if not joins else len(xs) :], **attributes) if (
-            xs
-        ) else function(**attributes)
+        yield (
+            lambda *xs: (
+                function(list(xs) if joins else xs[0], *xs[1 if not joins else len(xs) :], **attributes)
+                if (xs)
+                else function(**attributes)
+            )
+        )
     if surface & METHOD and method is not False:
         yield lambda x, *xs: getattr(x, case.name)(*xs, **attributes)
 

@@ -70,7 +70,7 @@ SLOTS = {
     "__ne__": "__ne__(self, other: Any, /) -> {T}",
     "__pow__": "__pow__(self, other: Any, mod: None = None, /) -> {T}",
     "__rpow__": "__rpow__(self, other: Any, mod: None = None, /) -> {T}",
-    "__ipow__": "__ipow__(self, other: Any, /) -> {T}",
+    "__ipow__": "__ipow__(self, other: Any, mod: None = None, /) -> {T}",
     "__getitem__": "__getitem__(self, index: Any, /) -> {T}",
     "__setitem__": "__setitem__(self, index: Any, value: Any, /) -> None",
     "__contains__": "__contains__(self, item: Any, /) -> bool",

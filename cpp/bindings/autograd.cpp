@@ -90,7 +90,7 @@ void bind_autograd(py::module_& m) {
         py::arg("retain_graph") = py::none(), py::arg("create_graph") = false,
         py::arg("allow_unused") = false,
         "grad(outputs: object, inputs: object, grad_outputs: object = None, retain_graph: bool | "
-        "None = None, create_graph: bool = False, allow_unused: bool = False) -> tuple[Tensor, "
+        "None = None, create_graph: bool = False, allow_unused: bool = False) -> tuple[Any, "
         "...]\n\nThe gradients of outputs with respect to inputs.");
   m.def("backward", backward_of, py::arg("tensors"), py::arg("grad_tensors") = py::none(),
         py::arg("retain_graph") = py::none(), py::arg("create_graph") = false, py::arg("inputs") = py::none(),

@@ -62,6 +62,7 @@ PyObject* tolist(PyObject* self, PyObject*) {
 
 PyObject* format(PyObject* self, PyObject* spec) {
   return guarded([&]() -> PyObject* {
+    if (!PyUnicode_Check(spec)) fail(ErrorKind::Type, "format: spec must be a str, got ", short_repr(spec));
     const Tensor t = unwrap(self);
     if (t.ndim() == 0) {
       const py::object x = py::reinterpret_steal<py::object>(to_scalar(t));
@@ -309,7 +310,7 @@ PyCFunction fast(F* f) {
 
 PyMethodDef methods[] = {
     {"item", item, METH_NOARGS,
-     "item(self) -> float\n\nThe one element as a Python number. RuntimeError where there are "
+     "item(self) -> Any\n\nThe one element as a Python number. RuntimeError where there are "
      "more."},
     {"tolist", tolist, METH_NOARGS,
      "tolist(self) -> Any\n\nThe elements as nested lists of Python numbers."},

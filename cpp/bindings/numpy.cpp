@@ -418,7 +418,7 @@ void bind_numpy(py::module_& m) {
     type.attr(name) = py::cpp_function(f, py::name(name), py::is_method(type), py::doc(doc), extra...);
   };
   def("numpy", to_numpy,
-      "numpy(self, force: bool = False) -> object\n\nA NumPy array on the tensor's memory. A "
+      "numpy(self, force: bool = False) -> Any\n\nA NumPy array on the tensor's memory. A "
       "tensor that requires grad must be detached first, or forced.",
       py::kw_only(), py::arg("force") = false);
   def("__array__", array_method, "__array__(self, dtype: object = None, copy: bool | None = None) -> object",

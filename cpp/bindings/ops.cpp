@@ -54,6 +54,12 @@ struct Arguments {
   PyObject* keywords;  // their names, or null
 };
 
+// An object in a complaint: its repr is taken only where the text is wanted.
+struct Shown {
+  PyObject* object;
+  std::string str() const { return short_repr(object); }
+};
+
 // What is wrong with a call, built only when every overload has refused.
 struct Complaint {
   std::string text;
@@ -115,7 +121,10 @@ bool int_of(PyObject* o, bool strict, std::int64_t& out) {
     out = PyLong_AsLongLong(index);
     Py_DECREF(index);
   }
-  if (out == -1 && PyErr_Occurred()) throw py::error_already_set();  // OverflowError
+  if (out == -1 && PyErr_Occurred()) {
+    PyErr_Format(PyExc_OverflowError, "an int must fit into int64, got %R", o);
+    throw py::error_already_set();
+  }
   return true;
 }
 
@@ -131,27 +140,38 @@ bool int_list(PyObject* const* items, Py_ssize_t n, Dims& out) {
   return true;
 }
 
-bool convert_list(const Param& p, PyObject* o, bool strict, Dims& out) {
-  if (is_sequence(o)) return int_list(PySequence_Fast_ITEMS(o), PySequence_Fast_GET_SIZE(o), out);
+// The __index__ of an item may run Python that changes the list: it is read anew each turn.
+bool int_list(PyObject* sequence, Dims& out) {
+  out.ndim = 0;
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(sequence); ++i) {
+    const auto item = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(sequence, i));
+    std::int64_t x = 0;
+    if (!int_of(item.ptr(), false, x)) return false;
+    out.push(x);
+  }
+  return true;
+}
+
+bool convert_list(PyObject* o, bool strict, Dims& out) {
+  if (is_sequence(o)) return int_list(o, out);
   std::int64_t one = 0;
   if (int_of(o, strict, one)) {  // one dim stands for a list of one
     out = Dims{one};
     return true;
   }
-  (void)p;
   return false;
 }
 
 bool convert_tensors(const Param& p, PyObject* o, Bound& b, Complaint& complain) {
   if (!is_sequence(o))
-    return complain("argument '", p.name, "' must be a sequence of Tensors, got ", short_repr(o));
+    return complain("argument '", p.name, "' must be a sequence of Tensors, got ", Shown{o});
   const Py_ssize_t n = PySequence_Fast_GET_SIZE(o);
   b.listed = true;
   for (Py_ssize_t i = 0; i < n; ++i) {
     PyObject* item = PySequence_Fast_GET_ITEM(o, i);
     if (!is_tensor(item))
       return complain("argument '", p.name, "' must be a sequence of Tensors, but element ",
-                      static_cast<std::int64_t>(i), " is ", short_repr(item));
+                      static_cast<std::int64_t>(i), " is ", Shown{item});
     b.list.push_back(unwrap(item));
   }
   return true;
@@ -190,7 +210,7 @@ bool convert(const Param& p, PyObject* o, bool strict, Bound& b, Complaint& comp
       Dims& list = b.attrs.lists[b.attrs.n_lists];
       if (none)
         list = no_list();
-      else if (!convert_list(p, o, strict, list))
+      else if (!convert_list(o, strict, list))
         break;
       ++b.attrs.n_lists;
       return true;
@@ -199,7 +219,7 @@ bool convert(const Param& p, PyObject* o, bool strict, Bound& b, Complaint& comp
       if (o && p.name == "device") check_device(o);
       if (o && o != Py_None && o != Py_False && p.name != "device" && p.name != "pin_memory" &&
           p.name != "memory_format")
-        return complain("argument '", p.name, "' is not supported, got ", short_repr(o));
+        return complain("argument '", p.name, "' is not supported, got ", Shown{o});
       return true;
     case Kind::Scalar:
     case Kind::Float:
@@ -232,7 +252,7 @@ bool convert(const Param& p, PyObject* o, bool strict, Bound& b, Complaint& comp
   const bool attribute = p.kind != Kind::Tensor && p.kind != Kind::Operand && p.kind != Kind::IntList;
   if (!attribute || !fits)
     return complain("argument '", p.name, "' must be ", kind_name(p), p.optional ? " or None" : "", ", got ",
-                    short_repr(o));
+                    Shown{o});
   b.attrs.v[b.attrs.n++] = none ? (o ? Attr() : p.value) : value;
   return true;
 }
@@ -251,13 +271,15 @@ int find_keyword(const Signature& s, PyObject* key) {
   return -1;
 }
 
-bool bind(const Signature& s, const Arguments& a, bool strict, Bound& b, Complaint& complain) {
+bool bind_values(const Signature& s, const Arguments& a, bool strict, Bound& b, Complaint& complain,
+                 const Param*& current) {
   const int n_params = static_cast<int>(s.params.size());
   PyObject* value[kMaxParams] = {};
   int variadic = -1;
   Py_ssize_t at = 0;
   for (int i = 0; i < n_params && at < a.n; ++i) {
     const Param& p = s.params[i];
+    current = &p;
     if (p.keyword_only) break;
     if (p.variadic && !is_sequence(a.v[at])) {
       variadic = i;
@@ -265,7 +287,7 @@ bool bind(const Signature& s, const Arguments& a, bool strict, Bound& b, Complai
         for (Py_ssize_t k = at; k < a.n; ++k) {
           std::int64_t unused = 0;
           if (!int_of(a.v[k], false, unused))
-            return complain("argument '", p.name, "' must be a sequence of ints, got ", short_repr(a.v[k]));
+            return complain("argument '", p.name, "' must be a sequence of ints, got ", Shown{a.v[k]});
         }
       }
       at = a.n;
@@ -275,32 +297,41 @@ bool bind(const Signature& s, const Arguments& a, bool strict, Bound& b, Complai
   }
   if (at < a.n)
     return complain("takes ", static_cast<std::int64_t>(at), " positional arguments, got ",
-                    static_cast<std::int64_t>(a.n), "; the first one too many is ", short_repr(a.v[at]));
+                    static_cast<std::int64_t>(a.n), "; the first one too many is ", Shown{a.v[at]});
   const Py_ssize_t n_keywords = a.keywords ? PyTuple_GET_SIZE(a.keywords) : 0;
   for (Py_ssize_t k = 0; k < n_keywords; ++k) {
     PyObject* key = PyTuple_GET_ITEM(a.keywords, k);
     const int i = find_keyword(s, key);
     if (i < 0)
-      return complain("got an unexpected keyword argument ", short_repr(key), " with value ",
-                      short_repr(a.v[a.n + k]));
+      return complain("got an unexpected keyword argument ", Shown{key}, " with value ", Shown{a.v[a.n + k]});
     if (value[i] || i == variadic)
       return complain("got multiple values for argument '", s.params[i].name, "'");
     value[i] = a.v[a.n + k];
   }
   for (int i = 0; i < n_params; ++i) {
     const Param& p = s.params[i];
+    current = &p;
     if (i == variadic) {
       ++b.attrs.n_lists;
       continue;
     }
-    if (!value[i] && !p.has_default) {
-      if (p.variadic && n_keywords == 0 && s.params[0].variadic && a.n == 0)
-        return complain("missing argument '", p.name, "'");
-      return complain("missing argument '", p.name, "' (", kind_name(p), ")");
-    }
+    if (!value[i] && !p.has_default) return complain("missing argument '", p.name, "' (", kind_name(p), ")");
     if (!convert(p, value[i], strict, b, complain)) return false;
   }
   return true;
+}
+
+// An OverflowError of an argument gets the op's and the argument's names.
+bool bind(const Signature& s, const Arguments& a, bool strict, Bound& b, Complaint& complain) {
+  const Param* current = nullptr;
+  try {
+    return bind_values(s, a, strict, b, complain, current);
+  } catch (py::error_already_set& e) {
+    if (!e.matches(PyExc_OverflowError) || !current) throw;
+    PyErr_Format(PyExc_OverflowError, "%s: argument '%s': %S", s.name.c_str(), current->name.c_str(),
+                 e.value().ptr());
+    throw py::error_already_set();
+  }
 }
 
 [[noreturn, gnu::cold]] void refuse(const Entry& e, const Arguments& a) {

@@ -22,13 +22,8 @@ PyObject* cpu = nullptr;
 DType value_of(PyObject* o) { return reinterpret_cast<DTypeObject*>(o)->value; }
 
 PyObject* dtype_repr(PyObject* self) { return PyUnicode_FromFormat("torch.%s", name(value_of(self))); }
-PyObject* dtype_reduce(PyObject* self, PyObject*) {
-  return guarded([&] {
-    const py::object core = py::module_::import("unspool._core");
-    const py::object getattr = py::module_::import("builtins").attr("getattr");
-    return py::make_tuple(getattr, py::make_tuple(core, name(value_of(self)))).release().ptr();
-  });
-}
+// A name: pickle finds the object as a global of unspool._core.
+PyObject* dtype_reduce(PyObject* self, PyObject*) { return PyUnicode_FromString(name(value_of(self))); }
 PyObject* dtype_copy(PyObject* self, PyObject*) { return Py_NewRef(self); }
 PyObject* dtype_is_floating(PyObject* self, void*) { return PyBool_FromLong(is_floating(value_of(self))); }
 PyObject* dtype_is_complex(PyObject*, void*) { Py_RETURN_FALSE; }
@@ -38,7 +33,7 @@ PyObject* dtype_is_signed(PyObject* self, void*) {
 PyObject* dtype_itemsize(PyObject* self, void*) { return PyLong_FromSize_t(item_size(value_of(self))); }
 
 PyMethodDef dtype_methods[] = {
-    {"__reduce__", dtype_reduce, METH_NOARGS, "__reduce__(self) -> tuple[object, ...]"},
+    {"__reduce__", dtype_reduce, METH_NOARGS, "__reduce__(self) -> str"},
     {"__copy__", dtype_copy, METH_NOARGS, "__copy__(self) -> dtype"},
     {"__deepcopy__", dtype_copy, METH_O, "__deepcopy__(self, memo: object) -> dtype"},
     {nullptr, nullptr, 0, nullptr}};

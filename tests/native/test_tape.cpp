@@ -479,11 +479,13 @@ TEST_F(Tape, ADerivativeIsDifferentiatedAgain) {
   EXPECT_FALSE(x->grad);
 }
 
-TEST_F(Tape, RuleOutsideCreateGraphIsNotRecorded) {
-  const Tensor x = vector_leaf({1, 2});
-  run_backward(sum(exp(x) * x));
+TEST_F(Tape, RulesAreRecordedForCreateGraphAlone) {
+  const Tensor x = leaf({2, 2}, {1, 2, 3, 4});
+  run_backward(sum(matmul(exp(x), x) * x));
   EXPECT_FALSE(x->grad.requires_grad());
   EXPECT_EQ(x->grad->node, nullptr);
+  EXPECT_FALSE(grad_of(sum(matmul(x, x)), x).requires_grad());
+  EXPECT_TRUE(grad_of(sum(matmul(x, x)), x, true).requires_grad());
 }
 
 // One function with maps, broadcasts, views, products and a reduction.
@@ -522,6 +524,20 @@ TEST_F(Tape, TangentsAgreeWithGradients) {
                         inputs[2] + tangents[2] * step))[0];
   };
   EXPECT_NEAR((moved(1e-6) - moved(-1e-6)) / 2e-6, forward, 1e-7 * std::max(1.0, std::abs(forward)));
+}
+
+// A tangent has its result's shape also where the one input that has a tangent is broadcast.
+TEST_F(Tape, TangentsAreBroadcast) {
+  const Tensor x = vector_leaf({1, 2}), wide = tensor({3, 2}, {1, 2, 3, 4, 5, 6});
+  const Tensor outputs[] = {x + wide, wide - x, x * wide}, inputs[] = {x};
+  const Tensor tangents[] = {vector({10, 20})};
+  const std::vector<Tensor> dy = jvp(outputs, inputs, tangents);
+  for (const Tensor& t : dy) ASSERT_EQ(t.shape(), (Shape{3, 2}));
+  EXPECT_EQ(values(dy[0]), (Values{10, 20, 10, 20, 10, 20}));
+  EXPECT_EQ(values(dy[1]), (Values{-10, -20, -10, -20, -10, -20}));
+  EXPECT_EQ(values(dy[2]), (Values{10, 40, 30, 80, 50, 120}));
+  const Tensor unrelated[] = {wide * 2.0};
+  EXPECT_FALSE(jvp(unrelated, inputs, tangents)[0]);
 }
 
 TEST_F(Tape, TangentsThroughInPlaceWrites) {

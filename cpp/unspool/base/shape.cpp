@@ -39,8 +39,12 @@ std::int64_t numel_of(const Shape& shape, const char* op) {
   if (zero) return 0;
   std::int64_t bytes = 0;
   if (overflow || __builtin_mul_overflow(n, std::int64_t{8}, &bytes))
-    fail(ErrorKind::Memory, name_in(op), ": shape ", shape, " has more elements than memory can address");
+    fail_memory(op, shape, "more elements than memory can address");
   return n;
+}
+
+void fail_memory(const char* op, const Shape& shape, const char* why) {
+  fail(ErrorKind::Memory, name_in(op), ": shape ", shape, " needs ", why);
 }
 
 Strides contiguous_strides(const Shape& shape) {

@@ -72,6 +72,9 @@ using Strides = Dims;
 // (or its size in bytes at 8 bytes an element) overflows 63 bits.
 std::int64_t numel_of(const Shape& shape, const char* op);
 
+// Throws the MemoryError for a tensor of this shape.
+[[noreturn]] void fail_memory(const char* op, const Shape& shape, const char* why);
+
 Strides contiguous_strides(const Shape& shape);
 bool is_contiguous(const Shape& shape, const Strides& strides);
 

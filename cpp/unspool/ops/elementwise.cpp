@@ -204,7 +204,7 @@ constexpr OpDef clamp_op = {
     .shape =
         [](Call& c) {
           if (!c.attrs.given(0) && !c.attrs.given(1))
-            fail(ErrorKind::Value, "clamp: at least one of min and max must not be None");
+            fail(ErrorKind::Runtime, "clamp: at least one of min and max must not be None");
           // A floating bound lifts integers; integers keep to integer arithmetic.
           const bool lift = c.attrs[0].kind == Attr::Float || c.attrs[1].kind == Attr::Float;
           if (lift && !is_floating(c.in[0].dtype())) c.in[0] = to(c.in[0], default_dtype());
@@ -403,7 +403,7 @@ constexpr OpDef remainder_op = {
 
 constexpr OpDef pow_number_op = {
     .schema = "pow(Tensor input, Scalar exponent)",
-    .doc = "input to the power of a number, element by element. 2, 3, -1, -2 and 0.5 are computed "
+    .doc = "input to the power of a number, element by element. 2, 3, -1, -2, 0.5 and -0.5 are computed "
            "as products, quotients and roots. Integers to a negative integer power raise "
            "RuntimeError.",
     .grad_name = "PowBackward0",
@@ -431,7 +431,7 @@ constexpr OpDef pow_number_op = {
     .domain = Domain::Positive,
 };
 
-// d/da = b a^(b-1), and 0 where b = 0; d/db = a^b ln a, and 0 where a = 0 and b >= 0.
+// d/da = b a^(b-1), and 0 where b = 0; d/db = a^b ln a, and 0 where a = 0 and b >= 0 (NaN is not).
 Tensor pow_da(const Record& r) {
   const Tensor zero = wrapped_number(0.0);
   return where(r.x(1) == zero, zero, r.x(1) * pow(r.x(0), r.x(1) - wrapped_number(1.0)));
@@ -439,7 +439,9 @@ Tensor pow_da(const Record& r) {
 Tensor pow_db(const Record& r) {
   const Tensor zero = wrapped_number(0.0);
   const Tensor safe = where(r.x(0) == zero, wrapped_number(1.0), r.x(0));
-  return where(r.x(0) == zero, where(r.x(1) < zero, r.y * log(r.x(0)), zero), r.y * log(safe));
+  const Tensor at_zero =
+      where(r.x(1) < zero, r.y * log(r.x(0)), where(r.x(1) == r.x(1), zero, r.x(1)));
+  return where(r.x(0) == zero, at_zero, r.y * log(safe));
 }
 
 // By squaring, and wrapping on overflow. A negative exponent gives what is left of 1/a^|b|: 1 and -1
@@ -481,16 +483,16 @@ constexpr OpDef pow_op = {
           c.allocate(0, broadcast_shapes("pow", c.in[0].shape(), c.in[1].shape()), c.in[0].dtype());
         },
     .forward = [](Call& c) { is_floating(c.in[0].dtype()) ? run_map(c) : integer_powers(c); },
-    .derivative = custom(
-        [](const Record& r, const Tensor* g, Tensor* gx) {
-          if (r.needs(0)) gx[0] = g[0] * pow_da(r);
-          if (r.needs(1)) gx[1] = g[0] * pow_db(r);
-        },
-        [](const Record& r, const Tensor* dx, Tensor* dy) {
-          if (dx[0]) dy[0] = dx[0] * pow_da(r);
-          if (dx[1]) dy[0] = dy[0] ? dy[0] + dx[1] * pow_db(r) : dx[1] * pow_db(r);
-        },
-        kSaveIn0 | kSaveIn1 | kSaveOut),
+    .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) {
+                     if (r.needs(0)) gx[0] = g[0] * pow_da(r);
+                     if (r.needs(1)) gx[1] = g[0] * pow_db(r);
+                   },
+                   [](const Record& r, const Tensor* dx, Tensor* dy) {
+                     if (dx[0]) dy[0] = dx[0] * pow_da(r);
+                     if (dx[1]) dy[0] = dy[0] ? dy[0] + dx[1] * pow_db(r) : dx[1] * pow_db(r);
+                   },
+                   {kSaveIn0 | kSaveIn1, kSaveIn0 | kSaveIn1 | kSaveOut, 0},
+                   nullptr},
     .domain = Domain::Positive,
 };
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include "unspool/ops/op.h"
@@ -169,6 +170,7 @@ struct PowNumber : Base<1, Floats> {
     if (p == 1.0) return x;
     if (p == 0.0) return constant<V>(1.0);
     if (p == 0.5) return sqrt(x);
+    if (p == -0.5) return 1.0 / sqrt(x);
     if (p == -1.0) return 1.0 / x;
     if (p == -2.0) return 1.0 / (x * x);
     return pow(x, constant<V>(p));
@@ -205,12 +207,15 @@ struct Clamp : Base<1, Floats> {
   static constexpr bool kSelects = true;
   template <class V>
   V operator()(V x) const {
-    return min(max(x, constant<V>(lo)), constant<V>(hi));
+    return min(constant<V>(hi), max(constant<V>(lo), x));  // x in second place: -0.0 stays at bound 0
   }
   template <class V>
   V g0(V g, V x, V) const {
+    constexpr double inf = std::numeric_limits<double>::infinity();
     const V zero = constant<V>(0.0);
-    return where(x == x, where(x < lo, zero, where(x > hi, zero, g)), zero);
+    const bool nan = lo != lo || hi != hi;  // then y is NaN everywhere, and nothing passes
+    const double low = nan ? inf : lo, high = nan ? -inf : hi;
+    return where(x == x, where(x < low, zero, where(x > high, zero, g)), zero);
   }
 };
 
@@ -261,9 +266,10 @@ struct Mul : Base<2, Everything> {
   }
 };
 
+// Saves a and not the quotient, as PyTorch: the result may be overwritten.
 struct Div : Base<2, Floats> {
   using Base::Base;
-  static constexpr std::uint32_t kUses0 = kSaveIn1, kUses1 = kSaveIn1 | kSaveOut;
+  static constexpr std::uint32_t kUses0 = kSaveIn1, kUses1 = kSaveIn0 | kSaveIn1;
   template <class V>
   V operator()(V a, V b) const {
     return a / b;
@@ -273,8 +279,8 @@ struct Div : Base<2, Floats> {
     return 1.0 / b;
   }
   template <class V>
-  V d1(V, V b, V y) const {
-    return -(y / b);
+  V d1(V a, V b, V) const {
+    return -(a / b / b);
   }
 };
 

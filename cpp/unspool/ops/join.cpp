@@ -99,7 +99,7 @@ const OpDef stack_op = {
 
 Tensor cat(std::span<const Tensor> tensors, std::int64_t dim) {
   if (tensors.empty())
-    fail(ErrorKind::Runtime, "cat: expects a non-empty list of tensors, got 0");
+    fail(ErrorKind::Value, "cat: expects a non-empty list of tensors, got 0");
   // A 1-D tensor of no elements fits anywhere, as in PyTorch.
   std::vector<Tensor> parts;
   ResultType type;  // to which such a tensor contributes, too

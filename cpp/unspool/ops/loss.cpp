@@ -1,4 +1,6 @@
 // Losses: mse_loss and cross_entropy, each with a fused backward.
+#include <limits>
+
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
 
@@ -96,7 +98,8 @@ CrossEntropyCall kernel_call(const AttrsView& attrs, const Tensor& target, const
           .label_smoothing = attrs.f(2)};
 }
 
-// What a mean divides by: the class weights of the rows that count.
+// What a mean divides by: the class weights of the rows that count. NaN, not 0, where there are none:
+// the mean is NaN then also with label smoothing, whose part of the sum is not 0.
 double denominator(const AttrsView& attrs, const Tensor& target, const Tensor& weight) {
   if (attrs.i(1) != kMean) return 1.0;
   const auto* t = reinterpret_cast<const std::int64_t*>(target->data);
@@ -109,7 +112,7 @@ double denominator(const AttrsView& attrs, const Tensor& target, const Tensor& w
                : static_cast<double>(
                      reinterpret_cast<const float*>(weight->data)[t[i] * weight.strides()[0]]);
   }
-  return sum;
+  return sum == 0.0 ? std::numeric_limits<double>::quiet_NaN() : sum;
 }
 
 // q: the weighted, smoothed target distribution, so that a row's loss is -Σ q log p.
@@ -133,13 +136,15 @@ Tensor target_rows(const Record& r) {
 }
 
 // v · d loss_i / d logits, where d loss_i / d logits = (Σ q) p - q for each row i. Ignored rows are
-// selected away, not multiplied by 0: the mean over none of the rows divides 0 by 0.
+// selected away, not multiplied by 0; of the mean over no row at all every derivative is 0.
 Tensor times_cross_entropy_slope(const Record& r, const Tensor& v) {
   const Tensor q = target_rows(r);
-  const double d = denominator(r.attrs, r.x(1), r.x(2));
-  const Tensor slope = (sum(q, {1}, true) * softmax(r.x(0), 1) - q) / wrapped_number(d);
+  const Tensor zero = wrapped_number(0.0);
   const Tensor ignored = unsqueeze(r.x(1) == wrapped_number(r.attrs.i(0)), 1);
-  return where(ignored, wrapped_number(0.0), v * slope);
+  const Tensor share = full({}, 1.0 / denominator(r.attrs, r.x(1), r.x(2)), r.dtype(0));
+  const Tensor slope =
+      (sum(q, {1}, true) * softmax(r.x(0), 1) - q) * where(ignored, zero, share);
+  return where(ignored, zero, v * slope);
 }
 
 const OpDef cross_entropy_backward_op = {

@@ -140,6 +140,12 @@ constexpr OpDef matmul_op = {
           if (a.ndim() == 0 || b.ndim() == 0)
             fail(ErrorKind::Shape, "matmul: both arguments need to be at least 1D; a has shape ",
                  a.shape(), ", b has shape ", b.shape());
+          const std::int64_t k = b.shape()[b.ndim() == 1 ? 0 : b.ndim() - 2];
+          if (a.shape()[a.ndim() - 1] != k)
+            fail(ErrorKind::Shape,
+                 "matmul: mat1 and mat2 shapes cannot be multiplied; a has shape ", a.shape(),
+                 ", b has shape ", b.shape(),
+                 ". The last size of a and the last but one of b (a vector's only one) must be equal");
           const bool row = a.ndim() == 1, column = b.ndim() == 1;
           if (row) a = unsqueeze(a, 0);
           if (column) b = unsqueeze(b, 1);

@@ -119,11 +119,15 @@ constexpr OpDef randperm_op = {
         [](Call& c) {
           const std::int64_t n = c.attrs.i(0);
           if (n < 0) fail(ErrorKind::Runtime, "randperm: n must be non-negative, got ", n);
+          const DType dtype = dtype_or(c.attrs[2], DType::Int64);
+          if ((dtype == DType::UInt8 && n > 256) || (dtype == DType::Bool && n > 2))
+            fail(ErrorKind::Runtime, "randperm: n is too large for result tensor type: ", n, " for ",
+                 name(dtype));
           Tensor order = empty({n}, DType::Int64, "randperm");
           with_generator(c.attrs[1], [&](Generator& g) {
             fill_randperm(g, reinterpret_cast<std::int64_t*>(order->data), n);
           });
-          c.out[0] = to(order, dtype_or(c.attrs[2], DType::Int64));
+          c.out[0] = to(order, dtype);
         },
 };
 

@@ -179,9 +179,10 @@ void extreme_all_shape(Call& c) {
   c.allocate(0, {}, c.in[0].dtype());
 }
 
-// Equal extremes share the gradient evenly.
+// Equal extremes share the gradient evenly; so do NaNs, where one won.
 Tensor shares(const Record& r) {
-  const Tensor hit = to(r.x(0) == r.y, r.dtype(0));
+  const Tensor &x = r.x(0), &y = r.y;
+  const Tensor hit = where(y == y, to(x == y, r.dtype(0)), 1.0 - to(x == x, r.dtype(0)));
   return hit / sum(hit);
 }
 constexpr Derivative kExtremeAll = custom(

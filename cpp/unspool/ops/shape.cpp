@@ -28,7 +28,7 @@ Shape resolve(const char* op, const Shape& x, const Shape& asked) {
     } else if (shape[d] < -1) {
       fail(ErrorKind::Runtime, op, ": invalid shape dimension ", shape[d], "; size is ", asked);
     } else if (__builtin_mul_overflow(known, shape[d], &known)) {
-      fail(ErrorKind::Memory, op, ": shape ", asked, " has more elements than memory can address");
+      fail_memory(op, asked, "more elements than memory can address");
     }
   }
   const std::int64_t n = numel_of(x, op);

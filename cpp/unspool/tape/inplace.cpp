@@ -24,6 +24,11 @@ void require_contiguous_base(const std::string& name, const Tensor& base) {
          "first");
 }
 
+// Ops that only write carry the underscore in their schema.
+std::string inplace_name(const OpDef& op) {
+  return name_of(op) + (op.cls == Class::Update ? "" : "_");
+}
+
 }  // namespace
 
 Node* history(const Tensor& t) {
@@ -50,7 +55,7 @@ void note_view(const Tensor& base, const Tensor& view) {
 
 void check_inplace(const Call& c) {
   const Tensor& target = c.in[0];
-  auto refuse = [&](const auto&... why) { fail(ErrorKind::Runtime, name_of(*c.op), ": ", why...); };
+  auto refuse = [&](const auto&... why) { fail(ErrorKind::Runtime, inplace_name(*c.op), ": ", why...); };
   if (target->storage->readonly)
     refuse("the tensor shares memory with a read-only array; write to a copy of it (.clone())");
   for (int i = 0; i < target.ndim() && target.numel(); ++i)
@@ -67,7 +72,7 @@ void check_inplace(const Call& c) {
         "under no_grad() or on .data");
   if (!target->view) return;
   const Tensor& base = target->view->base;
-  if (c.recording) require_contiguous_base(name_of(*c.op), base);
+  if (c.recording && !base.contiguous()) require_contiguous_base(inplace_name(*c.op), base);
   if (base->is_leaf() && base.requires_grad())
     refuse(
         "a view of a leaf Variable that requires grad is being used in an in-place operation; "

@@ -67,7 +67,13 @@ View Tensor::view() const { return {p_->data, p_->dtype, p_->shape, p_->strides}
 Tensor empty(const Shape& shape, DType dtype, const char* op) {
   const std::int64_t n = numel_of(shape, op);
   const std::int64_t bytes = n * static_cast<std::int64_t>(item_size(dtype));
-  auto* block = static_cast<char*>(allocate(kStorageHeader + static_cast<std::size_t>(bytes)));
+  void* memory = nullptr;
+  try {
+    memory = allocate(kStorageHeader + static_cast<std::size_t>(bytes));
+  } catch (const Error&) {
+    fail_memory(op, shape, (std::to_string(bytes) + " bytes, which the system does not have").c_str());
+  }
+  auto* block = static_cast<char*>(memory);
   auto* storage = new (block) Storage;
   storage->data = block + kStorageHeader;
   storage->bytes = bytes;

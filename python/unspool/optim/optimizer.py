@@ -33,7 +33,7 @@ def check_at_least_0(op: str, name: str, value: Any, what: str) -> None:
         raise TypeError(f"{op}: {name} must be a Python number; a Tensor is not supported")
     if not isinstance(value, Real):
         raise TypeError(f"{op}: {name} must be a number, got {value!r} ({type(value).__name__})")
-    if not value >= 0:
+    if not float(value) >= 0:
         raise ValueError(f"{op}: invalid {what}: {name} is {value!r}; it must be at least 0")
 
 
@@ -108,7 +108,7 @@ class Optimizer:
             if not isinstance(p, _core.Tensor):
                 raise TypeError(f"{op}: can only optimize Tensors, but params[{i}] is {type(p).__name__}")
             if not (p.is_leaf or self.defaults.get("differentiable")):
-                made = p.grad_fn.name()
+                made = p.grad_fn.name() if p.grad_fn else "an operation"
                 raise ValueError(f"{op}: can't optimize a non-leaf Tensor; params[{i}] was computed by {made}")
         group["params"] = params
         if self.param_groups and ("param_names" in group) != ("param_names" in self.param_groups[0]):

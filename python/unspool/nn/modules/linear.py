@@ -44,7 +44,7 @@ class Linear(Module):
     ) -> None:
         super().__init__()
         for name, size in (("in_features", in_features), ("out_features", out_features)):
-            if isinstance(size, int) and size < 0:
+            if size < 0:
                 raise ShapeError(f"Linear: {name} must not be negative, got {size}")
         self.in_features = in_features
         self.out_features = out_features

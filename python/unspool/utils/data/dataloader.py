@@ -166,12 +166,11 @@ class DataLoader:
         sampler, size = batches.sampler, batches.batch_size
         generator = getattr(sampler, "generator", None)
         n = len(self.dataset)
+        order: Any = picks
         if type(sampler) is RandomSampler:
             order = _core.randperm(n, generator=fresh_generator() if generator is None else generator)
             if picks is not None:
                 order = gather((picks,), order)[0]
-        else:
-            order = picks
         full = n - n % size
         if order is None:
             for start in range(0, full, size):
