@@ -12,6 +12,7 @@ import hashlib
 import json
 import sys
 import warnings
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -512,7 +513,8 @@ bad("load a bad lr", "sgd.load_state_dict(saved)", VALUE, "SGD", "lr", "-1",
 bad("load a group without lr", "sgd.load_state_dict(saved)", (KEY, VALUE), "lr",
     setup="saved = sgd.state_dict(); del saved['param_groups'][0]['lr']")  # fmt: skip
 bad("load misshapen state", "adam.load_state_dict(saved)", (VALUE, RUNTIME), "Adam", "exp_avg", "(7,)",
-    setup="saved = __import__('copy').deepcopy(adam.state_dict()); saved['state'][3]['exp_avg'] = torch.ones(7)")  # fmt: skip
+    setup="saved = __import__('copy').deepcopy(adam.state_dict());"
+    " saved['state'][3]['exp_avg'] = torch.ones(7)")  # fmt: skip
 bad("load a misshapen buffer", "sgd.load_state_dict(saved)", (VALUE, RUNTIME), "SGD", "momentum_buffer", "(7,)",
     setup="saved = __import__('copy').deepcopy(sgd.state_dict());"
     " saved['state'][3]['momentum_buffer'] = torch.ones(7)")  # fmt: skip
@@ -570,12 +572,7 @@ bad("RandomSampler replacement", "torch.utils.data.RandomSampler(data, replaceme
 CONTROLS = [
     Case("kills the interpreter", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", (VALUE,), ()),
     Case("changes a tensor", "a.add_(1); raise ValueError", (VALUE,), ()),
-    Case(
-        "changes a parameter's version",
-        "model[0].weight.data.add_(0); sgd.param_groups[0]['lr'] = 1; 1 / 0",
-        (ZeroDivisionError,),
-        (),
-    ),  # fmt: skip
+    Case("changes a setting", "sgd.param_groups[0]['lr'] = 1; 1 / 0", (ZeroDivisionError,), ()),
     Case("draws numbers", "torch.rand(1); raise ValueError", (VALUE,), ()),
     Case("raises nothing", "pass", (VALUE,), ()),
     Case("raises another type", "raise KeyError(1)", (VALUE,), ()),
@@ -754,7 +751,7 @@ def limit_memory() -> None:
     """A request for terabytes fails at once, whatever the machine promises."""
     import resource
 
-    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 30),) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

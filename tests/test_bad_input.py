@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def test_the_runner_sees_deaths_and_changes() -> None:
 def reports() -> dict[int, Any]:
     n = len(bad_calls.CASES)
     cuts = [n * k // _CHILDREN for k in range(_CHILDREN + 1)]
-    children = [_start(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+    children = [_start(a, b) for a, b in pairwise(cuts)]
     found: dict[int, Any] = {}
     for child, last in zip(children, cuts[1:], strict=True):
         _collect(child, last, found)

@@ -7,6 +7,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -267,10 +268,8 @@ def test_handles_are_reused_and_reference_counts_are_exact() -> None:
         float(b), int(b), bool(b), f"{b:.2f}"
         t.max(0), unspool.cat([t, t]), t.reshape(2, 2), 2.0 * t, t == 1, t.to(unspool.float64)
         for bad in ("t + None", "t[9]", "t.view(3)", "t.sum(4)", "unspool.zeros('x')", "t.foo"):
-            try:
+            with suppress(TypeError, IndexError, ValueError, AttributeError):
                 eval(bad, {"t": t, "unspool": unspool})
-            except (TypeError, IndexError, ValueError, AttributeError):
-                pass
     del a, b, _
     gc.collect()
     assert [sys.getrefcount(o) for o in (t, w, w.grad, unspool.float32, shape)] == counts

@@ -215,9 +215,9 @@ np.float32(2) * t | np.float64(2) * t | np.int64(2) * t | np.bool_(True) * t | n
 np.float64(2) ** t | t * np.float32(2) | t + np.float64(2) | t - np.int64(2) | t / np.float64(2) | t ** np.float64(2)
 i * np.float64(2) | np.float64(2) * i | i + np.int64(1) | np.int64(7) - i | i // np.int64(2) | np.float32(2) < t
 t < np.float32(2) | np.float64(2) == t | t != np.float32(1) | s * np.float64(2) | np.float64(2) * s | np.float32(1) + s
-t * f64 | t - f64 | t / f64 | f64 / t | t == f64 | f64 == t | t @ f64 | t * f32 | t + f32 | i * i64 | i + i64 | t * f64[0]
-np.add(t, f64) | np.add(f64, t) | np.multiply(t, f32) | np.sin(t) | np.exp(t) | np.maximum(t, 1.5) | np.sqrt(s)
-np.add(i, i64) | np.multiply(i, t)
+t * f64 | t - f64 | t / f64 | f64 / t | t == f64 | f64 == t | t @ f64 | t * f32 | t + f32 | i * i64 | i + i64
+t * f64[0] | np.add(t, f64) | np.add(f64, t) | np.multiply(t, f32) | np.sin(t) | np.exp(t) | np.maximum(t, 1.5)
+np.sqrt(s) | np.add(i, i64) | np.multiply(i, t)
 """.strip()
 _EXPRESSIONS = [code for line in _MIXED.splitlines() for code in line.split(" | ")]
 

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+
+import unspool
 from op_references import (
     REFERENCES,
     Bools,
@@ -23,8 +25,6 @@ from op_references import (
     Reference,
 )
 from tolerances import TOLERANCES, assert_close
-
-import unspool
 from unspool import _core
 
 FUNCTION, METHOD, INPLACE = 1, 2, 4
@@ -200,7 +200,7 @@ def check_value(case: Case, actual: Any, wanted: Any) -> None:
     assert_close(got, np.asarray(wanted).astype(got.dtype), what=case.key)
 
 
-# ---- The walk -------------------------------------------------------------------------------------------------------
+# ---- The walk ------------------------------------------------------------------------------------
 
 
 def test_every_public_op_has_a_reference() -> None:
@@ -286,13 +286,13 @@ def test_in_place_equals_functional(case: Case) -> None:
             np.testing.assert_array_equal(target.numpy(), y.numpy().astype(target.numpy().dtype))
 
 
-# ---- Derivatives ----------------------------------------------------------------------------------------------------
+# ---- Derivatives ---------------------------------------------------------------------------------
 
 
 def differentiable(case: Case) -> bool:
     if case.reference.numpy is None or not case.inputs or case.reference.refuses_backward:
         return False
-    if not any(type(s) is tuple for s in case.inputs) or case.entry["none"] and not case.entry["composite"]:
+    if not any(type(s) is tuple for s in case.inputs) or (case.entry["none"] and not case.entry["composite"]):
         return False
     if case.name.endswith("_like"):
         return False

@@ -103,7 +103,7 @@ def random(shape: tuple[int, ...], dtype: str = "float64", *, seed: int = 0) -> 
     return np.asarray(rng.uniform(-2, 2, shape), dtype)
 
 
-# ---- Dtypes ---------------------------------------------------------------------------------------------------------
+# ---- Dtypes --------------------------------------------------------------------------------------
 
 OPERATORS = {
     "+": operator.add,
@@ -153,7 +153,7 @@ def test_type_promotion(torch: ModuleType, sign: str) -> None:
 @pytest.mark.parametrize("name", ["cat", "stack", "where", "maximum", "matmul"])
 def test_type_promotion_of_functions(torch: ModuleType, name: str) -> None:
     for a, b in itertools.product(DTYPES, repeat=2):
-        if name == "maximum" and a == b == "bool" or name == "matmul" and ("uint8" in (a, b) or "bool" in (a, b)):
+        if (name == "maximum" and a == b == "bool") or (name == "matmul" and ("uint8" in (a, b) or "bool" in (a, b))):
             continue  # maximum of bools and products of bytes are not supported
 
         def program(m: Any, a: str = a, b: str = b) -> Any:
@@ -204,7 +204,7 @@ def test_in_place_dtypes(torch: ModuleType) -> None:
         )
 
 
-# ---- Shapes and strides -----------------------------------------------------------------------------------------------
+# ---- Shapes and strides --------------------------------------------------------------------------
 
 PAIRS = [
     ((), ()),
@@ -285,7 +285,7 @@ def test_integer_division(torch: ModuleType) -> None:
         side_by_side(torch, lambda m, name=name: getattr(m, name)(m.tensor([1.0, -2, 0]), 0), name)
 
 
-# ---- Kinks and ties ---------------------------------------------------------------------------------------------------
+# ---- Kinks and ties ------------------------------------------------------------------------------
 
 # The documented table: (op, at, derivative there).
 KINKS: list[tuple[str, Callable[..., Any], list[float], list[float]]] = [
@@ -394,7 +394,7 @@ def test_reductions(torch: ModuleType, name: str) -> None:
         side_by_side(torch, value_and_gradients(lambda m, x: getattr(m, name)(x), random(shape)), (name, shape))
 
 
-# ---- Softmax and losses -------------------------------------------------------------------------------------------------
+# ---- Softmax and losses --------------------------------------------------------------------------
 
 ROWS = {
     "plain": random((3, 4)),
@@ -516,11 +516,11 @@ def test_mse_loss(torch: ModuleType) -> None:
     for m in (unspool, torch):
         with pytest.raises(RuntimeError), pytest.warns(UserWarning, match="size"):
             m.nn.functional.mse_loss(m.zeros(2), m.zeros(3), reduction="none")
-        with pytest.raises(ValueError, match="reduction|is not a valid value"):
+        with pytest.raises(ValueError, match="average"):
             m.nn.functional.mse_loss(m.zeros(2), m.zeros(2), reduction="average")
 
 
-# ---- Products -----------------------------------------------------------------------------------------------------------
+# ---- Products ------------------------------------------------------------------------------------
 
 PRODUCTS = [
     ((3,), (3,)),
@@ -567,7 +567,7 @@ def test_linear(torch: ModuleType) -> None:
             unspool.nn.functional.linear(*(unspool.zeros(s) for s in shapes))
 
 
-# ---- Joins and views ------------------------------------------------------------------------------------------------------
+# ---- Joins and views -----------------------------------------------------------------------------
 
 
 def test_cat_and_stack(torch: ModuleType) -> None:
@@ -699,7 +699,7 @@ def test_clamp(torch: ModuleType) -> None:
         same(torch, value_and_gradients(lambda m, x, o=options: m.clamp(x, **o), x, seed=1), (options, dtype))
 
 
-# ---- Creation ---------------------------------------------------------------------------------------------------------------
+# ---- Creation ------------------------------------------------------------------------------------
 
 
 CREATIONS: list[Program] = [

@@ -37,7 +37,7 @@ constexpr int kInlineTensors = 6;
 // The arguments of one call, converted.
 struct Bound {
   Tensor inline_tensors[kInlineTensors];
-  std::vector<Tensor> list;  // of a Tensor[] parameter
+  Vector<Tensor> list;  // of a Tensor[] parameter
   int n_tensors = 0;
   bool listed = false;
   Attrs attrs;

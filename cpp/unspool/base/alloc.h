@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace unspool {
 
@@ -42,5 +43,19 @@ class Workspace {
   std::size_t bytes_;
   void* data_;
 };
+
+// A std::vector in this memory, for the rare call of many inputs.
+template <class T>
+struct CacheAllocator {
+  using value_type = T;
+  CacheAllocator() = default;
+  template <class U>
+  CacheAllocator(const CacheAllocator<U>&) {}
+  T* allocate(std::size_t n) { return static_cast<T*>(unspool::allocate(n * sizeof(T))); }
+  void deallocate(T* p, std::size_t n) noexcept { unspool::deallocate(p, n * sizeof(T)); }
+  friend bool operator==(const CacheAllocator&, const CacheAllocator&) { return true; }
+};
+template <class T>
+using Vector = std::vector<T, CacheAllocator<T>>;
 
 }  // namespace unspool

@@ -1,6 +1,4 @@
 // Several tensors into one: cat and stack.
-#include <vector>
-
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
 
@@ -57,7 +55,7 @@ const OpDef cat_op = {
           });
         },
         [](const Record& r, const Tensor* dx, Tensor* dy) {
-          std::vector<Tensor> parts;
+          Vector<Tensor> parts;
           for (int i = 0; i < r.n_in; ++i)
             parts.push_back(dx[i] ? dx[i] : zeros(r.shape(i), r.dtype(i)));
           dy[0] = cat(parts, r.attrs.i(0));
@@ -83,7 +81,7 @@ const OpDef stack_op = {
         [](Call& c) {
           if (c.in.empty())
             fail(ErrorKind::Runtime, "stack: expects a non-empty list of tensors, got 0");
-          std::vector<Tensor> parts;
+          Vector<Tensor> parts;
           for (std::size_t i = 0; i < c.in.size(); ++i) {
             const Tensor& t = c.in[i];
             if (!(t.shape() == c.in[0].shape()))
@@ -101,7 +99,7 @@ Tensor cat(std::span<const Tensor> tensors, std::int64_t dim) {
   if (tensors.empty())
     fail(ErrorKind::Value, "cat: expects a non-empty list of tensors, got 0");
   // A 1-D tensor of no elements fits anywhere, as in PyTorch.
-  std::vector<Tensor> parts;
+  Vector<Tensor> parts;
   ResultType type;  // to which such a tensor contributes, too
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (tensors[i].ndim() == 0)

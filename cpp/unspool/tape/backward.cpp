@@ -116,7 +116,7 @@ class Sweep {
     }
     constexpr int kInline = 4;
     Tensor inline_grads[kInline];
-    std::vector<Tensor> heap_grads;
+    Vector<Tensor> heap_grads;
     Tensor* gx = inline_grads;
     if (n->n_in > kInline) {
       heap_grads.resize(n->n_in);

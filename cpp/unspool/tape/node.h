@@ -3,8 +3,6 @@
 // attributes. Made in record.cpp, read by backward.cpp and tangent.cpp, freed by release().
 #pragma once
 
-#include <memory>
-
 #include "unspool/ops/op.h"
 
 namespace unspool {
@@ -76,11 +74,11 @@ struct Unpacked {
   Shape inline_shapes_[kInline];
   DType inline_dtypes_[kInline];
   bool inline_wanted_[kInline];
-  struct Heap;
-  struct HeapDelete {
-    void operator()(Heap* h) const;
-  };
-  std::unique_ptr<Heap, HeapDelete> heap_;  // for calls of many inputs: cat, stack
+  // For calls of many inputs: cat, stack.
+  Vector<Tensor> many_saved_;
+  Vector<Shape> many_shapes_;
+  Vector<DType> many_dtypes_;
+  Vector<std::uint8_t> many_wanted_;
 };
 
 void install_tape();  // sets the hooks of tensor/ and ops/

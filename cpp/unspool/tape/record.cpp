@@ -1,7 +1,6 @@
 // Recording: a call that the door has run becomes a node; and the end of a node's life.
-#include <memory>
+#include <algorithm>
 #include <new>
-#include <vector>
 
 #include "unspool/ops/ops.h"
 #include "unspool/tape/inplace.h"
@@ -140,14 +139,6 @@ Edge edge_of(const Tensor& t) {
 
 // ---- Unpacking ---------------------------------------------------------------------------------
 
-struct Unpacked::Heap {
-  std::vector<Tensor> saved;
-  std::vector<Shape> shapes;
-  std::vector<DType> dtypes;
-  std::unique_ptr<bool[]> wanted;
-};
-void Unpacked::HeapDelete::operator()(Heap* h) const { delete h; }
-
 namespace {
 
 [[noreturn, gnu::cold]] void fail_freed(const Node* node) {
@@ -172,16 +163,15 @@ Unpacked::Unpacked(Node* node, bool taped) {
   DType* dtypes = inline_dtypes_;
   wanted = inline_wanted_;
   if (n > kInline) {
-    heap_.reset(new Heap);
     const auto size = static_cast<std::size_t>(n);
-    heap_->saved.resize(size);
-    heap_->shapes.resize(size);
-    heap_->dtypes.resize(size);
-    heap_->wanted = std::make_unique<bool[]>(size);
-    saved = heap_->saved.data();
-    shapes = heap_->shapes.data();
-    dtypes = heap_->dtypes.data();
-    wanted = heap_->wanted.get();
+    many_saved_.resize(size);
+    many_shapes_.resize(size);
+    many_dtypes_.resize(size);
+    many_wanted_.resize(size * sizeof(bool));
+    saved = many_saved_.data();
+    shapes = many_shapes_.data();
+    dtypes = many_dtypes_.data();
+    wanted = reinterpret_cast<bool*>(many_wanted_.data());
   }
   for (int i = 0; i < n; ++i) {
     const InputSlot& slot = node->inputs()[i];
