@@ -610,9 +610,9 @@ class Raising:
 def world() -> dict[str, Any]:
     """Fresh objects for one case: tensors of several kinds, a model with trained optimizers, data."""
     import unspool as torch
-    import unspool.nn as nn
-    from unspool import optim
-    from unspool.utils.data import DataLoader, TensorDataset
+    from unspool import nn, optim
+    from unspool.optim.lr_scheduler import StepLR
+    from unspool.utils.data import DataLoader, TensorDataset, random_split
 
     class Early(nn.Module):
         def __init__(self) -> None:
@@ -645,7 +645,7 @@ def world() -> dict[str, Any]:
     loader = DataLoader(data, batch_size=4, shuffle=True, generator=torch.Generator().manual_seed(5))
     gen = torch.Generator().manual_seed(1)
     names = dict(locals())
-    names.update(np=np, warnings=warnings, Shrinking=Shrinking, Raising=Raising)
+    names.update(F=nn.functional, StepLR=StepLR, random_split=random_split, np=np, Shrinking=Shrinking, Raising=Raising)
     return names
 
 

@@ -707,7 +707,6 @@ CREATIONS: list[Program] = [
     lambda m: m.zeros((2, 3), dtype=m.int64),
     lambda m: m.zeros(0),
     lambda m: m.zeros(()),
-    lambda m: m.zeros(-1),
     lambda m: m.ones(2, dtype=m.bool),
     lambda m: m.full((2,), 3),
     lambda m: m.full((2,), 3.5),

@@ -324,6 +324,15 @@ def test_memory_stats() -> None:
     assert all(value >= 0 for value in unspool.memory_stats().values())
 
 
+def test_huge_empty_tensors() -> None:
+    t = unspool.zeros(2**62, 0, 2**62)
+    assert t.numel() == 0
+    assert repr(t) == "tensor([], size=(4611686018427387904, 0, 4611686018427387904))"
+    assert (t + 1).sum().item() == 0.0
+    with pytest.raises(ValueError, match="array is too big"):  # NumPy has no such array
+        t.numpy()
+
+
 def test_views_share_memory_and_versions() -> None:
     x = unspool.arange(6.0).reshape(2, 3)
     row = x[1]

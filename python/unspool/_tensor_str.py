@@ -159,14 +159,14 @@ def tensor_repr(t: Any) -> str:
     kind = type(t)
     lead = getattr(kind, "_repr_lead", None)
     head = "tensor(" if kind is _core.Tensor or lead is not None else f"{kind.__name__}("
-    a = t.detach().numpy()
     suffixes = []
-    if a.size == 0:
+    if t.numel() == 0:  # no array is made: NumPy has none of sizes such as (2**62, 0)
         body = "[]"
-        if a.ndim != 1:
-            suffixes.append(f"size={tuple(a.shape)}")
+        if t.dim() != 1:
+            suffixes.append(f"size={tuple(t.shape)}")
         usual = t.dtype == _core.get_default_dtype()
     else:
+        a = t.detach().numpy()
         shorten = a.size > _options["threshold"]
         style = _Style(_edges(a, _options["edgeitems"]) if shorten else a)
         body = _body(a, style, len(head), shorten)

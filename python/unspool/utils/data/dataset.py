@@ -137,15 +137,15 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) 
     """
     n = len(dataset)
     counts = _counts(n, lengths)
+    if sum(counts) != n:
+        raise ValueError(
+            f"random_split: the lengths {list(lengths)} add up to {sum(counts)}, the data set has {n} entries"
+        )
     for i, count in enumerate(counts):
         if not isinstance(count, int):
             raise TypeError(f"random_split: length {i} is {count!r}; lengths are ints, or fractions that add up to 1")
         if count < 0:
             raise ValueError(f"random_split: length {i} is {count}; it must not be negative")
-    if sum(counts) != n:
-        raise ValueError(
-            f"random_split: the lengths {list(lengths)} add up to {sum(counts)}, the data set has {n} entries"
-        )
     for i, count in enumerate(counts):
         if count == 0:
             warnings.warn(f"random_split: part {i} is empty", stacklevel=2)
