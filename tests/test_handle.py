@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import threading
 import weakref
@@ -354,3 +355,16 @@ def test_memory_freed_in_another_thread_comes_back() -> None:
     worker.start()
     worker.join()
     assert unspool.memory_stats()["live_bytes"] == before
+
+
+def test_a_long_chain_of_gradients_is_freed_without_recursion() -> None:
+    program = (
+        "import unspool as torch\n"
+        "head = torch.ones(1)\n"
+        "for _ in range(300_000):\n"
+        "    t = torch.ones(1)\n"
+        "    t.grad = head\n"
+        "    head = t\n"
+        "del t, head\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

@@ -32,7 +32,7 @@ std::int64_t numel_of(const Shape& shape, const char* op) {
   bool overflow = false;
   bool zero = false;
   for (std::int64_t size : shape) {
-    if (size < 0) fail(ErrorKind::Value, name_in(op), ": a size must not be negative, got shape ", shape);
+    if (size < 0) fail(ErrorKind::Shape, name_in(op), ": a size must not be negative, got shape ", shape);
     zero |= size == 0;
     if (!zero) overflow |= __builtin_mul_overflow(n, size, &n);
   }
@@ -53,22 +53,23 @@ Strides contiguous_strides(const Shape& shape) {
   std::int64_t step = 1;
   for (int i = shape.ndim - 1; i >= 0; --i) {
     s[i] = step;
-    step *= std::max<std::int64_t>(shape[i], 1);
+    // Unsigned: the strides of an empty tensor may wrap, and are never used.
+    step = static_cast<std::int64_t>(static_cast<std::uint64_t>(step) *
+                                     static_cast<std::uint64_t>(std::max<std::int64_t>(shape[i], 1)));
   }
   return s;
 }
 
 bool is_contiguous(const Shape& shape, const Strides& strides) {
+  for (std::int64_t size : shape)
+    if (size == 0) return true;
   std::int64_t step = 1;
-  bool dense = true;
   for (int i = shape.ndim - 1; i >= 0; --i) {
-    if (shape[i] == 0) return true;
-    if (shape[i] != 1) {
-      dense &= strides[i] == step;
-      step *= shape[i];
-    }
+    if (shape[i] == 1) continue;
+    if (strides[i] != step) return false;
+    step *= shape[i];
   }
-  return dense;
+  return true;
 }
 
 Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {

@@ -68,7 +68,7 @@ using Strides = Dims;
 
 // `op` names the caller in errors: a name, or a schema that begins with it.
 //
-// The number of elements. Throws ValueError on a negative size, MemoryError where the product
+// The number of elements. Throws ShapeError on a negative size, MemoryError where the product
 // (or its size in bytes at 8 bytes an element) overflows 63 bits.
 std::int64_t numel_of(const Shape& shape, const char* op);
 

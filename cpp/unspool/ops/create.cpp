@@ -183,13 +183,19 @@ constexpr OpDef linspace_op = {
         [](Call& c) {
           const std::int64_t n = c.attrs.i(2);
           if (n < 0) fail(ErrorKind::Runtime, "linspace: number of steps must be non-negative, got ", n);
-          const double a = c.attrs.f(0), b = c.attrs.f(1);
-          const double step = n > 1 ? (b - a) / static_cast<double>(n - 1) : 0.0;
-          // From both ends, as PyTorch, so that the last number is `end` itself.
-          sequence(c, n, dtype_or(dtype_of_call(c), default_dtype()), false, [&](std::int64_t i) {
-            return i < n / 2 || n == 1 ? a + step * static_cast<double>(i)
-                                       : b - step * static_cast<double>(n - 1 - i);
+          const DType dtype = dtype_or(dtype_of_call(c), default_dtype());
+          Tensor line = empty({n}, is_floating(dtype) ? dtype : DType::Float64, "linspace");
+          // In the dtype itself, from both ends, so that the last number is `end`: PyTorch's bits.
+          visit_floating(line.dtype(), [&]<class T>() {
+            const T a = static_cast<T>(c.attrs.f(0)), b = static_cast<T>(c.attrs.f(1));
+            const T step = n > 1 ? (b - a) / static_cast<T>(n - 1) : T{0};
+            T* out = reinterpret_cast<T*>(line->data);
+            for (std::int64_t i = 0; i < n; ++i)
+              out[i] = i < n / 2 || n == 1 ? std::fma(step, static_cast<T>(i), a)
+                                           : std::fma(-step, static_cast<T>(n - 1 - i), b);
           });
+          GradMode off(false);
+          c.out[0] = finish(c, to(line, dtype));
         },
 };
 

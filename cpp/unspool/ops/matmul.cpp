@@ -85,7 +85,17 @@ const OpDef product_op = {
             fail(ErrorKind::Shape, "matmul: mat1 and mat2 shapes cannot be multiplied; a has shape ",
                  a, ", b has shape ", b, ". The last size of a and the last but one of b must be "
                  "equal");
-          Shape out = broadcast_shapes("matmul", batch_of(a), batch_of(b));
+          for (int i = 3; i <= a.ndim && i <= b.ndim; ++i)
+            if (a[a.ndim - i] != b[b.ndim - i] && a[a.ndim - i] != 1 && b[b.ndim - i] != 1)
+              fail(ErrorKind::Shape, "matmul: batch dimensions do not broadcast; a has shape ", a,
+                   ", b has shape ", b, ". Before the last two, sizes must be equal or 1");
+          Shape out;
+          try {
+            out = broadcast_shapes("matmul", batch_of(a), batch_of(b));
+          } catch (const Error&) {  // in terms of the operands, not of their batch dims alone
+            fail(ErrorKind::Shape, "matmul: batch dimensions do not broadcast; a has shape ", a,
+                 ", b has shape ", b, ". Before the last two, sizes must be equal or 1");
+          }
           out.push(a[a.ndim - 2]);
           out.push(b[b.ndim - 1]);
           c.allocate(0, out, c.in[0].dtype());

@@ -49,17 +49,22 @@ Tensor number(T value) {
 
 }  // namespace
 
+// A loop, since a gradient may have a gradient: a long chain of them is freed on a small stack.
 void destroy(TensorImpl* p) noexcept {
-  if (p->node) tensor_hooks.release_node(p->node);
-  if (p->attributes) tensor_hooks.release_attributes(p->attributes);
-  if (p->view) {
-    p->view->~ViewOf();
-    deallocate(p->view, sizeof(ViewOf));
+  while (p) {
+    TensorImpl* next = p->grad.take();
+    if (p->node) tensor_hooks.release_node(p->node);
+    if (p->attributes) tensor_hooks.release_attributes(p->attributes);
+    if (p->view) {
+      p->view->~ViewOf();
+      deallocate(p->view, sizeof(ViewOf));
+    }
+    if (owns_counter(p)) drop(p->version);
+    drop(p->storage);
+    p->~TensorImpl();
+    deallocate(p, sizeof(TensorImpl));
+    p = next && next->refs.fetch_sub(1, std::memory_order_acq_rel) == 1 ? next : nullptr;
   }
-  if (owns_counter(p)) drop(p->version);
-  drop(p->storage);
-  p->~TensorImpl();
-  deallocate(p, sizeof(TensorImpl));
 }
 
 View Tensor::view() const { return {p_->data, p_->dtype, p_->shape, p_->strides}; }
