@@ -49,9 +49,8 @@ Tensor view_at(Tensor t, PyObject* index) {
       t = slice(t, dim++, start, stop, step);
       ++original;
     } else if (PyBool_Check(item) || !PyIndex_Check(item) ||
-               (is_tensor(item) &&
-                (impl_of(item)->shape.ndim != 0 || is_floating(impl_of(item)->dtype) ||
-                 impl_of(item)->dtype == DType::Bool))) {
+               (is_tensor(item) && (impl_of(item)->shape.ndim != 0 || is_floating(impl_of(item)->dtype) ||
+                                    impl_of(item)->dtype == DType::Bool))) {
       fail(PyUnicode_Check(item) ? ErrorKind::Type : ErrorKind::Index,
            "index: integers, slices (`:`), ellipsis (`...`) and None are supported, got ", short_repr(item));
     } else {
@@ -61,8 +60,8 @@ Tensor view_at(Tensor t, PyObject* index) {
         throw py::error_already_set();
       if (PyErr_Occurred() || at < -size || at >= size) {
         PyErr_Clear();
-        fail(ErrorKind::Index, "index: index ", short_repr(item), " is out of bounds for dimension ", original,
-             " with size ", size);
+        fail(ErrorKind::Index, "index: index ", short_repr(item), " is out of bounds for dimension ",
+             original, " with size ", size);
       }
       t = select(t, dim, at);
       ++original;

@@ -180,8 +180,7 @@ PyObject* stride(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* 
   return guarded([&]() -> PyObject* {
     const Strides& strides = impl_of(self)->strides;
     PyObject* dim = only_argument("stride", "dim", args, n, keywords);
-    if (dim && dim != Py_None)
-      return PyLong_FromLongLong(strides[dim_argument("stride", dim, strides.ndim)]);
+    if (dim && dim != Py_None) return PyLong_FromLongLong(strides[dim_argument("stride", dim, strides.ndim)]);
     PyObject* tuple = PyTuple_New(strides.ndim);
     for (int d = 0; tuple && d < strides.ndim; ++d)
       PyTuple_SET_ITEM(tuple, d, PyLong_FromLongLong(strides[d]));
@@ -312,8 +311,7 @@ PyMethodDef methods[] = {
     {"item", item, METH_NOARGS,
      "item(self) -> Any\n\nThe one element as a Python number. RuntimeError where there are "
      "more."},
-    {"tolist", tolist, METH_NOARGS,
-     "tolist(self) -> Any\n\nThe elements as nested lists of Python numbers."},
+    {"tolist", tolist, METH_NOARGS, "tolist(self) -> Any\n\nThe elements as nested lists of Python numbers."},
     {"__format__", format, METH_O, "__format__(self, spec: str) -> str"},
     {"detach", detach, METH_NOARGS,
      "detach(self) -> Tensor\n\nThe same memory without history; it shares the version counter."},
@@ -346,7 +344,8 @@ PyMethodDef methods[] = {
      "requires_grad_(self, requires_grad: bool = True) -> Tensor\n\nSets requires_grad."},
     {"_make_subclass", make_subclass, METH_VARARGS | METH_STATIC,
      "_make_subclass(cls: type, data: Tensor, requires_grad: bool = False) -> Tensor"},
-    {"__reduce_ex__", reduce_ex, METH_O, "__reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]"},
+    {"__reduce_ex__", reduce_ex, METH_O,
+     "__reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]"},
     {"__deepcopy__", deepcopy, METH_O, "__deepcopy__(self, memo: object) -> Tensor"},
     {nullptr, nullptr, 0, nullptr}};
 

@@ -3,8 +3,6 @@ import builtins
 from collections.abc import Iterator, Sequence
 from typing import Any, SupportsIndex, TypeAlias, overload
 
-import numpy as np
-
 _bool: TypeAlias = builtins.bool
 _device: TypeAlias = device
 _dtype: TypeAlias = dtype

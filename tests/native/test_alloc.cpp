@@ -102,7 +102,8 @@ TEST(Alloc, AFreedBlockIsTheNextOne) {
       EXPECT_EQ(system_calls(), calls);
       deallocate(q, bytes);
     }
-  }).join();
+  })
+      .join();
 }
 
 TEST(Alloc, StatisticsAddUp) {
@@ -285,8 +286,8 @@ TEST(Alloc, ThreadsDoNotDisturbEachOther) {
 
 TEST(Alloc, TooMuchIsAnErrorAndChangesNothing) {
   const MemoryStats before = memory_stats();
-  for (std::size_t bytes : {std::size_t{1} << 46, std::size_t{1} << 60,
-                            std::numeric_limits<std::size_t>::max()}) {
+  for (std::size_t bytes :
+       {std::size_t{1} << 46, std::size_t{1} << 60, std::numeric_limits<std::size_t>::max()}) {
     try {
       allocate(bytes);
       FAIL() << "allocated " << bytes;

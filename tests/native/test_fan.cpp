@@ -75,9 +75,7 @@ TEST(Fan, StandardDeviations) {
   // He's variance for ReLU between the two fans: 4 / (D_h + D_h').
   const double avg = kaiming_std({30, 50}, 0, FanMode::Avg, "relu");
   EXPECT_NEAR(avg * avg, 4.0 / (30 + 50), 1e-16);
-  EXPECT_EQ(value_error([] {
-              kaiming_std({3, 0});
-            }),
+  EXPECT_EQ(value_error([] { kaiming_std({3, 0}); }),
             "kaiming_std: the fan is 0, so no standard deviation is defined; the weight has shape (3, 0)");
   EXPECT_NE(value_error([] { xavier_std({0, 0}); }), "no error");
   EXPECT_NE(value_error([] { kaiming_std({3}); }), "no error");

@@ -45,9 +45,7 @@ struct Matrix {
     column = layout == Columns ? r : layout == Rows ? 1 : 2;
     data.assign(static_cast<std::size_t>((r + 1) * (2 * c + 3) + 64), filler);
   }
-  T& at(std::int64_t i, std::int64_t j) {
-    return data[static_cast<std::size_t>(32 + i * row + j * column)];
-  }
+  T& at(std::int64_t i, std::int64_t j) { return data[static_cast<std::size_t>(32 + i * row + j * column)]; }
   T* begin() { return data.data() + 32; }
 };
 
@@ -108,8 +106,8 @@ void check_exact(std::int64_t m, std::int64_t n, std::int64_t k, int la, int lb,
       expected.at(i, j) = accumulate ? static_cast<T>(i - j) + sum : sum;
     }
   run(make_call(a, b, c, bias ? bias_data.data() : nullptr, accumulate));
-  ASSERT_EQ(c.data, expected.data) << m << "x" << n << "x" << k << " layouts " << la << lb << lc
-                                   << " bias " << bias << " accumulate " << accumulate;
+  ASSERT_EQ(c.data, expected.data) << m << "x" << n << "x" << k << " layouts " << la << lb << lc << " bias "
+                                   << bias << " accumulate " << accumulate;
 }
 
 TEST_P(Gemm, SmallSizesAreExact) {
@@ -121,8 +119,7 @@ TEST_P(Gemm, SmallSizesAreExact) {
           const int flags = turn++ % 4;
           CHECK_EXACT(float, m, n, k, layouts % 3, layouts / 3 % 3, layouts / 9, flags & 1, flags >> 1);
           if (layouts % 2 == 0)
-            CHECK_EXACT(double, m, n, k, layouts % 3, layouts / 3 % 3, layouts / 9, flags & 1,
-                        flags >> 1);
+            CHECK_EXACT(double, m, n, k, layouts % 3, layouts / 3 % 3, layouts / 9, flags & 1, flags >> 1);
         }
 }
 
@@ -137,8 +134,8 @@ TEST_P(Gemm, IntegersAreExact) {
 }
 
 TEST_P(Gemm, BlockEdgesAreExact) {
-  const std::int64_t sizes[][3] = {{10, 40, 40},  {40, 40, 10},  {17, 49, 33},   {64, 64, 64},
-                                   {129, 97, 65}, {65, 200, 520}, {1, 300, 700},  {300, 1, 700},
+  const std::int64_t sizes[][3] = {{10, 40, 40},  {40, 40, 10},   {17, 49, 33},    {64, 64, 64},
+                                   {129, 97, 65}, {65, 200, 520}, {1, 300, 700},   {300, 1, 700},
                                    {721, 33, 40}, {33, 530, 130}, {100, 100, 1030}};
   for (const auto& s : sizes)
     for (int layouts : {0, 1, 3, 4, 2, 9, 13, 18})
@@ -159,7 +156,8 @@ void check_bits(bool has_fma, const Run& run) {
   const std::int64_t sizes[][3] = {{3, 5, 7}, {10, 40, 40}, {70, 90, 600}, {2, 3, 1100}, {200, 2, 50}};
   for (const auto& s : sizes) {
     const std::int64_t m = s[0], n = s[1], k = s[2];
-    std::vector<T> av(static_cast<std::size_t>(m * k)), bv(static_cast<std::size_t>(k * n)), bias(static_cast<std::size_t>(n)), cv(static_cast<std::size_t>(m * n));
+    std::vector<T> av(static_cast<std::size_t>(m * k)), bv(static_cast<std::size_t>(k * n)),
+        bias(static_cast<std::size_t>(n)), cv(static_cast<std::size_t>(m * n));
     for (auto* v : {&av, &bv, &bias, &cv})
       for (T& x : *v) x = normal(random);
     for (int layouts = 0; layouts < 27; ++layouts)
@@ -178,7 +176,8 @@ void check_bits(bool has_fma, const Run& run) {
           for (std::int64_t j = 0; j < n; ++j) {
             T acc = 0;
             for (std::int64_t p = 0; p < k; ++p) {
-              const T x = av[static_cast<std::size_t>(i * k + p)], y = bv[static_cast<std::size_t>(p * n + j)];
+              const T x = av[static_cast<std::size_t>(i * k + p)],
+                      y = bv[static_cast<std::size_t>(p * n + j)];
               if (has_fma) {
                 acc = std::fma(x, y, acc);
               } else {
@@ -188,8 +187,8 @@ void check_bits(bool has_fma, const Run& run) {
             }
             acc = acc + bias[static_cast<std::size_t>(j)];
             if (accumulate) acc = cv[static_cast<std::size_t>(i * n + j)] + acc;
-            ASSERT_EQ(c.at(i, j), acc) << m << "x" << n << "x" << k << " layouts " << layouts << " at "
-                                       << i << "," << j;
+            ASSERT_EQ(c.at(i, j), acc)
+                << m << "x" << n << "x" << k << " layouts " << layouts << " at " << i << "," << j;
           }
       }
   }

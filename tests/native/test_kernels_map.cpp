@@ -65,7 +65,8 @@ void check_positions(const ProbeTable& table) {
                                   reference[static_cast<std::size_t>(offset + i * stride)]))
                 << n << " " << offset << " " << stride << " " << i;
           for (int i = 0; i < 20; ++i) ASSERT_EQ(y[static_cast<std::size_t>(i)], 9);
-          for (std::size_t i = static_cast<std::size_t>(20 + (n > 0 ? (n - 1) * out_stride + 1 : 0)); i < y.size(); ++i)
+          for (std::size_t i = static_cast<std::size_t>(20 + (n > 0 ? (n - 1) * out_stride + 1 : 0));
+               i < y.size(); ++i)
             ASSERT_EQ(y[i], 9);
         }
   std::vector<T> y(2000);
@@ -75,8 +76,7 @@ void check_positions(const ProbeTable& table) {
   const View transposed = view(x.data(), {40, 50}, {1, 40});
   table.tanh(view(y.data(), {40, 50}, {50, 1}), &transposed, nullptr);
   for (std::size_t i = 0; i < 40; ++i)
-    for (std::size_t j = 0; j < 50; ++j)
-      ASSERT_TRUE(same_bits(y[i * 50 + j], reference[j * 40 + i]));
+    for (std::size_t j = 0; j < 50; ++j) ASSERT_TRUE(same_bits(y[i * 50 + j], reference[j * 40 + i]));
   table.tanh(all, &all, nullptr);  // in place
   for (std::size_t i = 0; i < 2000; ++i) ASSERT_TRUE(same_bits(x[i], reference[i]));
 }
@@ -102,11 +102,11 @@ void check_broadcast(const ProbeTable& table) {
   ASSERT_EQ(less.back(), 7);
   const View three[] = {in[0], in[1], view(a.data() + 5, {3, 37}, {0, 0})};
   table.pick(view(y.data(), {3, 37}, {37, 1}), three, nullptr);
-  for (std::size_t i = 0; i < a.size(); ++i)
-    ASSERT_EQ(y[i], a[i] < b[i % 37] ? a[5] : static_cast<T>(-a[i]));
+  for (std::size_t i = 0; i < a.size(); ++i) ASSERT_EQ(y[i], a[i] < b[i % 37] ? a[5] : static_cast<T>(-a[i]));
   const double params[] = {3, -1};
   table.scale_shift(view(y.data(), {3, 37}, {37, 1}), in, params);
-  for (std::size_t i = 0; i < a.size(); ++i) ASSERT_EQ(y[i], static_cast<T>(a[i] * 3 + static_cast<T>(-1.0 + (std::is_unsigned_v<T> ? 256.0 : 0.0))));
+  for (std::size_t i = 0; i < a.size(); ++i)
+    ASSERT_EQ(y[i], static_cast<T>(a[i] * 3 + static_cast<T>(-1.0 + (std::is_unsigned_v<T> ? 256.0 : 0.0))));
 }
 
 TEST_P(Map, BroadcastMasksAndParameters) {

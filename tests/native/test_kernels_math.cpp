@@ -16,7 +16,7 @@ namespace {
 using Reference = long double (*)(long double);
 struct Function {
   const char* name;
-  ProbeFn ProbeTable::*fn;
+  ProbeFn ProbeTable::* fn;
   Reference reference;
 };
 const Function kFunctions[] = {
@@ -54,7 +54,10 @@ template <class T>
 double ulps(T got, long double exact) {
   const T rounded = static_cast<T>(exact);
   if (std::isnan(exact)) return std::isnan(got) ? 0 : 1e9;
-  if (std::isinf(got) || std::isinf(rounded)) return got == rounded ? 0 : (std::isinf(got) && std::fabs(exact) > std::numeric_limits<T>::max() * 0.9999999L) ? 1 : 1e9;
+  if (std::isinf(got) || std::isinf(rounded))
+    return got == rounded                                                                       ? 0
+           : (std::isinf(got) && std::fabs(exact) > std::numeric_limits<T>::max() * 0.9999999L) ? 1
+                                                                                                : 1e9;
   int exponent;
   std::frexp(exact, &exponent);
   const int digits = std::numeric_limits<T>::digits;
@@ -108,7 +111,9 @@ template <class T, class Apply>
 void check_edges(const ProbeTable& table, const Apply& apply) {
   const T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
   std::vector<T> x = {0, -T(0), inf, -inf, nan, -1, 1};
-  auto same = [](T a, T b) { return std::isnan(a) ? std::isnan(b) : a == b && std::signbit(a) == std::signbit(b); };
+  auto same = [](T a, T b) {
+    return std::isnan(a) ? std::isnan(b) : a == b && std::signbit(a) == std::signbit(b);
+  };
   const T e = static_cast<T>(std::exp(1.0L));
   const T wanted[6][7] = {
       {1, 1, inf, 0, nan, static_cast<T>(1 / std::exp(1.0L)), e},

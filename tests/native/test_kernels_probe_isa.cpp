@@ -9,19 +9,23 @@
 namespace unspool {
 namespace {
 
-#define UNARY(NAME, EXPR)                                         \
-  struct NAME {                                                   \
-    static constexpr int kArity = 1;                              \
-    explicit NAME(const double*) {}                               \
-    template <class V>                                            \
-    UNSPOOL_INLINE auto operator()(V x) const { return EXPR; }    \
+#define UNARY(NAME, EXPR)                       \
+  struct NAME {                                 \
+    static constexpr int kArity = 1;            \
+    explicit NAME(const double*) {}             \
+    template <class V>                          \
+    UNSPOOL_INLINE auto operator()(V x) const { \
+      return EXPR;                              \
+    }                                           \
   };
-#define BINARY(NAME, EXPR)                                              \
-  struct NAME {                                                         \
-    static constexpr int kArity = 2;                                    \
-    explicit NAME(const double*) {}                                     \
-    template <class V>                                                  \
-    UNSPOOL_INLINE auto operator()(V x, V y) const { return EXPR; }     \
+#define BINARY(NAME, EXPR)                           \
+  struct NAME {                                      \
+    static constexpr int kArity = 2;                 \
+    explicit NAME(const double*) {}                  \
+    template <class V>                               \
+    UNSPOOL_INLINE auto operator()(V x, V y) const { \
+      return EXPR;                                   \
+    }                                                \
   };
 UNARY(Exp, exp(x))
 UNARY(Log, log(x))
@@ -49,13 +53,17 @@ struct ScaleShift {
   double scale, shift;
   explicit ScaleShift(const double* p) : scale(p[0]), shift(p[1]) {}
   template <class V>
-  UNSPOOL_INLINE auto operator()(V x) const { return x * scale + shift; }
+  UNSPOOL_INLINE auto operator()(V x) const {
+    return x * scale + shift;
+  }
 };
 struct Pick3 {
   static constexpr int kArity = 3;
   explicit Pick3(const double*) {}
   template <class V>
-  UNSPOOL_INLINE auto operator()(V a, V b, V c) const { return where(a < b, c, -a); }
+  UNSPOOL_INLINE auto operator()(V a, V b, V c) const {
+    return where(a < b, c, -a);
+  }
 };
 
 }  // namespace

@@ -228,7 +228,8 @@ TEST_P(Reduce, OneOrderForAllLayouts) {
     std::vector<double> rows(static_cast<std::size_t>(m * n)), columns(rows.size());
     for (std::int64_t i = 0; i < m; ++i)
       for (std::int64_t j = 0; j < n; ++j)
-        rows[static_cast<std::size_t>(i * n + j)] = columns[static_cast<std::size_t>(j * m + i)] = normal(random);
+        rows[static_cast<std::size_t>(i * n + j)] = columns[static_cast<std::size_t>(j * m + i)] =
+            normal(random);
     std::vector<double> a(static_cast<std::size_t>(m)), b(a.size()), c(a.size());
     table_->sum(view(a, {m, 1}), view(rows, {m, n}), 2);
     table_->sum(view(b, {1, m}), view(columns, {n, m}), 1);

@@ -115,7 +115,8 @@ void check_softmax(const KernelTable& table, double tolerance) {
     for (std::int64_t i = 0; i < rows; ++i) {
       long double sum = 0;
       const std::size_t at = static_cast<std::size_t>(i * columns);
-      for (std::size_t j = 0; j < static_cast<std::size_t>(columns); ++j) sum += std::exp(static_cast<long double>(x[at + j]));
+      for (std::size_t j = 0; j < static_cast<std::size_t>(columns); ++j)
+        sum += std::exp(static_cast<long double>(x[at + j]));
       for (std::size_t j = 0; j < static_cast<std::size_t>(columns); ++j) {
         const long double p = std::exp(static_cast<long double>(x[at + j])) / sum;
         ASSERT_NEAR(y[at + j], p, tolerance * p);
@@ -142,8 +143,10 @@ void check_softmax(const KernelTable& table, double tolerance) {
         size += std::fabs(g[at + j]);
       }
       for (std::size_t j = 0; j < static_cast<std::size_t>(columns); ++j) {
-        ASSERT_NEAR(d[at + j], y[at + j] * (g[at + j] - dot), tolerance * y[at + j] * (4 + std::fabs(g[at + j])));
-        ASSERT_NEAR(ys[at + j], g[at + j] - y[at + j] * total, tolerance * (1 + std::fabs(g[at + j]) + y[at + j] * size));
+        ASSERT_NEAR(d[at + j], y[at + j] * (g[at + j] - dot),
+                    tolerance * y[at + j] * (4 + std::fabs(g[at + j])));
+        ASSERT_NEAR(ys[at + j], g[at + j] - y[at + j] * total,
+                    tolerance * (1 + std::fabs(g[at + j]) + y[at + j] * size));
       }
     }
   }
@@ -219,8 +222,10 @@ TEST_P(Train, CrossEntropy) {
 TEST_P(Train, SquaredError) {
   std::vector<float> a = numbers<float>(1200, 1), b = numbers<float>(1200, 2), y(1), d(1200), g = {3};
   double sum = 0;
-  for (std::size_t i = 0; i < 1200; ++i) sum += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
-  table_->mse(view(y.data(), {}, {}), view(a, {30, 40}), view(b.data(), {30, 40}, {40, 1}), MseReduction::Sum);
+  for (std::size_t i = 0; i < 1200; ++i)
+    sum += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
+  table_->mse(view(y.data(), {}, {}), view(a, {30, 40}), view(b.data(), {30, 40}, {40, 1}),
+              MseReduction::Sum);
   EXPECT_NEAR(y[0], sum, 1e-3);
   const View first = view(a.data(), {30, 40}, {40, 1});
   table_->mse(view(y.data(), {}, {}), first, view(b.data(), {30, 40}, {40, 1}), MseReduction::Mean);
@@ -230,7 +235,8 @@ TEST_P(Train, SquaredError) {
   table_->copy(view(at.data(), {30, 40}, {1, 30}), first);
   table_->copy(view(bt.data(), {30, 40}, {1, 30}), view(b, {30, 40}));
   std::vector<float> z(1);
-  table_->mse(view(z.data(), {}, {}), view(at.data(), {30, 40}, {1, 30}), view(bt.data(), {30, 40}, {1, 30}), MseReduction::Mean);
+  table_->mse(view(z.data(), {}, {}), view(at.data(), {30, 40}, {1, 30}), view(bt.data(), {30, 40}, {1, 30}),
+              MseReduction::Mean);
   EXPECT_EQ(z[0], y[0]);
   table_->mse(view(d, {30, 40}), first, view(b, {30, 40}), MseReduction::None);
   EXPECT_EQ(d[77], (a[77] - b[77]) * (a[77] - b[77]));

@@ -208,8 +208,7 @@ struct Network {
   explicit Network(double seed) {
     const std::int64_t sizes[] = {10, 40, 40, 5};
     for (int k = 0; k < kLayers; ++k) {
-      weight[k] = filled({sizes[k + 1], sizes[k]}, seed + k,
-                         std::sqrt(6.0 / static_cast<double>(sizes[k])));
+      weight[k] = filled({sizes[k + 1], sizes[k]}, seed + k, std::sqrt(6.0 / static_cast<double>(sizes[k])));
       bias[k] = zeros({sizes[k + 1]}, DType::Float32);
       weight[k]->requires_grad = bias[k]->requires_grad = true;
       for (int i = 0; i < 2; ++i) {
@@ -226,24 +225,31 @@ struct Network {
     for (int k = 1; k < kLayers; ++k) h = linear(call(relu_op(), {h}), weight[k], bias[k]);
     return h;
   }
-  Tensor loss(const Tensor& x, const Tensor& y) const {
-    return call(mse_op(), {forward(x), y}, {kMean});
-  }
+  Tensor loss(const Tensor& x, const Tensor& y) const { return call(mse_op(), {forward(x), y}, {kMean}); }
   void zero_grad() {
     for (int i = 0; i < 2 * kLayers; ++i) parameter(i)->grad = Tensor();
   }
   void momentum_step() {
     const GradMode off(false);
-    const SgdOptions options{.lr = 0.05, .momentum = 0.9, .dampening = 0.0, .weight_decay = 0.0,
-                             .nesterov = false, .maximize = false};
+    const SgdOptions options{.lr = 0.05,
+                             .momentum = 0.9,
+                             .dampening = 0.0,
+                             .weight_decay = 0.0,
+                             .nesterov = false,
+                             .maximize = false};
     for (int i = 0; i < 2 * kLayers; ++i)
       sgd_update(parameter(i), parameter(i)->grad, momentum[i], options, count == 0);
     ++count;
   }
   void adam_step() {
     const GradMode off(false);
-    const AdamOptions options{.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8,
-                              .weight_decay = 0.0, .maximize = false, .decoupled = false};
+    const AdamOptions options{.lr = 1e-3,
+                              .beta1 = 0.9,
+                              .beta2 = 0.999,
+                              .eps = 1e-8,
+                              .weight_decay = 0.0,
+                              .maximize = false,
+                              .decoupled = false};
     ++count;
     for (int i = 0; i < 2 * kLayers; ++i)
       adam_update(parameter(i), parameter(i)->grad, momentum[i], square[i], Tensor(), options, count);
@@ -319,10 +325,11 @@ TEST_F(Engine, AccumulatedGradientsAllocateNothing) {
   Network network(1);
   const Tensor x = filled({10, 10}, 5), y = filled({10, 5}, 6);
   EXPECT_EQ(mallocs_in_steady_state([&] {
-    run_backward(network.loss(x, y));  // .grad is kept: the second pass adds
-    run_backward(network.loss(x, y) + network.loss(x, y));
-    for (int i = 0; i < 6; ++i) fill_(network.parameter(i)->grad, wrapped_number(0.0));
-  }), 0);
+              run_backward(network.loss(x, y));  // .grad is kept: the second pass adds
+              run_backward(network.loss(x, y) + network.loss(x, y));
+              for (int i = 0; i < 6; ++i) fill_(network.parameter(i)->grad, wrapped_number(0.0));
+            }),
+            0);
 }
 
 TEST_F(Engine, OpsOfEachKindAllocateNothing) {
@@ -339,19 +346,21 @@ TEST_F(Engine, OpsOfEachKindAllocateNothing) {
       {"reduction", [](const Tensor& x, const Tensor&) { return sum(x, {0}, true) + sum(x); }},
       {"product", [](const Tensor& x, const Tensor&) { return matmul(transpose(x, 0, 1), x); }},
       {"softmax", [](const Tensor& x, const Tensor&) { return log_softmax(x, 1) * softmax(x, 0); }},
-      {"views", [](const Tensor& x, const Tensor&) {
-         return view(slice(select(x, 0, 1), 0, 2, 8, 2), {3, 1}) * 2.0;
-       }},
-      {"copies", [](const Tensor& x, const Tensor&) {
+      {"views",
+       [](const Tensor& x, const Tensor&) { return view(slice(select(x, 0, 1), 0, 2, 8, 2), {3, 1}) * 2.0; }},
+      {"copies",
+       [](const Tensor& x, const Tensor&) {
          return contiguous(transpose(x, 0, 1)) * sum(to(to(x, DType::Float64), DType::Float32));
        }},
-      {"in place", [](const Tensor& x, const Tensor& b) {
+      {"in place",
+       [](const Tensor& x, const Tensor& b) {
          const Tensor y = x * 1.0;
          mul_(y, b);
          add_(y, x, 0.5);
          return y;
        }},
-      {"in place through a view", [](const Tensor& x, const Tensor& b) {
+      {"in place through a view",
+       [](const Tensor& x, const Tensor& b) {
          const Tensor y = x * 1.0;
          mul_(select(y, 0, 3), b);
          fill_(slice(y, 0, 0, 2, 1), wrapped_number(0.0));
@@ -360,9 +369,11 @@ TEST_F(Engine, OpsOfEachKindAllocateNothing) {
   };
   for (const Case& c : cases)
     EXPECT_EQ(mallocs_in_steady_state([&] {
-      x->grad = b->grad = Tensor();
-      run_backward(sum(c.f(x, b)));
-    }), 0) << c.name;
+                x->grad = b->grad = Tensor();
+                run_backward(sum(c.f(x, b)));
+              }),
+              0)
+        << c.name;
 }
 
 // ---- The fused backward and the rule in elementary ops ----------------------------------------------

@@ -632,12 +632,9 @@ TEST(Random, ArgumentsAreChecked) {
   EXPECT_EQ(error_of([&] { fill_bernoulli(g, view(d), view(x)); }),
             "bernoulli: expects every p to be in [0, 1], but found p=2");
   EXPECT_NE(error_of([&] { fill_bernoulli(g, view(d), view(i)); }, ErrorKind::DType), "no error");
-  EXPECT_NE(error_of(
-                [&] {
-                  fill_bernoulli(g, {d.data(), DType::Float64, {2}, {1}}, view(x));
-                },
-                ErrorKind::Shape),
-            "no error");
+  EXPECT_NE(
+      error_of([&] { fill_bernoulli(g, {d.data(), DType::Float64, {2}, {1}}, view(x)); }, ErrorKind::Shape),
+      "no error");
   EXPECT_NE(error_of([&] { fill_trunc_normal(g, view(x), 0, 0); }), "no error");
   EXPECT_NE(error_of([&] { fill_trunc_normal(g, view(x), 0, 1, 2, -2); }), "no error");
   EXPECT_NE(error_of([&] { fill_uniform(g, {x.data(), DType::Float32, {3}, {0}}); }), "no error");

@@ -51,12 +51,8 @@ Tensor leaf(const Shape& shape, const Values& values) {
   t->requires_grad = true;
   return t;
 }
-Tensor vector(const Values& values) {
-  return tensor({static_cast<std::int64_t>(values.size())}, values);
-}
-Tensor vector_leaf(const Values& values) {
-  return leaf({static_cast<std::int64_t>(values.size())}, values);
-}
+Tensor vector(const Values& values) { return tensor({static_cast<std::int64_t>(values.size())}, values); }
+Tensor vector_leaf(const Values& values) { return leaf({static_cast<std::int64_t>(values.size())}, values); }
 
 Values values(const Tensor& t) {
   if (!t) return {};
@@ -179,8 +175,8 @@ TEST_F(Tape, BackwardFreesWhatWasSaved) {
 
 TEST_F(Tape, ContributionsAddUp) {
   const Tensor x = vector_leaf({2, 3});
-  const Tensor y = x * x;                 // both inputs are x
-  run_backward(sum(y + y + x * 5.0));     // a node with two consumers, a leaf with three
+  const Tensor y = x * x;              // both inputs are x
+  run_backward(sum(y + y + x * 5.0));  // a node with two consumers, a leaf with three
   EXPECT_EQ(values(x->grad), (Values{2 * 2 * 2 + 5, 2 * 2 * 3 + 5}));
 }
 
@@ -287,15 +283,14 @@ TEST_F(Tape, AnErrorInTheMiddleLeavesNothingPending) {
   const Tensor product = inner * other, loss = sum(product);
   broken = true;
   const std::int64_t before = memory_stats().live_bytes;
-  EXPECT_EQ(message_of([&] { run_backward(loss, {.retain_graph = true}); }),
-            "fragile: broken on purpose");
+  EXPECT_EQ(message_of([&] { run_backward(loss, {.retain_graph = true}); }), "fragile: broken on purpose");
   EXPECT_TRUE(grad_enabled());
   EXPECT_LE(memory_stats().live_bytes, before + 1024);
   for (const Tensor& t : {inner, side, other, product, loss}) {
     EXPECT_FALSE(t->node->pending()[0]);
     EXPECT_EQ(t->node->sweep, nullptr);
     EXPECT_EQ(t->node->refs.load(), t.get() == loss.get() ? 1u : 2u) << "held by more than its "
-        "result and its consumer";
+                                                                        "result and its consumer";
   }
   broken = false;
   x->grad = Tensor();
@@ -349,8 +344,7 @@ TEST_F(Tape, RootsAreCheckedBeforeAnythingMoves) {
             std::string::npos);
   EXPECT_FALSE(x->grad);
   EXPECT_NE(message_of([&] { run_backward(x * x); }).find("scalar"), std::string::npos);
-  EXPECT_NE(message_of([&] { run_backward(x * x, {}, vector({1, 2, 3})); }).find("(3,)"),
-            std::string::npos);
+  EXPECT_NE(message_of([&] { run_backward(x * x, {}, vector({1, 2, 3})); }).find("(3,)"), std::string::npos);
   run_backward(loss);
   EXPECT_EQ(values(x->grad), (Values{2, 4}));
 }
@@ -415,8 +409,7 @@ TEST_F(Tape, AWriteCutsOffWhatItReplaces) {
 TEST_F(Tape, LeavesAreNotWritten) {
   const Tensor x = vector_leaf({2, 3}), one = vector({1, 1});
   EXPECT_NE(message_of([&] { add_(x, one); }).find("leaf"), std::string::npos);
-  EXPECT_NE(message_of([&] { add_(select(x, 0, 0), wrapped_number(1.0)); }).find("leaf"),
-            std::string::npos);
+  EXPECT_NE(message_of([&] { add_(select(x, 0, 0), wrapped_number(1.0)); }).find("leaf"), std::string::npos);
   EXPECT_NE(message_of([&] { add_(expand(leaf({1}, {1}) * 1.0, {2}), one); }), "");
   EXPECT_EQ(values(x), (Values{2, 3}));
   EXPECT_EQ(version_of(x), 0u);
@@ -449,13 +442,12 @@ TEST_F(Tape, AViewSeesWritesOfItsBaseAndOfOtherViews) {
   const Tensor column = select(matrix, 1, 1), row = select(turned, 0, 0);
   mul_(y, wrapped_number(2.0));       // everything · 2
   mul_(column, wrapped_number(3.0));  // elements 1 and 3 · 3
-  mul_(row, row);      // elements 0 and 2 squared: (2x)²
+  mul_(row, row);                     // elements 0 and 2 squared: (2x)²
   EXPECT_EQ(values(turned), (Values{16, 100, 18, 42}));
   run_backward(sum(turned * matrix), {.retain_graph = true});
   // Σ t_ij m_ij of [[a, c], [b, d]] and [[a, b], [c, d]] = a² + 2bc + d², with
   // a = 4x0², b = 6x1, c = 4x2², d = 6x3.
-  EXPECT_EQ(values(x->grad),
-            (Values{2 * 16 * 16, 2 * 100 * 6, 2 * 18 * 40, 2 * 42 * 6}));
+  EXPECT_EQ(values(x->grad), (Values{2 * 16 * 16, 2 * 100 * 6, 2 * 18 * 40, 2 * 42 * 6}));
 }
 
 TEST_F(Tape, AViewOfAConstantJoinsItsBase) {
@@ -490,8 +482,8 @@ TEST_F(Tape, RulesAreRecordedForCreateGraphAlone) {
 
 // One function with maps, broadcasts, views, products and a reduction.
 Tensor mixed(const Tensor& w, const Tensor& b, const Tensor& x) {
-  const Tensor h = tanh(linear(x, w, b));                       // 4×3
-  const Tensor t = transpose(h, 0, 1) * 0.5;                    // 3×4
+  const Tensor h = tanh(linear(x, w, b));                           // 4×3
+  const Tensor t = transpose(h, 0, 1) * 0.5;                        // 3×4
   const Tensor part = slice(exp(h), 0, 1, 3, 1) + select(h, 0, 0);  // 2×3
   return sum(matmul(t, h)) + sum(part * part) / sum(sigmoid(h));
 }
@@ -512,8 +504,7 @@ TEST_F(Tape, TangentsAgreeWithGradients) {
   double reverse = 0.0;
   const std::vector<Tensor> g = grad(outputs, nothing, inputs, {.retain_graph = true});
   for (std::size_t k = 0; k < 3; ++k)
-    for (std::size_t i = 0; i < values(g[k]).size(); ++i)
-      reverse += values(g[k])[i] * values(tangents[k])[i];
+    for (std::size_t i = 0; i < values(g[k]).size(); ++i) reverse += values(g[k])[i] * values(tangents[k])[i];
   EXPECT_NEAR(forward, reverse, 1e-12 * std::max(1.0, std::abs(reverse)));
   EXPECT_GT(std::abs(reverse), 1e-3);
 
@@ -565,8 +556,7 @@ void on_small_stack(const std::function<void()>& work) {
     (*static_cast<const std::function<void()>*>(f))();
     return nullptr;
   };
-  ASSERT_EQ(pthread_create(&thread, &attributes, run, const_cast<void*>(static_cast<const void*>(&work))),
-            0);
+  ASSERT_EQ(pthread_create(&thread, &attributes, run, const_cast<void*>(static_cast<const void*>(&work))), 0);
   pthread_join(thread, nullptr);
   pthread_attr_destroy(&attributes);
 }

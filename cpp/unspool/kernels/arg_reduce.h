@@ -80,8 +80,7 @@ inline void extreme_along(const View* values, const View& indices, const View& i
       }
       for (int64_t j = 0; j < width; ++j) {
         *reinterpret_cast<int64_t*>(p[1] + (start + j) * kept.stride[0][1]) = at[j];
-        if (p[2] != nullptr)
-          *reinterpret_cast<L*>(p[2] + (start + j) * kept.stride[0][2]) = best[j];
+        if (p[2] != nullptr) *reinterpret_cast<L*>(p[2] + (start + j) * kept.stride[0][2]) = best[j];
       }
     }
   });
@@ -89,9 +88,7 @@ inline void extreme_along(const View* values, const View& indices, const View& i
 
 template <bool kMax>
 inline void extreme(const View* values, const View& indices, const View& in, int dim) {
-  with_dtype(in.dtype, [&](auto zero) {
-    extreme_along<decltype(zero), kMax>(values, indices, in, dim);
-  });
+  with_dtype(in.dtype, [&](auto zero) { extreme_along<decltype(zero), kMax>(values, indices, in, dim); });
 }
 void argmax(const View& out, const View& in, int dim) { extreme<true>(nullptr, out, in, dim); }
 void argmin(const View& out, const View& in, int dim) { extreme<false>(nullptr, out, in, dim); }

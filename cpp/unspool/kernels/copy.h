@@ -7,12 +7,10 @@ namespace unspool {
 namespace {
 
 template <class To, class From>
-inline void convert_row(char* to, int64_t to_stride, const char* from, int64_t from_stride,
-                        int64_t n) {
+inline void convert_row(char* to, int64_t to_stride, const char* from, int64_t from_stride, int64_t n) {
   using L = lane_t<To>;
   using M = lane_t<From>;
-  if (to_stride == static_cast<int64_t>(sizeof(L)) &&
-      from_stride == static_cast<int64_t>(sizeof(M))) {
+  if (to_stride == static_cast<int64_t>(sizeof(L)) && from_stride == static_cast<int64_t>(sizeof(M))) {
     L* t = reinterpret_cast<L*>(to);
     const M* f = reinterpret_cast<const M*>(from);
     for (int64_t i = 0; i < n; ++i) t[i] = convert<To>(f[i]);
@@ -43,8 +41,8 @@ inline void copy_same(const Walk<2>& w) {
               const int64_t rows = m - i < kSide ? m - i : kSide;
               const int64_t columns = n - j < kSide ? n - j : kSide;
               for (int64_t r = i; r < i + rows; ++r)
-                move_items<Bits>(p[0] + r * to1 + j * kItem, kItem, p[1] + r * kItem + j * from,
-                                 from, columns);
+                move_items<Bits>(p[0] + r * to1 + j * kItem, kItem, p[1] + r * kItem + j * from, from,
+                                 columns);
             }
         },
         2);
@@ -59,16 +57,18 @@ void copy(const View& out, const View& in) {
   if (w.empty) return;
   if (out.dtype == in.dtype) {
     switch (bytes_of(out.dtype)) {
-      case 1: return copy_same<uint8_t>(w);
-      case 4: return copy_same<uint32_t>(w);
-      default: return copy_same<uint64_t>(w);
+      case 1:
+        return copy_same<uint8_t>(w);
+      case 4:
+        return copy_same<uint32_t>(w);
+      default:
+        return copy_same<uint64_t>(w);
     }
   }
   with_dtype(out.dtype, [&](auto to) {
     with_dtype(in.dtype, [&](auto from) {
       w.outer([&](char* const* p) {
-        convert_row<decltype(to), decltype(from)>(p[0], w.stride[0][0], p[1], w.stride[0][1],
-                                                  w.size[0]);
+        convert_row<decltype(to), decltype(from)>(p[0], w.stride[0][0], p[1], w.stride[0][1], w.size[0]);
       });
     });
   });

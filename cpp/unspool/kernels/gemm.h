@@ -47,8 +47,8 @@ UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
                g.bias_stride,
                g.accumulate};
   if (p.n >= Vec<T>::kLanes || p.m <= p.n) return p;
-  return {p.n,     p.m,     p.k,     p.b,    p.b_col, p.b_row,    p.a,        p.a_col,
-          p.a_row, p.c,     p.c_col, p.c_row, p.bias,  p.bias_col, p.bias_row, p.accumulate};
+  return {p.n,     p.m, p.k,     p.b,     p.b_col, p.b_row,    p.a,        p.a_col,
+          p.a_row, p.c, p.c_col, p.c_row, p.bias,  p.bias_col, p.bias_row, p.accumulate};
 }
 
 constexpr int64_t kStackBytes = 16 * 1024;
@@ -91,9 +91,8 @@ UNSPOOL_INLINE Path path_of(const Product<T>& p) {
   const int64_t b_bytes = p.k * p.n * static_cast<int64_t>(sizeof(T));
   if (p.b_col == 1 || p.n == 1)
     return p.m <= kDirectRows || b_bytes <= kDirectBytes ? Path::Direct : Path::Blocked;
-  return p.k * round_up(p.n, Vec<T>::kLanes) * static_cast<int64_t>(sizeof(T)) <= kStackBytes
-             ? Path::Small
-             : Path::Blocked;
+  return p.k * round_up(p.n, Vec<T>::kLanes) * static_cast<int64_t>(sizeof(T)) <= kStackBytes ? Path::Small
+                                                                                              : Path::Blocked;
 }
 
 // rows × columns of B to contiguous rows of `width` elements, zeros after the columns.
@@ -122,10 +121,9 @@ inline void pack_rows(T* to, int64_t width, const T* b, int64_t b_row, int64_t b
       const Quad u1 = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
       const Quad u2 = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
       const Quad u3 = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
-      const Quad y[4] = {__builtin_shufflevector(u0, u2, 0, 1, 4, 5),
-                         __builtin_shufflevector(u0, u2, 2, 3, 6, 7),
-                         __builtin_shufflevector(u1, u3, 0, 1, 4, 5),
-                         __builtin_shufflevector(u1, u3, 2, 3, 6, 7)};
+      const Quad y[4] = {
+          __builtin_shufflevector(u0, u2, 0, 1, 4, 5), __builtin_shufflevector(u0, u2, 2, 3, 6, 7),
+          __builtin_shufflevector(u1, u3, 0, 1, 4, 5), __builtin_shufflevector(u1, u3, 2, 3, 6, 7)};
       for (int q = 0; q < 4; ++q) __builtin_memcpy(to + (p + q) * width + j, &y[q], sizeof(Quad));
     }
     for (; p < rows; ++p)
@@ -187,9 +185,8 @@ inline void gemm_small(const Product<T>& p) {
 
 // One block: rows [ic, ic+mb), columns [jc, jc+nb), the k of one stretch, all packed.
 template <class T>
-inline void run_block(Tile<T> t, const Product<T>& p, const T* a, const T* b, T* chains,
-                      int64_t chains_row, bool first, bool last, int64_t ic, int64_t jc, int64_t mb,
-                      int64_t nb) {
+inline void run_block(Tile<T> t, const Product<T>& p, const T* a, const T* b, T* chains, int64_t chains_row,
+                      bool first, bool last, int64_t ic, int64_t jc, int64_t mb, int64_t nb) {
   constexpr int64_t kNr = Blocks<T>::kNr;
   t.b_row = kNr;
   t.a_row = 1;
@@ -225,14 +222,14 @@ inline void gemm_blocked(const Product<T>& p, void* workspace) {
         // With one stretch of k the packed B serves every ic.
         if (ic == 0 || size.kc < p.k)
           for (int64_t j = 0; j < nb; j += kNr)
-            pack_rows(b + j * t.k, kNr, p.b + pc * p.b_row + (jc + j) * p.b_col, p.b_row, p.b_col,
-                      t.k, smaller(kNr, nb - j));
+            pack_rows(b + j * t.k, kNr, p.b + pc * p.b_row + (jc + j) * p.b_col, p.b_row, p.b_col, t.k,
+                      smaller(kNr, nb - j));
         for (int64_t i = 0; i < mb; i += kTileRows)  // A's panels are rows of Aᵀ
-          pack_rows(a + i * t.k, int64_t{kTileRows}, p.a + (ic + i) * p.a_row + pc * p.a_col,
-                    p.a_col, p.a_row, t.k, smaller(kTileRows, mb - i));
+          pack_rows(a + i * t.k, int64_t{kTileRows}, p.a + (ic + i) * p.a_row + pc * p.a_col, p.a_col,
+                    p.a_row, t.k, smaller(kTileRows, mb - i));
         T* const chains = size.c_bytes != 0 ? scratch : p.c + ic * p.c_row + jc;
-        run_block(t, p, a, b, chains, size.c_bytes != 0 ? size.nc : p.c_row, pc == 0,
-                  pc + t.k == p.k, ic, jc, mb, nb);
+        run_block(t, p, a, b, chains, size.c_bytes != 0 ? size.nc : p.c_row, pc == 0, pc + t.k == p.k, ic, jc,
+                  mb, nb);
       }
 }
 
@@ -247,8 +244,7 @@ inline void gemm_integer(const GemmCall& g) {
     for (int64_t j = 0; j < g.n; ++j) {
       U acc = 0;
       for (int64_t p = 0; p < g.k; ++p)
-        acc += static_cast<U>(a[i * g.a_row + p * g.a_col]) *
-               static_cast<U>(b[p * g.b_row + j * g.b_col]);
+        acc += static_cast<U>(a[i * g.a_row + p * g.a_col]) * static_cast<U>(b[p * g.b_row + j * g.b_col]);
       if (bias != nullptr) acc += static_cast<U>(bias[j * g.bias_stride]);
       T* to = c + i * g.c_row + j * g.c_col;
       *to = static_cast<T>(g.accumulate ? static_cast<U>(*to) + acc : acc);
@@ -259,19 +255,26 @@ template <class T>
 inline void gemm_floating(const GemmCall& g) {
   const Product<T> p = product<T>(g);
   switch (p.k == 0 ? Path::Direct : path_of(p)) {
-    case Path::Direct: return gemm_direct(p, p.b, p.b_row);
-    case Path::Small: return gemm_small(p);
-    case Path::Blocked: return gemm_blocked(p, g.workspace);
+    case Path::Direct:
+      return gemm_direct(p, p.b, p.b_row);
+    case Path::Small:
+      return gemm_small(p);
+    case Path::Blocked:
+      return gemm_blocked(p, g.workspace);
   }
 }
 
 void gemm(const GemmCall& g) {
   if (g.m == 0 || g.n == 0) return;
   switch (g.dtype) {
-    case DType::Float32: return gemm_floating<float>(g);
-    case DType::Float64: return gemm_floating<double>(g);
-    case DType::Int32: return gemm_integer<int32_t, uint32_t>(g);
-    default: return gemm_integer<int64_t, uint64_t>(g);
+    case DType::Float32:
+      return gemm_floating<float>(g);
+    case DType::Float64:
+      return gemm_floating<double>(g);
+    case DType::Int32:
+      return gemm_integer<int32_t, uint32_t>(g);
+    default:
+      return gemm_integer<int64_t, uint64_t>(g);
   }
 }
 

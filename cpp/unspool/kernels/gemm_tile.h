@@ -43,14 +43,14 @@ struct Tile {
   const T* b;  // columns contiguous
   int64_t b_row;
   int64_t k;
-  int64_t columns;       // valid ones in the tile
-  const T* start;        // accumulators of the k before, or nullptr: 0
+  int64_t columns;  // valid ones in the tile
+  const T* start;   // accumulators of the k before, or nullptr: 0
   int64_t start_row;
-  T* raw;                // where to leave the accumulators for the k to come, or nullptr: finish
+  T* raw;  // where to leave the accumulators for the k to come, or nullptr: finish
   int64_t raw_row;
   T* c;
   int64_t c_row, c_col;
-  const T* bias;         // or nullptr
+  const T* bias;  // or nullptr
   int64_t bias_row, bias_col;
   bool accumulate;
 };
@@ -87,9 +87,8 @@ inline void tile(const Tile<T>& t) {
   Raw acc[R][V];
   if (t.start != nullptr)
     unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
-      unrolled<V>([&](auto v) UNSPOOL_LAMBDA {
-        acc[r.value][v.value] = load(t.start + r.value * t.start_row, v).v;
-      });
+      unrolled<V>([&](auto v)
+                      UNSPOOL_LAMBDA { acc[r.value][v.value] = load(t.start + r.value * t.start_row, v).v; });
     });
   else
     unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
@@ -105,8 +104,7 @@ inline void tile(const Tile<T>& t) {
     unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
       const Vec<T> x = Vec<T>::all(a[r.value * a_row]);
       unrolled<V>([&](auto v) UNSPOOL_LAMBDA {
-        acc[r.value][v.value] =
-            fma(x, Vec<T>(bv[v.value]), Vec<T>(acc[r.value][v.value])).v;
+        acc[r.value][v.value] = fma(x, Vec<T>(bv[v.value]), Vec<T>(acc[r.value][v.value])).v;
       });
     });
   }
@@ -122,9 +120,7 @@ inline void tile(const Tile<T>& t) {
   if (t.c_col != 1 || (t.bias != nullptr && t.bias_col != 1)) {
     unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
       T row[V * L];
-      unrolled<V>([&](auto v) UNSPOOL_LAMBDA {
-        Vec<T>(acc[r.value][v.value]).store(row + v.value * L);
-      });
+      unrolled<V>([&](auto v) UNSPOOL_LAMBDA { Vec<T>(acc[r.value][v.value]).store(row + v.value * L); });
       finish_scattered<T, V>(t, r.value, row);
     });
     return;

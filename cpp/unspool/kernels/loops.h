@@ -16,12 +16,24 @@ UNSPOOL_INLINE int64_t bytes_of(DType d) {
 template <class F>
 UNSPOOL_INLINE void with_dtype(DType d, const F& f) {
   switch (d) {
-    case DType::Bool: f(bool{}); break;
-    case DType::UInt8: f(uint8_t{}); break;
-    case DType::Int32: f(int32_t{}); break;
-    case DType::Int64: f(int64_t{}); break;
-    case DType::Float32: f(float{}); break;
-    case DType::Float64: f(double{}); break;
+    case DType::Bool:
+      f(bool{});
+      break;
+    case DType::UInt8:
+      f(uint8_t{});
+      break;
+    case DType::Int32:
+      f(int32_t{});
+      break;
+    case DType::Int64:
+      f(int64_t{});
+      break;
+    case DType::Float32:
+      f(float{});
+      break;
+    case DType::Float64:
+      f(double{});
+      break;
   }
 }
 template <class F>
@@ -45,8 +57,7 @@ struct Walk {
     if (n == 1) return;
     if (n == 0) empty = true;
     bool merges = ndim > 0;
-    for (int j = 0; j < N; ++j)
-      merges = merges && s[j] == stride[ndim - 1][j] * size[ndim - 1];
+    for (int j = 0; j < N; ++j) merges = merges && s[j] == stride[ndim - 1][j] * size[ndim - 1];
     if (merges) {
       size[ndim - 1] *= n;
       return;

@@ -83,8 +83,7 @@ inline void cross_entropy_backward_rows(const View& grad, const View& log_probs,
       continue;
     }
     const T everywhere = -(upstream * share);
-    for (int64_t c = 0; c < classes; ++c)
-      *reinterpret_cast<T*>(to.p + c * to.stride) = everywhere * w[c];
+    for (int64_t c = 0; c < classes; ++c) *reinterpret_cast<T*>(to.p + c * to.stride) = everywhere * w[c];
     *reinterpret_cast<T*>(to.p + t * to.stride) += at_target;
     log_softmax_backward_row(to, to, lp, classes);
   }
@@ -92,9 +91,8 @@ inline void cross_entropy_backward_rows(const View& grad, const View& log_probs,
 
 void cross_entropy(const View& losses, const View& log_probs, const View& logits,
                    const CrossEntropyCall& call) {
-  with_floating(logits.dtype, [&](auto zero) {
-    cross_entropy_rows<decltype(zero)>(losses, log_probs, logits, call);
-  });
+  with_floating(logits.dtype,
+                [&](auto zero) { cross_entropy_rows<decltype(zero)>(losses, log_probs, logits, call); });
 }
 void cross_entropy_backward(const View& grad_logits, const View& log_probs, const View& g,
                             const CrossEntropyCall& call) {
@@ -142,12 +140,13 @@ inline T squared_error_sum(const View& a, const View& b, int64_t& count) {
     for (int64_t i = 0; i < n;) {  // fill the buffer to the brim: pieces are whole but for the last
       const int64_t m = n - i < kGather - held ? n - i : kGather - held;
       if (dense) {
-        vectors(buffer + held, m,
-                [](Vec<T> x, Vec<T> y) {
-                  const Vec<T> d = x - y;
-                  return d * d;
-                },
-                reinterpret_cast<const T*>(p[0]) + i, reinterpret_cast<const T*>(p[1]) + i);
+        vectors(
+            buffer + held, m,
+            [](Vec<T> x, Vec<T> y) {
+              const Vec<T> d = x - y;
+              return d * d;
+            },
+            reinterpret_cast<const T*>(p[0]) + i, reinterpret_cast<const T*>(p[1]) + i);
       } else {
         for (int64_t j = 0; j < m; ++j) {
           const T d = *reinterpret_cast<const T*>(p[0] + (i + j) * sa) -
@@ -176,8 +175,7 @@ void mse(const View& out, const View& a, const View& b, MseReduction reduction) 
     }
     int64_t count = 0;
     const T sum = squared_error_sum<T>(a, b, count);
-    *static_cast<T*>(out.data) =
-        reduction == MseReduction::Sum ? sum : sum / static_cast<T>(count);
+    *static_cast<T*>(out.data) = reduction == MseReduction::Sum ? sum : sum / static_cast<T>(count);
   });
 }
 

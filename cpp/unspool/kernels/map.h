@@ -71,8 +71,7 @@ inline void map_row(const F& f, char* out, const char* const (&in)[F::kArity],
 
 // n elements with any byte strides, stride[0] being the output's.
 template <class F, class T>
-inline void map_strided(const F& f, char* const* p, const int64_t* stride, int64_t n,
-                        int64_t out_item) {
+inline void map_strided(const F& f, char* const* p, const int64_t* stride, int64_t n, int64_t out_item) {
   constexpr int A = F::kArity;
   constexpr int64_t kItem = sizeof(T);
   alignas(kVecBytes) T copies[A][Vec<T>::kLanes];

@@ -18,11 +18,11 @@ template <>
 struct FloatFormat<float> {
   using Int = int32_t;
   static constexpr int kMantissa = 23, kBias = 127;
-  static constexpr float kMagic = 0x1.8p23f;        // x + kMagic has the nearest integer in its low bits
-  static constexpr float kLn2Hi = 0x1.62e4p-1f;     // 15 bits: a product with an exponent is exact
+  static constexpr float kMagic = 0x1.8p23f;     // x + kMagic has the nearest integer in its low bits
+  static constexpr float kLn2Hi = 0x1.62e4p-1f;  // 15 bits: a product with an exponent is exact
   static constexpr float kLn2Lo = 0x1.7f7d1cp-20f;
-  static constexpr float kExpMin = -104, kExpMax = 89;       // past these: 0, inf
-  static constexpr float kExpm1Min = -20, kTanhMax = 20;     // past these: -1, 1
+  static constexpr float kExpMin = -104, kExpMax = 89;    // past these: 0, inf
+  static constexpr float kExpm1Min = -20, kTanhMax = 20;  // past these: -1, 1
   static constexpr float kTiny = 0x1p-126f, kScaleUp = 0x1p25f;
   static constexpr int32_t kSqrtHalf = 0x3f3504f3, kScaleUpLog2 = 25;
   static constexpr int kExpTerms = 7, kLogTerms = 5;
@@ -45,9 +45,13 @@ template <class T>
 using IntRaw = typename Vec<typename FloatFormat<T>::Int>::Raw;
 
 template <class T>
-UNSPOOL_INLINE IntRaw<T> bits(Vec<T> x) { return (IntRaw<T>)x.v; }
+UNSPOOL_INLINE IntRaw<T> bits(Vec<T> x) {
+  return (IntRaw<T>)x.v;
+}
 template <class T>
-UNSPOOL_INLINE Vec<T> from_bits(IntRaw<T> b) { return Vec<T>((typename Vec<T>::Raw)b); }
+UNSPOOL_INLINE Vec<T> from_bits(IntRaw<T> b) {
+  return Vec<T>((typename Vec<T>::Raw)b);
+}
 template <class T>
 UNSPOOL_INLINE Vec<T> pow2(IntRaw<T> n) {  // 2^n for a normal result
   return from_bits<T>((n + FloatFormat<T>::kBias) << FloatFormat<T>::kMantissa);
@@ -56,9 +60,9 @@ UNSPOOL_INLINE Vec<T> pow2(IntRaw<T> n) {  // 2^n for a normal result
 // 1/2! + r/3! + r²/4! + … up to r^(kExpTerms-2) / kExpTerms!
 template <class T>
 UNSPOOL_INLINE Vec<T> exp_series(Vec<T> r) {
-  constexpr double kInverse[] = {1,          1,           1. / 2,       1. / 6,        1. / 24,
-                                 1. / 120,   1. / 720,    1. / 5040,    1. / 40320,    1. / 362880,
-                                 1. / 3628800, 1. / 39916800, 1. / 479001600, 1. / 6227020800.};
+  constexpr double kInverse[] = {
+      1,         1,          1. / 2,      1. / 6,       1. / 24,       1. / 120,       1. / 720,
+      1. / 5040, 1. / 40320, 1. / 362880, 1. / 3628800, 1. / 39916800, 1. / 479001600, 1. / 6227020800.};
   constexpr int kTop = FloatFormat<T>::kExpTerms;
   Vec<T> q(kInverse[kTop]);
 #pragma GCC unroll 16
@@ -84,7 +88,9 @@ UNSPOOL_INLINE ExpParts<T> reduce_exp(Vec<T> x) {
 }
 
 template <class T>
-UNSPOOL_INLINE Vec<T> clamp_low(Vec<T> x, T low) { return where(x < Vec<T>(low), Vec<T>(low), x); }
+UNSPOOL_INLINE Vec<T> clamp_low(Vec<T> x, T low) {
+  return where(x < Vec<T>(low), Vec<T>(low), x);
+}
 template <class T>
 UNSPOOL_INLINE Vec<T> clamp_high(Vec<T> x, T high) {
   return where(x > Vec<T>(high), Vec<T>(high), x);

@@ -13,11 +13,11 @@ template <class T, class F>
 UNSPOOL_INLINE void sweep(int64_t n, const F& f) {
   constexpr int L = Vec<T>::kLanes;
   int64_t i = 0;
-  for (; i + L <= n; i += L) f(i, [](const T* p) { return Vec<T>::load(p); },
-                               [](Vec<T> v, T* p) { v.store(p); });
+  for (; i + L <= n; i += L)
+    f(i, [](const T* p) { return Vec<T>::load(p); }, [](Vec<T> v, T* p) { v.store(p); });
   const int64_t rest = n - i;
-  if (rest > 0) f(i, [rest](const T* p) { return Vec<T>::load(p, rest); },
-                  [rest](Vec<T> v, T* p) { v.store(p, rest); });
+  if (rest > 0)
+    f(i, [rest](const T* p) { return Vec<T>::load(p, rest); }, [rest](Vec<T> v, T* p) { v.store(p, rest); });
 }
 
 template <class T>

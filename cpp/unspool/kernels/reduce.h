@@ -14,8 +14,8 @@ namespace {
 
 constexpr int64_t kChunk = 4096;
 constexpr int kLanes = 16;
-constexpr int kLevels = 52;          // binary digits of a count of chunks
-constexpr int64_t kGather = 512;     // elements gathered at a time; divides kChunk
+constexpr int kLevels = 52;       // binary digits of a count of chunks
+constexpr int64_t kGather = 512;  // elements gathered at a time; divides kChunk
 constexpr int64_t kColumnBlock = 32;
 
 // Vec<Acc>::kLanes consecutive In as Acc.
@@ -268,8 +268,7 @@ inline void reduce_columns(const Walk<1>& reduced, const char* p, int64_t count,
         for (; j + W <= width; j += W) Op::join(identity, Op::lift(x + j)).store(to + j);
         for (; j < width; ++j) to[j] = Op::join(Op::identity(), Op::lift_one(x[j]));
       } else {
-        for (; j + W <= width; j += W)
-          Op::join(Vec<Acc>::load(to + j), Op::lift(x + j)).store(to + j);
+        for (; j + W <= width; j += W) Op::join(Vec<Acc>::load(to + j), Op::lift(x + j)).store(to + j);
         for (; j < width; ++j) to[j] = Op::join(to[j], Op::lift_one(x[j]));
       }
     }
@@ -277,16 +276,14 @@ inline void reduce_columns(const Walk<1>& reduced, const char* p, int64_t count,
       for (int l = 0; l < half && l + half < used; ++l) {
         int64_t j = 0;
         for (; j + W <= width; j += W)
-          Op::join(Vec<Acc>::load(lane[l] + j), Vec<Acc>::load(lane[l + half] + j))
-              .store(lane[l] + j);
+          Op::join(Vec<Acc>::load(lane[l] + j), Vec<Acc>::load(lane[l + half] + j)).store(lane[l] + j);
         for (; j < width; ++j) lane[l][j] = Op::join(lane[l][j], lane[l + half][j]);
       }
     if (rows < kChunk) {  // the unfinished chunk at the end
       for (int64_t j = 0; j < width; ++j) result[j] = lane[0][j];
       for (int at_level = 0; (chunks >> at_level) != 0; ++at_level)
         if ((chunks >> at_level) & 1)
-          for (int64_t j = 0; j < width; ++j)
-            result[j] = Op::join(level[at_level][j], result[j]);
+          for (int64_t j = 0; j < width; ++j) result[j] = Op::join(level[at_level][j], result[j]);
       return;
     }
     int at_level = 0;
@@ -341,17 +338,14 @@ inline void reduce(const View& out, const View& in, uint32_t dim_mask) {
   }
   kept.outer(
       [&](char* const* p) {
-        *reinterpret_cast<typename Op::Out*>(p[1]) =
-            Op::finish(reduce_one<Op>(reduced, p[0], count));
+        *reinterpret_cast<typename Op::Out*>(p[1]) = Op::finish(reduce_one<Op>(reduced, p[0], count));
       },
       0);
 }
 
-#define UNSPOOL_REDUCTION(NAME, OP)                                         \
-  void NAME(const View& out, const View& in, uint32_t dim_mask) {           \
-    with_dtype(in.dtype, [&](auto zero) {                                   \
-      reduce<OP<decltype(zero)>>(out, in, dim_mask);                        \
-    });                                                                     \
+#define UNSPOOL_REDUCTION(NAME, OP)                                                          \
+  void NAME(const View& out, const View& in, uint32_t dim_mask) {                            \
+    with_dtype(in.dtype, [&](auto zero) { reduce<OP<decltype(zero)>>(out, in, dim_mask); }); \
   }
 UNSPOOL_REDUCTION(reduce_sum, SumOp)
 UNSPOOL_REDUCTION(reduce_prod, ProdOp)

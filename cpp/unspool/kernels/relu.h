@@ -88,10 +88,14 @@ inline void relu_typed(const View& out, const View& in, uint64_t* mask) {
 
 void relu(const View& out, const View& in, uint64_t* mask) {
   switch (in.dtype) {
-    case DType::Float32: return relu_typed<float>(out, in, mask);
-    case DType::Float64: return relu_typed<double>(out, in, mask);
-    case DType::Int32: return relu_typed<int32_t>(out, in, mask);
-    default: return relu_typed<int64_t>(out, in, mask);
+    case DType::Float32:
+      return relu_typed<float>(out, in, mask);
+    case DType::Float64:
+      return relu_typed<double>(out, in, mask);
+    case DType::Int32:
+      return relu_typed<int32_t>(out, in, mask);
+    default:
+      return relu_typed<int64_t>(out, in, mask);
   }
 }
 

@@ -32,8 +32,7 @@ struct Row {
     return dense() ? reinterpret_cast<T*>(p) + i : buffer;
   }
   UNSPOOL_INLINE void commit(int64_t i, int64_t n, const T* buffer) const {
-    if (!dense())
-      move_items<T>(p + i * stride, stride, reinterpret_cast<const char*>(buffer), sizeof(T), n);
+    if (!dense()) move_items<T>(p + i * stride, stride, reinterpret_cast<const char*>(buffer), sizeof(T), n);
   }
 };
 
@@ -61,8 +60,7 @@ inline T row_max(Row<T> x, int64_t n) {
     const T* p = x.read(i, m, buffer);
     int64_t j = 0;
     for (; j + L <= m; j += L) best = max(best, Vec<T>::load(p + j));
-    if (j < m)
-      best = max(best, where(first_lanes<T>(m - j), Vec<T>::load(p + j, m - j), Vec<T>::all(low)));
+    if (j < m) best = max(best, where(first_lanes<T>(m - j), Vec<T>::load(p + j, m - j), Vec<T>::all(low)));
   });
   T one[L];
   best.store(one);

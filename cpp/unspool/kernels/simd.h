@@ -76,9 +76,8 @@ UNSPOOL_INLINE lane_t<To> convert(From x) {
     if constexpr (kSame<To, int32_t>)
       return d > -2147483649.0 && d < 2147483648.0 ? static_cast<int32_t>(d) : INT32_MIN;
     else
-      return static_cast<To>(d >= -9223372036854775808.0 && d < 9223372036854775808.0
-                                 ? static_cast<int64_t>(d)
-                                 : INT64_MIN);
+      return static_cast<To>(
+          d >= -9223372036854775808.0 && d < 9223372036854775808.0 ? static_cast<int64_t>(d) : INT64_MIN);
   } else {
     return static_cast<To>(x);
   }
@@ -182,36 +181,54 @@ struct Mask {
 };
 
 template <class T>
-UNSPOOL_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {a.m & b.m}; }
+UNSPOOL_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) {
+  return {a.m & b.m};
+}
 template <class T>
-UNSPOOL_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {a.m | b.m}; }
+UNSPOOL_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) {
+  return {a.m | b.m};
+}
 template <class T>
-UNSPOOL_INLINE Mask<T> operator^(Mask<T> a, Mask<T> b) { return {a.m ^ b.m}; }
+UNSPOOL_INLINE Mask<T> operator^(Mask<T> a, Mask<T> b) {
+  return {a.m ^ b.m};
+}
 template <class T>
-UNSPOOL_INLINE Mask<T> operator!(Mask<T> a) { return {~a.m}; }
+UNSPOOL_INLINE Mask<T> operator!(Mask<T> a) {
+  return {~a.m};
+}
 
 template <class T>
 UNSPOOL_INLINE Vec<T> where(Mask<T> mask, Vec<T> a, Vec<T> b) {
   return Vec<T>(mask.m ? a.v : b.v);
 }
 template <class T>
-UNSPOOL_INLINE Vec<T> where(Mask<T> mask, Vec<T> a, double b) { return where(mask, a, Vec<T>(b)); }
+UNSPOOL_INLINE Vec<T> where(Mask<T> mask, Vec<T> a, double b) {
+  return where(mask, a, Vec<T>(b));
+}
 template <class T>
-UNSPOOL_INLINE Vec<T> where(Mask<T> mask, double a, Vec<T> b) { return where(mask, Vec<T>(a), b); }
+UNSPOOL_INLINE Vec<T> where(Mask<T> mask, double a, Vec<T> b) {
+  return where(mask, Vec<T>(a), b);
+}
 template <class T>
 UNSPOOL_INLINE Vec<T> where(Mask<T> mask, double a, double b) {
   return where(mask, Vec<T>(a), Vec<T>(b));
 }
 
 // The scalar operand is rounded to T first, as PyTorch does.
-#define UNSPOOL_MIXED(R, NAME)                                                          \
-  template <class T>                                                                    \
-  UNSPOOL_INLINE R<T> NAME(Vec<T> a, double b) { return NAME(a, Vec<T>(b)); }           \
-  template <class T>                                                                    \
-  UNSPOOL_INLINE R<T> NAME(double a, Vec<T> b) { return NAME(Vec<T>(a), b); }
-#define UNSPOOL_COMPARE(OP)                                                             \
-  template <class T>                                                                    \
-  UNSPOOL_INLINE Mask<T> operator OP(Vec<T> a, Vec<T> b) { return {a.v OP b.v}; }       \
+#define UNSPOOL_MIXED(R, NAME)                   \
+  template <class T>                             \
+  UNSPOOL_INLINE R<T> NAME(Vec<T> a, double b) { \
+    return NAME(a, Vec<T>(b));                   \
+  }                                              \
+  template <class T>                             \
+  UNSPOOL_INLINE R<T> NAME(double a, Vec<T> b) { \
+    return NAME(Vec<T>(a), b);                   \
+  }
+#define UNSPOOL_COMPARE(OP)                                \
+  template <class T>                                       \
+  UNSPOOL_INLINE Mask<T> operator OP(Vec<T> a, Vec<T> b) { \
+    return {a.v OP b.v};                                   \
+  }                                                        \
   UNSPOOL_MIXED(Mask, operator OP)
 UNSPOOL_COMPARE(<)
 UNSPOOL_COMPARE(<=)
@@ -222,17 +239,17 @@ UNSPOOL_COMPARE(!=)
 #undef UNSPOOL_COMPARE
 
 // bool: + is or, * is and, - is exclusive or, which keeps the lanes at 0 and 1.
-#define UNSPOOL_ARITHMETIC(OP, BOOL_OP)                                                 \
-  template <class T>                                                                    \
-  UNSPOOL_INLINE Vec<T> operator OP(Vec<T> a, Vec<T> b) {                               \
-    using W = typename Vec<T>::Wrap;                                                    \
-    if constexpr (kSame<T, bool>)                                                       \
-      return Vec<T>(a.v BOOL_OP b.v);                                                   \
-    else if constexpr (kFloating<T>)                                                    \
-      return Vec<T>(a.v OP b.v);                                                        \
-    else                                                                                \
-      return Vec<T>((typename Vec<T>::Raw)((W)a.v OP (W)b.v));                          \
-  }                                                                                     \
+#define UNSPOOL_ARITHMETIC(OP, BOOL_OP)                        \
+  template <class T>                                           \
+  UNSPOOL_INLINE Vec<T> operator OP(Vec<T> a, Vec<T> b) {      \
+    using W = typename Vec<T>::Wrap;                           \
+    if constexpr (kSame<T, bool>)                              \
+      return Vec<T>(a.v BOOL_OP b.v);                          \
+    else if constexpr (kFloating<T>)                           \
+      return Vec<T>(a.v OP b.v);                               \
+    else                                                       \
+      return Vec<T>((typename Vec<T>::Raw)((W)a.v OP(W) b.v)); \
+  }                                                            \
   UNSPOOL_MIXED(Vec, operator OP)
 UNSPOOL_ARITHMETIC(+, |)
 UNSPOOL_ARITHMETIC(-, ^)

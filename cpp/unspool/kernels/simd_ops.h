@@ -15,12 +15,12 @@ UNSPOOL_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
 UNSPOOL_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
   return Vec<double>((Vec<double>::Raw)_mm512_fmadd_pd((__m512d)a.v, (__m512d)b.v, (__m512d)c.v));
 }
-#define UNSPOOL_UNARY(NAME, PS, PD)                                                              \
-  UNSPOOL_INLINE Vec<float> NAME(Vec<float> a) { return Vec<float>((Vec<float>::Raw)PS); }       \
+#define UNSPOOL_UNARY(NAME, PS, PD)                                                        \
+  UNSPOOL_INLINE Vec<float> NAME(Vec<float> a) { return Vec<float>((Vec<float>::Raw)PS); } \
   UNSPOOL_INLINE Vec<double> NAME(Vec<double> a) { return Vec<double>((Vec<double>::Raw)PD); }
 // The maskz forms: GCC 12 warns that the plain ones pass an undefined register.
-#define UNSPOOL_ROUND(NAME, MODE)                                                         \
-  UNSPOOL_UNARY(NAME, _mm512_maskz_roundscale_ps(0xffff, (__m512)a.v, (MODE) | _MM_FROUND_NO_EXC),      \
+#define UNSPOOL_ROUND(NAME, MODE)                                                                  \
+  UNSPOOL_UNARY(NAME, _mm512_maskz_roundscale_ps(0xffff, (__m512)a.v, (MODE) | _MM_FROUND_NO_EXC), \
                 _mm512_maskz_roundscale_pd(0xff, (__m512d)a.v, (MODE) | _MM_FROUND_NO_EXC))
 UNSPOOL_UNARY(sqrt, _mm512_maskz_sqrt_ps(0xffff, (__m512)a.v), _mm512_maskz_sqrt_pd(0xff, (__m512d)a.v))
 UNSPOOL_ROUND(floor, _MM_FROUND_TO_NEG_INF)
@@ -36,11 +36,11 @@ UNSPOOL_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
 UNSPOOL_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
   return Vec<double>((Vec<double>::Raw)_mm256_fmadd_pd((__m256d)a.v, (__m256d)b.v, (__m256d)c.v));
 }
-#define UNSPOOL_UNARY(NAME, PS, PD)                                                              \
-  UNSPOOL_INLINE Vec<float> NAME(Vec<float> a) { return Vec<float>((Vec<float>::Raw)PS); }       \
+#define UNSPOOL_UNARY(NAME, PS, PD)                                                        \
+  UNSPOOL_INLINE Vec<float> NAME(Vec<float> a) { return Vec<float>((Vec<float>::Raw)PS); } \
   UNSPOOL_INLINE Vec<double> NAME(Vec<double> a) { return Vec<double>((Vec<double>::Raw)PD); }
-#define UNSPOOL_ROUND(NAME, MODE)                                                     \
-  UNSPOOL_UNARY(NAME, _mm256_round_ps((__m256)a.v, (MODE) | _MM_FROUND_NO_EXC),       \
+#define UNSPOOL_ROUND(NAME, MODE)                                               \
+  UNSPOOL_UNARY(NAME, _mm256_round_ps((__m256)a.v, (MODE) | _MM_FROUND_NO_EXC), \
                 _mm256_round_pd((__m256d)a.v, (MODE) | _MM_FROUND_NO_EXC))
 UNSPOOL_UNARY(sqrt, _mm256_sqrt_ps((__m256)a.v), _mm256_sqrt_pd((__m256d)a.v))
 UNSPOOL_ROUND(floor, _MM_FROUND_TO_NEG_INF)
@@ -52,12 +52,12 @@ UNSPOOL_ROUND(round, _MM_FROUND_TO_NEAREST_INT)
 #else
 UNSPOOL_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return a * b + c; }
 UNSPOOL_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return a * b + c; }
-#define UNSPOOL_LANES(NAME, FN)                                                            \
-  UNSPOOL_INLINE Vec<float> NAME(Vec<float> a) {                                           \
-    return lanes(a, [](float x) { return FN##f(x); });                                     \
-  }                                                                                        \
-  UNSPOOL_INLINE Vec<double> NAME(Vec<double> a) {                                         \
-    return lanes(a, [](double x) { return FN(x); });                                       \
+#define UNSPOOL_LANES(NAME, FN)                        \
+  UNSPOOL_INLINE Vec<float> NAME(Vec<float> a) {       \
+    return lanes(a, [](float x) { return FN##f(x); }); \
+  }                                                    \
+  UNSPOOL_INLINE Vec<double> NAME(Vec<double> a) {     \
+    return lanes(a, [](double x) { return FN(x); });   \
   }
 UNSPOOL_LANES(sqrt, __builtin_sqrt)
 UNSPOOL_LANES(floor, __builtin_floor)
@@ -68,11 +68,11 @@ UNSPOOL_LANES(round, __builtin_nearbyint)
 #endif
 
 // Integers are whole already; fma wraps like * and +.
-#define UNSPOOL_WHOLE(NAME)                                       \
-  template <class T>                                              \
-  UNSPOOL_INLINE Vec<T> NAME(Vec<T> a) {                          \
-    static_assert(!kFloating<T>);                                 \
-    return a;                                                     \
+#define UNSPOOL_WHOLE(NAME)              \
+  template <class T>                     \
+  UNSPOOL_INLINE Vec<T> NAME(Vec<T> a) { \
+    static_assert(!kFloating<T>);        \
+    return a;                            \
   }
 UNSPOOL_WHOLE(floor)
 UNSPOOL_WHOLE(ceil)
@@ -85,13 +85,21 @@ UNSPOOL_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
   return a * b + c;
 }
 template <class T>
-UNSPOOL_INLINE Vec<T> fma(Vec<T> a, double b, Vec<T> c) { return fma(a, Vec<T>(b), c); }
+UNSPOOL_INLINE Vec<T> fma(Vec<T> a, double b, Vec<T> c) {
+  return fma(a, Vec<T>(b), c);
+}
 template <class T>
-UNSPOOL_INLINE Vec<T> fma(double a, Vec<T> b, Vec<T> c) { return fma(Vec<T>(a), b, c); }
+UNSPOOL_INLINE Vec<T> fma(double a, Vec<T> b, Vec<T> c) {
+  return fma(Vec<T>(a), b, c);
+}
 template <class T>
-UNSPOOL_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, double c) { return fma(a, b, Vec<T>(c)); }
+UNSPOOL_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, double c) {
+  return fma(a, b, Vec<T>(c));
+}
 template <class T>
-UNSPOOL_INLINE Vec<T> fma(Vec<T> a, double b, double c) { return fma(a, Vec<T>(b), Vec<T>(c)); }
+UNSPOOL_INLINE Vec<T> fma(Vec<T> a, double b, double c) {
+  return fma(a, Vec<T>(b), Vec<T>(c));
+}
 
 // The number of each lane, and the mask of the first n.
 template <class T>
@@ -115,14 +123,11 @@ UNSPOOL_INLINE uint64_t to_bits(Mask<T> mask) {
   if constexpr (sizeof(lane_t<T>) == 4) return _mm512_movepi32_mask((__m512i)mask.m);
   if constexpr (sizeof(lane_t<T>) == 8) return _mm512_movepi64_mask((__m512i)mask.m);
 #elif defined(__AVX2__)
-  if constexpr (sizeof(lane_t<T>) == 4)
-    return static_cast<unsigned>(_mm256_movemask_ps((__m256)mask.m));
-  if constexpr (sizeof(lane_t<T>) == 8)
-    return static_cast<unsigned>(_mm256_movemask_pd((__m256d)mask.m));
+  if constexpr (sizeof(lane_t<T>) == 4) return static_cast<unsigned>(_mm256_movemask_ps((__m256)mask.m));
+  if constexpr (sizeof(lane_t<T>) == 8) return static_cast<unsigned>(_mm256_movemask_pd((__m256d)mask.m));
 #endif
   uint64_t bits = 0;
-  for (int i = 0; i < Mask<T>::kLanes; ++i)
-    bits |= static_cast<uint64_t>(mask.m[i] != 0) << i;
+  for (int i = 0; i < Mask<T>::kLanes; ++i) bits |= static_cast<uint64_t>(mask.m[i] != 0) << i;
   return bits;
 }
 template <class T>
@@ -161,8 +166,8 @@ UNSPOOL_INLINE Vec<T> abs(Vec<T> a) {
 template <class T>
 UNSPOOL_INLINE Vec<T> copysign(Vec<T> magnitude, Vec<T> sign) {
   using U = typename SignBit<T>::Raw;
-  return Vec<T>((typename Vec<T>::Raw)(((U)magnitude.v & ~SignBit<T>::kBit) |
-                                       ((U)sign.v & SignBit<T>::kBit)));
+  return Vec<T>(
+      (typename Vec<T>::Raw)(((U)magnitude.v & ~SignBit<T>::kBit) | ((U)sign.v & SignBit<T>::kBit)));
 }
 UNSPOOL_MIXED(Vec, copysign)
 
@@ -173,7 +178,9 @@ UNSPOOL_INLINE Vec<T> sign(Vec<T> a) {
 }
 
 template <class T>
-UNSPOOL_INLINE Mask<T> isnan(Vec<T> a) { return a != a; }
+UNSPOOL_INLINE Mask<T> isnan(Vec<T> a) {
+  return a != a;
+}
 
 // A NaN on either side is the answer.
 template <class T>

@@ -104,16 +104,14 @@ void softmax_backward(const View& out, const View& g, const View& y) {
   with_floating(out.dtype, [&](auto zero) {
     using T = decltype(zero);
     for (int64_t r = 0; r < out.shape.v[0]; ++r)
-      softmax_backward_row(Row<T>::of(out, r), Row<T>::of(g, r), Row<T>::of(y, r),
-                           out.shape.v[1]);
+      softmax_backward_row(Row<T>::of(out, r), Row<T>::of(g, r), Row<T>::of(y, r), out.shape.v[1]);
   });
 }
 void log_softmax_backward(const View& out, const View& g, const View& y) {
   with_floating(out.dtype, [&](auto zero) {
     using T = decltype(zero);
     for (int64_t r = 0; r < out.shape.v[0]; ++r)
-      log_softmax_backward_row(Row<T>::of(out, r), Row<T>::of(g, r), Row<T>::of(y, r),
-                               out.shape.v[1]);
+      log_softmax_backward_row(Row<T>::of(out, r), Row<T>::of(g, r), Row<T>::of(y, r), out.shape.v[1]);
   });
 }
 

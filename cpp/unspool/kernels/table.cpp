@@ -12,12 +12,16 @@ extern const KernelTable kernel_table_avx512;
 const KernelTable* kernel_table(Isa isa) {
   if (!cpu_has(isa)) return nullptr;
   switch (isa) {
-    case Isa::Generic: return &kernel_table_generic;
+    case Isa::Generic:
+      return &kernel_table_generic;
 #if defined(__x86_64__)
-    case Isa::Avx2: return &kernel_table_avx2;
-    case Isa::Avx512: return &kernel_table_avx512;
+    case Isa::Avx2:
+      return &kernel_table_avx2;
+    case Isa::Avx512:
+      return &kernel_table_avx512;
 #else
-    default: break;
+    default:
+      break;
 #endif
   }
   return nullptr;

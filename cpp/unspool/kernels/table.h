@@ -77,8 +77,8 @@ struct KernelTable {
   void (*copy)(const View& out, const View& in);
   void (*fill)(const View& out, double value, std::int64_t ivalue);  // ivalue for bool and integers
   // out[i] = in row index[i]; a row is row_bytes of contiguous memory. Indices have been checked.
-  void (*gather_rows)(void* out, const void* in, std::int64_t row_bytes,
-                      std::int64_t in_row_stride_bytes, const std::int64_t* index, std::int64_t n);
+  void (*gather_rows)(void* out, const void* in, std::int64_t row_bytes, std::int64_t in_row_stride_bytes,
+                      const std::int64_t* index, std::int64_t n);
 
   // --- reductions: out has in's ndim, with size 1 in the dims of dim_mask (bit d = dim d).
   // The order of additions is a function of the shape alone: see reduce.h.

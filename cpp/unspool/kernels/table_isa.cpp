@@ -4,8 +4,6 @@
 //   -DUNSPOOL_ISA_NAME=avx512  -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma
 // and always -O3 -ffp-contract=off -fno-math-errno -fvisibility=hidden. The table is the one symbol that
 // leaves the object: everything else is in anonymous namespaces (see simd.h).
-#include "unspool/kernels/table.h"
-
 #include "unspool/kernels/arg_reduce.h"
 #include "unspool/kernels/copy.h"
 #include "unspool/kernels/gemm.h"
@@ -14,6 +12,7 @@
 #include "unspool/kernels/reduce.h"
 #include "unspool/kernels/relu.h"
 #include "unspool/kernels/softmax.h"
+#include "unspool/kernels/table.h"
 
 #define UNSPOOL_JOIN2(A, B) A##B
 #define UNSPOOL_JOIN(A, B) UNSPOOL_JOIN2(A, B)

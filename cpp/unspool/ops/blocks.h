@@ -8,13 +8,16 @@
 
 namespace unspool {
 
-std::span<const OpDef* const> elementwise_ops();
+std::span<const OpDef* const> unary_ops();
+std::span<const OpDef* const> binary_ops();
 std::span<const OpDef* const> relu_ops();
 std::span<const OpDef* const> reduce_ops();
+std::span<const OpDef* const> extreme_ops();
 std::span<const OpDef* const> matmul_ops();
 std::span<const OpDef* const> softmax_ops();
 std::span<const OpDef* const> loss_ops();
 std::span<const OpDef* const> shape_ops();
+std::span<const OpDef* const> part_ops();
 std::span<const OpDef* const> copy_ops();
 std::span<const OpDef* const> join_ops();
 std::span<const OpDef* const> create_ops();

@@ -37,8 +37,7 @@ const OpDef convert_op = {
 
 void write_shape(Call& c) {
   const Tensor &target = c.in[0], &source = c.in[1];
-  if (!(broadcast_shapes(c.op->schema, target.shape(), source.shape()) ==
-        target.shape()))
+  if (!(broadcast_shapes(c.op->schema, target.shape(), source.shape()) == target.shape()))
     fail(ErrorKind::Shape, name_of(*c.op), ": the source of shape ", source.shape(),
          " does not broadcast to the target of shape ", target.shape());
 }
@@ -90,8 +89,7 @@ const OpDef fill_op = {
           Tensor value = empty({}, DType::Float64), whole = empty({}, DType::Int64);
           kernels().copy(value.view(), c.in[1].view());
           if (c.out[0].dtype() == DType::Bool)  // any number but 0 is true
-            *reinterpret_cast<std::int64_t*>(whole->data) =
-                *reinterpret_cast<double*>(value->data) != 0.0;
+            *reinterpret_cast<std::int64_t*>(whole->data) = *reinterpret_cast<double*>(value->data) != 0.0;
           else
             kernels().copy(whole.view(), c.in[1].view());
           kernels().fill(c.out[0].view(), *reinterpret_cast<double*>(value->data),
@@ -108,18 +106,15 @@ const OpDef zero_op = {
     .cls = Class::Update,
     .shape = [](Call&) {},
     .forward = [](Call& c) { kernels().fill(c.out[0].view(), 0.0, 0); },
-    .derivative = custom(
-        [](const Record&, const Tensor* g, Tensor* gx) { gx[0] = zeros_like(g[0]); },
-        [](const Record&, const Tensor* dx, Tensor* dy) { dy[0] = zeros_like(dx[0]); }),
+    .derivative = custom([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = zeros_like(g[0]); },
+                         [](const Record&, const Tensor* dx, Tensor* dy) { dy[0] = zeros_like(dx[0]); }),
 };
 
 }  // namespace
 
 Tensor clone(const Tensor& x) { return call(clone_op, {x}); }
 Tensor contiguous(const Tensor& x) { return x.contiguous() ? x : clone(x); }
-Tensor to(const Tensor& x, DType dtype) {
-  return x.dtype() == dtype ? x : call(convert_op, {x}, {dtype});
-}
+Tensor to(const Tensor& x, DType dtype) { return x.dtype() == dtype ? x : call(convert_op, {x}, {dtype}); }
 void copy_(const Tensor& target, const Tensor& source) {
   Tensor in[] = {target, source};
   call_inplace(copy_op, in, Attrs{});
@@ -130,8 +125,7 @@ void fill_(const Tensor& target, const Tensor& value) {
 }
 
 std::span<const OpDef* const> copy_ops() {
-  static const OpDef* const ops[] = {&clone_op, &contiguous_op, &convert_op,
-                                     &copy_op,  &fill_op,       &zero_op};
+  static const OpDef* const ops[] = {&clone_op, &contiguous_op, &convert_op, &copy_op, &fill_op, &zero_op};
   return ops;
 }
 

@@ -16,8 +16,10 @@ const Attr& dtype_of_call(const Call& c) { return c.attrs[c.attrs.n - 2]; }
 Tensor finish(Call& c, Tensor t) {
   if (c.attrs.i(c.attrs.n - 1)) {
     if (!is_floating(t.dtype()))
-      fail(ErrorKind::Runtime, name_of(*c.op), ": only Tensors of floating point dtype can require "
-           "gradients, got dtype ", name(t.dtype()));
+      fail(ErrorKind::Runtime, name_of(*c.op),
+           ": only Tensors of floating point dtype can require "
+           "gradients, got dtype ",
+           name(t.dtype()));
     t->requires_grad = true;
   }
   return t;
@@ -44,9 +46,7 @@ constexpr OpDef zeros_op = {
     .doc = "A tensor of zeros.",
     .surface = kFunction,
     .composite =
-        [](Call& c) {
-          create(c, c.attrs.list(0), dtype_or(dtype_of_call(c), default_dtype()), 0.0, 0);
-        },
+        [](Call& c) { create(c, c.attrs.list(0), dtype_or(dtype_of_call(c), default_dtype()), 0.0, 0); },
     .doctest = ">>> unspool.zeros(2, 3)\ntensor([[0., 0., 0.],\n        [0., 0., 0.]])",
 };
 constexpr OpDef ones_op = {
@@ -54,9 +54,7 @@ constexpr OpDef ones_op = {
     .doc = "A tensor of ones.",
     .surface = kFunction,
     .composite =
-        [](Call& c) {
-          create(c, c.attrs.list(0), dtype_or(dtype_of_call(c), default_dtype()), 1.0, 1);
-        },
+        [](Call& c) { create(c, c.attrs.list(0), dtype_or(dtype_of_call(c), default_dtype()), 1.0, 1); },
 };
 
 DType dtype_of_number(const Attr& a) {
@@ -65,7 +63,7 @@ DType dtype_of_number(const Attr& a) {
 void fill_number(Call& c, const Shape& shape, const Attr& value, DType dtype) {
   const double f = value.number();
   const bool truth = dtype == DType::Bool;
-  const std::int64_t whole = truth                        ? f != 0.0
+  const std::int64_t whole = truth                       ? f != 0.0
                              : value.kind == Attr::Float ? static_cast<std::int64_t>(f)
                                                          : value.i;
   create(c, shape, dtype, f, whole);
@@ -96,18 +94,14 @@ constexpr OpDef zeros_like_op = {
     .doc = "Zeros of the input's shape and dtype.",
     .surface = kFunction,
     .composite =
-        [](Call& c) {
-          create(c, c.in[0].shape(), dtype_or(dtype_of_call(c), c.in[0].dtype()), 0.0, 0);
-        },
+        [](Call& c) { create(c, c.in[0].shape(), dtype_or(dtype_of_call(c), c.in[0].dtype()), 0.0, 0); },
 };
 constexpr OpDef ones_like_op = {
     .schema = "ones_like(Tensor input, Options)",
     .doc = "Ones of the input's shape and dtype.",
     .surface = kFunction,
     .composite =
-        [](Call& c) {
-          create(c, c.in[0].shape(), dtype_or(dtype_of_call(c), c.in[0].dtype()), 1.0, 1);
-        },
+        [](Call& c) { create(c, c.in[0].shape(), dtype_or(dtype_of_call(c), c.in[0].dtype()), 1.0, 1); },
 };
 constexpr OpDef full_like_op = {
     .schema = "full_like(Tensor input, Scalar fill_value, Options)",
@@ -115,8 +109,7 @@ constexpr OpDef full_like_op = {
     .surface = kFunction,
     .composite =
         [](Call& c) {
-          fill_number(c, c.in[0].shape(), c.attrs[0],
-                      dtype_or(dtype_of_call(c), c.in[0].dtype()));
+          fill_number(c, c.in[0].shape(), c.attrs[0], dtype_or(dtype_of_call(c), c.in[0].dtype()));
         },
 };
 
@@ -138,34 +131,31 @@ void sequence(Call& c, std::int64_t n, DType dtype, bool whole, F&& value) {
 }
 
 void arange(Call& c, const Attr& start, const Attr& stop, const Attr& step) {
-  const bool whole = start.kind != Attr::Float && stop.kind != Attr::Float &&
-                     step.kind != Attr::Float;
+  const bool whole = start.kind != Attr::Float && stop.kind != Attr::Float && step.kind != Attr::Float;
   const double a = start.number(), b = stop.number(), d = step.number();
-  if (d == 0.0 || std::isnan(d))
-    fail(ErrorKind::Runtime, "arange: step must be nonzero, got ", d);
+  if (d == 0.0 || std::isnan(d)) fail(ErrorKind::Runtime, "arange: step must be nonzero, got ", d);
   if (!std::isfinite(a) || !std::isfinite(b))
     fail(ErrorKind::Runtime, "arange: unsupported range: ", a, " -> ", b);
   if ((b - a) / d < 0.0)
-    fail(ErrorKind::Runtime, "arange: upper bound and lower bound inconsistent with step sign; "
-         "start ", a, ", end ", b, ", step ", d);
+    fail(ErrorKind::Runtime,
+         "arange: upper bound and lower bound inconsistent with step sign; "
+         "start ",
+         a, ", end ", b, ", step ", d);
   const double count = std::ceil((b - a) / d);
   if (count > 9e15) fail(ErrorKind::Memory, "arange: ", count, " elements do not fit in memory");
   const auto n = static_cast<std::int64_t>(count);
-  const DType dtype =
-      dtype_or(dtype_of_call(c), whole ? DType::Int64 : default_dtype());
+  const DType dtype = dtype_or(dtype_of_call(c), whole ? DType::Int64 : default_dtype());
   if (whole)
     sequence(c, n, dtype, true, [&](std::int64_t i) { return start.i + i * step.i; });
   else
-    sequence(c, n, dtype, false,
-             [&](std::int64_t i) { return a + static_cast<double>(i) * d; });
+    sequence(c, n, dtype, false, [&](std::int64_t i) { return a + static_cast<double>(i) * d; });
 }
 
 constexpr OpDef arange_stop_op = {
     .schema = "arange(Scalar end, Options)",
     .doc = "0, 1, 2 … up to, not including, end.",
     .surface = kFunction,
-    .composite =
-        [](Call& c) { arange(c, Attr(std::int64_t{0}), c.attrs[0], Attr(std::int64_t{1})); },
+    .composite = [](Call& c) { arange(c, Attr(std::int64_t{0}), c.attrs[0], Attr(std::int64_t{1})); },
     .doctest = ">>> unspool.arange(3)\ntensor([0, 1, 2])",
 };
 constexpr OpDef arange_op = {
@@ -235,10 +225,9 @@ Tensor zeros(const Shape& shape, DType dtype) { return full(shape, 0.0, dtype); 
 Tensor ones_like(const Tensor& x) { return full(x.shape(), 1.0, x.dtype()); }
 
 std::span<const OpDef* const> create_ops() {
-  static const OpDef* const ops[] = {&empty_op,      &zeros_op,     &ones_op,      &full_op,
-                                     &empty_like_op, &zeros_like_op, &ones_like_op, &full_like_op,
-                                     &arange_stop_op, &arange_op,   &linspace_op,  &eye_square_op,
-                                     &eye_op};
+  static const OpDef* const ops[] = {
+      &empty_op,     &zeros_op,       &ones_op,   &full_op,     &empty_like_op, &zeros_like_op, &ones_like_op,
+      &full_like_op, &arange_stop_op, &arange_op, &linspace_op, &eye_square_op, &eye_op};
   return ops;
 }
 

@@ -26,8 +26,7 @@ void bring_to_one_dtype(const OpDef& op, std::span<Tensor> in) {
   if (op.promote == Promote::None) return;
   DType common = in[0].dtype();
   bool same = !in[0]->wrapped_number;
-  for (const Tensor& t : in.subspan(1))
-    same &= t.dtype() == common && !t->wrapped_number;
+  for (const Tensor& t : in.subspan(1)) same &= t.dtype() == common && !t->wrapped_number;
   if (!same) {
     ResultType type;
     for (const Tensor& t : in) type.add(t);
@@ -35,7 +34,8 @@ void bring_to_one_dtype(const OpDef& op, std::span<Tensor> in) {
   }
   if (op.promote == Promote::Floating && !is_floating(common)) common = default_dtype();
   if (op.promote == Promote::Arithmetic && common == DType::Bool)
-    fail(ErrorKind::DType, name_of(op), ": bool tensors are not supported; use ~, ^ or | for "
+    fail(ErrorKind::DType, name_of(op),
+         ": bool tensors are not supported; use ~, ^ or | for "
          "logic, or convert one to a number first");
   for (Tensor& t : in) {
     if (t->wrapped_number)
@@ -100,8 +100,7 @@ namespace {
 // Whether writing the target while reading t could read what was just written.
 bool overlaps(const Tensor& target, const Tensor& t) {
   if (t->storage != target->storage) return false;
-  return !(t->data == target->data && t.shape() == target.shape() &&
-           t.strides() == target.strides());
+  return !(t->data == target->data && t.shape() == target.shape() && t.strides() == target.strides());
 }
 
 // The result of a functional op, into the target.

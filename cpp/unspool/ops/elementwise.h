@@ -2,7 +2,7 @@
 // A formula is instantiated three times: on vectors for the kernels (elementwise_isa.cpp, once an
 // instruction set), on vectors again for the fused backward kernels, and on Tensors, where every
 // operator is itself a recorded op: that one serves second derivatives and tangents.
-// The OpDefs that put names and documentation to them are in elementwise.cpp.
+// The OpDefs that put names and documentation to them are in elementwise_{unary,binary}.cpp.
 //
 // In a block: `operator()` is the value, `d0, d1` the partial derivatives with respect to input
 // 0, 1 in terms of the inputs and the output y, kUses0/1 which of these the derivative reads.
@@ -19,9 +19,9 @@ namespace unspool::elementwise {
 namespace {  // each instruction set compiles its own
 
 // Which element types a kernel is compiled for.
-struct Floats {};    // float32, float64
-struct Numbers {};   // those and the integers
-struct Bits {};      // bool and the integers
+struct Floats {};   // float32, float64
+struct Numbers {};  // those and the integers
+struct Bits {};     // bool and the integers
 struct Everything {};
 
 // A constant in the world of V: broadcast into a vector, or a 0-d tensor that decides no dtype.
@@ -356,14 +356,14 @@ struct Minimum : Base<2, Numbers> {
   }
 };
 
-#define UNSPOOL_COMPARISON(Name, op)     \
-  struct Name : Base<2, Everything> {    \
-    using Base::Base;                    \
-    static constexpr bool kBool = true;  \
-    template <class V>                   \
-    auto operator()(V a, V b) const {    \
-      return a op b;                     \
-    }                                    \
+#define UNSPOOL_COMPARISON(Name, op)    \
+  struct Name : Base<2, Everything> {   \
+    using Base::Base;                   \
+    static constexpr bool kBool = true; \
+    template <class V>                  \
+    auto operator()(V a, V b) const {   \
+      return a op b;                    \
+    }                                   \
   };
 UNSPOOL_COMPARISON(Eq, ==)
 UNSPOOL_COMPARISON(Ne, !=)
@@ -373,13 +373,13 @@ UNSPOOL_COMPARISON(Gt, >)
 UNSPOOL_COMPARISON(Ge, >=)
 #undef UNSPOOL_COMPARISON
 
-#define UNSPOOL_BITWISE(Name, op)    \
-  struct Name : Base<2, Bits> {      \
-    using Base::Base;                \
-    template <class V>               \
-    V operator()(V a, V b) const {   \
-      return V(a.v op b.v);          \
-    }                                \
+#define UNSPOOL_BITWISE(Name, op)  \
+  struct Name : Base<2, Bits> {    \
+    using Base::Base;              \
+    template <class V>             \
+    V operator()(V a, V b) const { \
+      return V(a.v op b.v);        \
+    }                              \
   };
 UNSPOOL_BITWISE(And, &)
 UNSPOOL_BITWISE(Or, |)
@@ -458,14 +458,13 @@ struct List {
 };
 
 // The one list of kernels; a derivative kernel stands for each differentiable formula.
-using Kernels =
-    List<Neg, Sign, Abs, Exp, Log, Sqrt, Reciprocal, Tanh, Sigmoid, PowNumber, PowInteger, Clamp,
-         Not, IsNan, Add, Mul, Div, FloorDiv, Remainder, Pow, Maximum, Minimum, Eq, Ne, Lt, Le, Gt,
-         Ge, And, Or, Xor, Where, Backward<Abs, 0>, Backward<Exp, 0>, Backward<Log, 0>,
-         Backward<Sqrt, 0>, Backward<Reciprocal, 0>, Backward<Tanh, 0>, Backward<Sigmoid, 0>,
-         Backward<PowNumber, 0>, Backward<Clamp, 0>, Backward<Mul, 0>, Backward<Mul, 1>,
-         Backward<Div, 0>, Backward<Div, 1>, Backward<Remainder, 1>, Backward<Maximum, 0>,
-         Backward<Maximum, 1>, Backward<Minimum, 0>, Backward<Minimum, 1>>;
+using Kernels = List<Neg, Sign, Abs, Exp, Log, Sqrt, Reciprocal, Tanh, Sigmoid, PowNumber, PowInteger, Clamp,
+                     Not, IsNan, Add, Mul, Div, FloorDiv, Remainder, Pow, Maximum, Minimum, Eq, Ne, Lt, Le,
+                     Gt, Ge, And, Or, Xor, Where, Backward<Abs, 0>, Backward<Exp, 0>, Backward<Log, 0>,
+                     Backward<Sqrt, 0>, Backward<Reciprocal, 0>, Backward<Tanh, 0>, Backward<Sigmoid, 0>,
+                     Backward<PowNumber, 0>, Backward<Clamp, 0>, Backward<Mul, 0>, Backward<Mul, 1>,
+                     Backward<Div, 0>, Backward<Div, 1>, Backward<Remainder, 1>, Backward<Maximum, 0>,
+                     Backward<Maximum, 1>, Backward<Minimum, 0>, Backward<Minimum, 1>>;
 
 template <class F, class... Fs>
 constexpr int position(List<Fs...>) {

@@ -23,8 +23,7 @@ struct TypesOf;
 template <>
 struct TypesOf<elementwise::Floats> : Types<float, double> {};
 template <>
-struct TypesOf<elementwise::Numbers>
-    : Types<std::uint8_t, std::int32_t, std::int64_t, float, double> {};
+struct TypesOf<elementwise::Numbers> : Types<std::uint8_t, std::int32_t, std::int64_t, float, double> {};
 template <>
 struct TypesOf<elementwise::Bits> : Types<bool, std::uint8_t, std::int32_t, std::int64_t> {};
 template <>

@@ -39,8 +39,7 @@ const OpDef cat_op = {
         [](Call& c) {
           const int dim = static_cast<int>(c.attrs.i(0));
           View part = c.out[0].view();
-          const std::int64_t step =
-              part.strides[dim] * static_cast<std::int64_t>(item_size(part.dtype));
+          const std::int64_t step = part.strides[dim] * static_cast<std::int64_t>(item_size(part.dtype));
           for (const Tensor& t : c.in) {
             part.shape[dim] = t.shape()[dim];
             kernels().copy(part, t.view());
@@ -56,8 +55,7 @@ const OpDef cat_op = {
         },
         [](const Record& r, const Tensor* dx, Tensor* dy) {
           Vector<Tensor> parts;
-          for (int i = 0; i < r.n_in; ++i)
-            parts.push_back(dx[i] ? dx[i] : zeros(r.shape(i), r.dtype(i)));
+          for (int i = 0; i < r.n_in; ++i) parts.push_back(dx[i] ? dx[i] : zeros(r.shape(i), r.dtype(i)));
           dy[0] = cat(parts, r.attrs.i(0));
         }),
 };
@@ -68,8 +66,9 @@ const OpDef cat_any_op = {
     .surface = kFunction,
     .cls = Class::Fused,
     .composite = [](Call& c) { c.out[0] = cat(c.in, c.attrs.i(0)); },
-    .doctest = ">>> unspool.cat([unspool.tensor([1]), unspool.tensor([2, 3])])\n"
-               "tensor([1, 2, 3])",
+    .doctest =
+        ">>> unspool.cat([unspool.tensor([1]), unspool.tensor([2, 3])])\n"
+        "tensor([1, 2, 3])",
 };
 
 const OpDef stack_op = {
@@ -79,14 +78,15 @@ const OpDef stack_op = {
     .cls = Class::Fused,
     .composite =
         [](Call& c) {
-          if (c.in.empty())
-            fail(ErrorKind::Runtime, "stack: expects a non-empty list of tensors, got 0");
+          if (c.in.empty()) fail(ErrorKind::Runtime, "stack: expects a non-empty list of tensors, got 0");
           Vector<Tensor> parts;
           for (std::size_t i = 0; i < c.in.size(); ++i) {
             const Tensor& t = c.in[i];
             if (!(t.shape() == c.in[0].shape()))
-              fail(ErrorKind::Shape, "stack: expects each tensor to be equal size; tensors[0] has "
-                   "shape ", c.in[0].shape(), ", tensors[", i, "] has shape ", t.shape());
+              fail(ErrorKind::Shape,
+                   "stack: expects each tensor to be equal size; tensors[0] has "
+                   "shape ",
+                   c.in[0].shape(), ", tensors[", i, "] has shape ", t.shape());
             parts.push_back(unsqueeze(t, wrap_dim("stack", c.attrs.i(0), t.ndim() + 1)));
           }
           c.out[0] = cat(parts, wrap_dim("stack", c.attrs.i(0), parts[0].ndim()));
@@ -96,15 +96,13 @@ const OpDef stack_op = {
 }  // namespace
 
 Tensor cat(std::span<const Tensor> tensors, std::int64_t dim) {
-  if (tensors.empty())
-    fail(ErrorKind::Value, "cat: expects a non-empty list of tensors, got 0");
+  if (tensors.empty()) fail(ErrorKind::Value, "cat: expects a non-empty list of tensors, got 0");
   // A 1-D tensor of no elements fits anywhere, as in PyTorch.
   Vector<Tensor> parts;
   ResultType type;  // to which such a tensor contributes, too
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (tensors[i].ndim() == 0)
-      fail(ErrorKind::Runtime, "cat: zero-dimensional tensor (at position ", i,
-           ") cannot be concatenated");
+      fail(ErrorKind::Runtime, "cat: zero-dimensional tensor (at position ", i, ") cannot be concatenated");
     type.add(tensors[i]);
     if (!(tensors[i].shape() == Shape{0})) parts.push_back(tensors[i]);
   }

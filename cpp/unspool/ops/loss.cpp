@@ -52,14 +52,13 @@ const OpDef mse_op = {
         },
     .forward =
         [](Call& c) {
-          constexpr MseReduction kinds[] = {MseReduction::None, MseReduction::Mean,
-                                            MseReduction::Sum};
+          constexpr MseReduction kinds[] = {MseReduction::None, MseReduction::Mean, MseReduction::Sum};
           kernels().mse(c.out[0].view(), c.in[0].view(), c.in[1].view(), kinds[c.attrs.i(0)]);
         },
     .derivative = custom(
         [](const Record& r, const Tensor* g, Tensor* gx) {
-          const Tensor d = r.taped ? g[0] * mse_slope(r)
-                                   : call(mse_backward_op, {g[0], r.x(0), r.x(1)}, {r.attrs[0]});
+          const Tensor d =
+              r.taped ? g[0] * mse_slope(r) : call(mse_backward_op, {g[0], r.x(0), r.x(1)}, {r.attrs[0]});
           if (r.needs(0)) gx[0] = d;
           if (r.needs(1)) gx[1] = -d;
         },
@@ -106,11 +105,11 @@ double denominator(const AttrsView& attrs, const Tensor& target, const Tensor& w
   double sum = 0.0;
   for (std::int64_t i = 0; i < target.numel(); ++i) {
     if (t[i] == attrs.i(0)) continue;
-    sum += !weight ? 1.0
-           : weight.dtype() == DType::Float64
-               ? reinterpret_cast<const double*>(weight->data)[t[i] * weight.strides()[0]]
-               : static_cast<double>(
-                     reinterpret_cast<const float*>(weight->data)[t[i] * weight.strides()[0]]);
+    sum +=
+        !weight ? 1.0
+        : weight.dtype() == DType::Float64
+            ? reinterpret_cast<const double*>(weight->data)[t[i] * weight.strides()[0]]
+            : static_cast<double>(reinterpret_cast<const float*>(weight->data)[t[i] * weight.strides()[0]]);
   }
   return sum == 0.0 ? std::numeric_limits<double>::quiet_NaN() : sum;
 }
@@ -122,8 +121,7 @@ Tensor target_rows(const Record& r) {
   Tensor q = zeros(x.shape(), DType::Float64);
   auto* out = reinterpret_cast<double*>(q->data);
   const auto* t = reinterpret_cast<const std::int64_t*>(target->data);
-  const Tensor w = weight ? contiguous(to(weight, DType::Float64))
-                          : full({classes}, 1.0, DType::Float64);
+  const Tensor w = weight ? contiguous(to(weight, DType::Float64)) : full({classes}, 1.0, DType::Float64);
   const auto* weights = reinterpret_cast<const double*>(w->data);
   const double smoothing = r.attrs.f(2);
   for (std::int64_t i = 0; i < n; ++i) {
@@ -142,14 +140,14 @@ Tensor times_cross_entropy_slope(const Record& r, const Tensor& v) {
   const Tensor zero = wrapped_number(0.0);
   const Tensor ignored = unsqueeze(r.x(1) == wrapped_number(r.attrs.i(0)), 1);
   const Tensor share = full({}, 1.0 / denominator(r.attrs, r.x(1), r.x(2)), r.dtype(0));
-  const Tensor slope =
-      (sum(q, {1}, true) * softmax(r.x(0), 1) - q) * where(ignored, zero, share);
+  const Tensor slope = (sum(q, {1}, true) * softmax(r.x(0), 1) - q) * where(ignored, zero, share);
   return where(ignored, zero, v * slope);
 }
 
 const OpDef cross_entropy_backward_op = {
-    .schema = "cross_entropy_backward(Tensor grad, Tensor log_probs, Tensor target, Tensor? "
-              "weight, int ignore_index, int reduction, float label_smoothing)",
+    .schema =
+        "cross_entropy_backward(Tensor grad, Tensor log_probs, Tensor target, Tensor? "
+        "weight, int ignore_index, int reduction, float label_smoothing)",
     .cls = Class::Fused,
     .shape = [](Call& c) { c.allocate(0, c.in[1].shape(), c.in[1].dtype()); },
     .forward =
@@ -157,10 +155,8 @@ const OpDef cross_entropy_backward_op = {
           const Tensor &target = c.in[2], &weight = c.in[3];
           const std::int64_t n = c.in[1].shape()[0];
           GradMode off(false);
-          const Tensor scaled =
-              c.in[0] / wrapped_number(denominator(c.attrs, target, weight));
-          const View g{scaled->data, scaled.dtype(), {n},
-                       {scaled.ndim() ? scaled.strides()[0] : 0}};
+          const Tensor scaled = c.in[0] / wrapped_number(denominator(c.attrs, target, weight));
+          const View g{scaled->data, scaled.dtype(), {n}, {scaled.ndim() ? scaled.strides()[0] : 0}};
           const View w = weight ? weight.view() : View{};
           kernels().cross_entropy_backward(c.out[0].view(), c.in[1].view(), g,
                                            kernel_call(c.attrs, target, weight ? &w : nullptr));
@@ -168,8 +164,9 @@ const OpDef cross_entropy_backward_op = {
 };
 
 const OpDef cross_entropy_rows_op = {
-    .schema = "cross_entropy_rows(Tensor input, Tensor target, Tensor? weight, int ignore_index, "
-              "int reduction, float label_smoothing)",
+    .schema =
+        "cross_entropy_rows(Tensor input, Tensor target, Tensor? weight, int ignore_index, "
+        "int reduction, float label_smoothing)",
     .grad_name = "NllLossBackward0",
     .cls = Class::Fused,
     .shape =
@@ -185,9 +182,8 @@ const OpDef cross_entropy_rows_op = {
           const auto* t = reinterpret_cast<const std::int64_t*>(target->data);
           const std::int64_t bad = kernels().check_labels(t, n, classes, c.attrs.i(0));
           if (bad >= 0)
-            fail(ErrorKind::Index, "cross_entropy: Target ", t[bad],
-                 " is out of bounds; target[", bad, "] must be in [0, ", classes, ") or ",
-                 c.attrs.i(0), " (ignore_index)");
+            fail(ErrorKind::Index, "cross_entropy: Target ", t[bad], " is out of bounds; target[", bad,
+                 "] must be in [0, ", classes, ") or ", c.attrs.i(0), " (ignore_index)");
           const Tensor losses = c.attrs.i(1) == kNone ? c.out[0] : empty({n}, x.dtype());
           c.aux = empty(x.shape(), x.dtype());
           const View w = weight ? weight.view() : View{};
@@ -199,8 +195,7 @@ const OpDef cross_entropy_rows_op = {
           kernels().sum(out, losses.view(), 1);
           if (c.attrs.i(1) != kMean) return;
           GradMode off(false);
-          const Tensor mean =
-              c.out[0] / full({}, denominator(c.attrs, target, weight), x.dtype());
+          const Tensor mean = c.out[0] / full({}, denominator(c.attrs, target, weight), x.dtype());
           kernels().copy(c.out[0].view(), mean.view());
         },
     .derivative = custom(
@@ -226,8 +221,7 @@ Tensor with_probabilities(const Tensor& logits, const Tensor& target, const Tens
   const int classes_dim = logits.ndim() == 1 ? 0 : 1;
   const auto classes = static_cast<double>(logits.shape()[classes_dim]);
   Tensor q = to(target, logits.dtype());
-  if (smoothing > 0.0)
-    q = q * (1.0 - smoothing) + wrapped_number(smoothing / classes);
+  if (smoothing > 0.0) q = q * (1.0 - smoothing) + wrapped_number(smoothing / classes);
   Tensor terms = log_softmax(logits, classes_dim) * q;
   if (weight) {
     Shape shape;
@@ -246,19 +240,17 @@ void cross_entropy(Call& c) {
   const double smoothing = c.attrs.f(2);
   if (!is_floating(x.dtype()))
     fail(ErrorKind::DType, "cross_entropy: input must be floating, got ", name(x.dtype()));
-  if (x.ndim() == 0)
-    fail(ErrorKind::Shape, "cross_entropy: input must have a class dimension, got shape ()");
+  if (x.ndim() == 0) fail(ErrorKind::Shape, "cross_entropy: input must have a class dimension, got shape ()");
   if (!(smoothing >= 0.0 && smoothing <= 1.0))
-    fail(ErrorKind::Runtime, "cross_entropy: label_smoothing must be between 0.0 and 1.0, got ",
-         smoothing);
+    fail(ErrorKind::Runtime, "cross_entropy: label_smoothing must be between 0.0 and 1.0, got ", smoothing);
   const int classes_dim = x.ndim() == 1 ? 0 : 1;
   const std::int64_t classes = x.shape()[classes_dim];
   if (weight && (weight.ndim() != 1 || weight.shape()[0] != classes))
     fail(ErrorKind::Shape, "cross_entropy: weight has shape ", weight.shape(),
          ", must have one element for each of the ", classes, " classes");
   if (weight && weight.dtype() != x.dtype())
-    fail(ErrorKind::DType, "cross_entropy: weight must have the input's dtype ", name(x.dtype()),
-         ", got ", name(weight.dtype()));
+    fail(ErrorKind::DType, "cross_entropy: weight must have the input's dtype ", name(x.dtype()), ", got ",
+         name(weight.dtype()));
   Shape expected = x.shape();
   expected.erase(classes_dim);
   const std::int64_t rows = numel_of(expected, "cross_entropy");
@@ -267,13 +259,16 @@ void cross_entropy(Call& c) {
     return;
   }
   if (target.dtype() != DType::Int64 && target.dtype() != DType::UInt8)
-    fail(ErrorKind::DType, "cross_entropy: expected target of dtype int64 (class indices), or "
-         "floating of the input's shape (probabilities), got ", name(target.dtype()),
-         " of shape ", target.shape(), "; input has shape ", x.shape());
+    fail(ErrorKind::DType,
+         "cross_entropy: expected target of dtype int64 (class indices), or "
+         "floating of the input's shape (probabilities), got ",
+         name(target.dtype()), " of shape ", target.shape(), "; input has shape ", x.shape());
   if (!(target.shape() == expected))
     fail(ErrorKind::Shape, "cross_entropy: input has shape ", x.shape(), ", target has shape ",
-         target.shape(), ". Class indices must have the input's shape without its class "
-         "dimension, ", expected);
+         target.shape(),
+         ". Class indices must have the input's shape without its class "
+         "dimension, ",
+         expected);
   target = to(target, DType::Int64);
   // The classes to the end, everything before them to rows.
   if (classes_dim == 1) {
@@ -283,18 +278,20 @@ void cross_entropy(Call& c) {
     if (x.ndim() > 2) x = permute(x, order);
   }
   x = reshape(x, {rows, classes});
-  const Tensor y = call(cross_entropy_rows_op, {x, reshape(target, {rows}), weight},
-                        {c.attrs[0], c.attrs[1], smoothing});
+  const Tensor y =
+      call(cross_entropy_rows_op, {x, reshape(target, {rows}), weight}, {c.attrs[0], c.attrs[1], smoothing});
   c.out[0] = reduction == kNone ? reshape(y, expected) : y;
 }
 
 constexpr OpDef cross_entropy_op = {
-    .schema = "cross_entropy(Tensor input, Tensor target, Tensor? weight=None, int "
-              "ignore_index=-100, {none,mean,sum} reduction='mean', float label_smoothing=0.0)",
-    .doc = "-log softmax(input) at the target class. input holds logits of shape (N, C) or (C,) "
-           "or (N, C, d1, …); target holds class indices (int64, the shape without C) or "
-           "probabilities (the input's shape). The mean divides by the sum of the class weights "
-           "of the rows that are not ignored.",
+    .schema =
+        "cross_entropy(Tensor input, Tensor target, Tensor? weight=None, int "
+        "ignore_index=-100, {none,mean,sum} reduction='mean', float label_smoothing=0.0)",
+    .doc =
+        "-log softmax(input) at the target class. input holds logits of shape (N, C) or (C,) "
+        "or (N, C, d1, …); target holds class indices (int64, the shape without C) or "
+        "probabilities (the input's shape). The mean divides by the sum of the class weights "
+        "of the rows that are not ignored.",
     .surface = kFunction,
     .cls = Class::Fused,
     .composite = cross_entropy,
@@ -303,8 +300,8 @@ constexpr OpDef cross_entropy_op = {
 }  // namespace
 
 std::span<const OpDef* const> loss_ops() {
-  static const OpDef* const ops[] = {&mse_loss_op,      &mse_op,
-                                     &mse_backward_op,  &cross_entropy_op,
+  static const OpDef* const ops[] = {&mse_loss_op,           &mse_op,
+                                     &mse_backward_op,       &cross_entropy_op,
                                      &cross_entropy_rows_op, &cross_entropy_backward_op};
   return ops;
 }

@@ -11,9 +11,12 @@ extern const MapInfo* const map_infos_avx512;
 const MapInfo& map_info(int id) {
   static const MapInfo* const infos = [] {
     switch (chosen_isa()) {
-      case Isa::Avx512: return map_infos_avx512;
-      case Isa::Avx2: return map_infos_avx2;
-      default: return map_infos_generic;
+      case Isa::Avx512:
+        return map_infos_avx512;
+      case Isa::Avx2:
+        return map_infos_avx2;
+      default:
+        return map_infos_generic;
     }
   }();
   return infos[id];
@@ -29,15 +32,14 @@ void map_shape(Call& c) {
   for (std::size_t i = 1; i < c.in.size(); ++i) {
     const Shape& other = c.in[i].shape();
     if (other == *shape || other.ndim == 0) continue;
-    broadcast = shape->ndim == 0 ? other
-                                 : broadcast_shapes(c.op->schema, *shape, other);
+    broadcast = shape->ndim == 0 ? other : broadcast_shapes(c.op->schema, *shape, other);
     shape = &broadcast;
   }
   c.allocate(0, *shape, map.to_bool ? DType::Bool : dtype);
 }
 
-void broadcast_views(const Shape& shape, const Tensor& out, std::span<const Tensor> in,
-                     View* out_view, View* in_views) {
+void broadcast_views(const Shape& shape, const Tensor& out, std::span<const Tensor> in, View* out_view,
+                     View* in_views) {
   bool dense = out.contiguous();
   for (const Tensor& t : in) dense &= t.ndim() == 0 || (t.contiguous() && t.shape() == shape);
   auto flat = [](View& v, const Tensor& t, std::int64_t n) {

@@ -19,7 +19,7 @@ void map_shape(Call& c);  // broadcasts the inputs, sets result 0
 void run_map(Call& c);
 
 // Views of the inputs broadcast to `shape` by strides of 0; flat where everything is dense.
-void broadcast_views(const Shape& shape, const Tensor& out, std::span<const Tensor> in,
-                     View* out_view, View* in_views);
+void broadcast_views(const Shape& shape, const Tensor& out, std::span<const Tensor> in, View* out_view,
+                     View* in_views);
 
 }  // namespace unspool

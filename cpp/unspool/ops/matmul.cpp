@@ -43,8 +43,8 @@ View transposed(View v) {
 void one_dtype(const char* op, std::span<Tensor> in) {
   for (const Tensor& t : in)
     if (t && t.dtype() != in[0].dtype())
-      fail(ErrorKind::DType, op, ": expected all tensors to have the same dtype, got ",
-           name(in[0].dtype()), " and ", name(t.dtype()));
+      fail(ErrorKind::DType, op, ": expected all tensors to have the same dtype, got ", name(in[0].dtype()),
+           " and ", name(t.dtype()));
   if (in[0].dtype() == DType::Bool || in[0].dtype() == DType::UInt8)
     fail(ErrorKind::DType, op, ": not implemented for '", name(in[0].dtype()), "'");
 }
@@ -82,8 +82,9 @@ const OpDef product_op = {
           one_dtype("matmul", c.in);
           const Shape &a = c.in[0].shape(), &b = c.in[1].shape();
           if (a[a.ndim - 1] != b[b.ndim - 2])
-            fail(ErrorKind::Shape, "matmul: mat1 and mat2 shapes cannot be multiplied; a has shape ",
-                 a, ", b has shape ", b, ". The last size of a and the last but one of b must be "
+            fail(ErrorKind::Shape, "matmul: mat1 and mat2 shapes cannot be multiplied; a has shape ", a,
+                 ", b has shape ", b,
+                 ". The last size of a and the last but one of b must be "
                  "equal");
           for (int i = 3; i <= a.ndim && i <= b.ndim; ++i)
             if (a[a.ndim - i] != b[b.ndim - i] && a[a.ndim - i] != 1 && b[b.ndim - i] != 1)
@@ -140,21 +141,21 @@ const OpDef product_op = {
 
 constexpr OpDef matmul_op = {
     .schema = "matmul(Tensor input, Tensor other)",
-    .doc = "The matrix product. Two vectors: their dot product. A vector is a row on the left, a "
-           "column on the right. Dims before the last two are batch dims, and are broadcast.",
+    .doc =
+        "The matrix product. Two vectors: their dot product. A vector is a row on the left, a "
+        "column on the right. Dims before the last two are batch dims, and are broadcast.",
     .surface = kBoth,
     .cls = Class::Contraction,
     .composite =
         [](Call& c) {
           Tensor a = c.in[0], b = c.in[1];
           if (a.ndim() == 0 || b.ndim() == 0)
-            fail(ErrorKind::Shape, "matmul: both arguments need to be at least 1D; a has shape ",
-                 a.shape(), ", b has shape ", b.shape());
+            fail(ErrorKind::Shape, "matmul: both arguments need to be at least 1D; a has shape ", a.shape(),
+                 ", b has shape ", b.shape());
           const std::int64_t k = b.shape()[b.ndim() == 1 ? 0 : b.ndim() - 2];
           if (a.shape()[a.ndim() - 1] != k)
-            fail(ErrorKind::Shape,
-                 "matmul: mat1 and mat2 shapes cannot be multiplied; a has shape ", a.shape(),
-                 ", b has shape ", b.shape(),
+            fail(ErrorKind::Shape, "matmul: mat1 and mat2 shapes cannot be multiplied; a has shape ",
+                 a.shape(), ", b has shape ", b.shape(),
                  ". The last size of a and the last but one of b (a vector's only one) must be equal");
           const bool row = a.ndim() == 1, column = b.ndim() == 1;
           if (row) a = unsqueeze(a, 0);
@@ -164,14 +165,15 @@ constexpr OpDef matmul_op = {
           if (row) y = squeeze(y, column ? -1 : -2);
           c.out[0] = std::move(y);
         },
-    .doctest = ">>> unspool.matmul(unspool.tensor([[1.0, 2.0]]), unspool.tensor([[3.0], [4.0]]))\n"
-               "tensor([[11.]])",
+    .doctest =
+        ">>> unspool.matmul(unspool.tensor([[1.0, 2.0]]), unspool.tensor([[3.0], [4.0]]))\n"
+        "tensor([[11.]])",
 };
 
 void exactly_2d(Call& c) {
   if (c.in[0].ndim() != 2 || c.in[1].ndim() != 2)
-    fail(ErrorKind::Shape, "mm: both arguments must be 2D; a has shape ", c.in[0].shape(),
-         ", b has shape ", c.in[1].shape());
+    fail(ErrorKind::Shape, "mm: both arguments must be 2D; a has shape ", c.in[0].shape(), ", b has shape ",
+         c.in[1].shape());
   c.out[0] = product(c.in[0], c.in[1]);
 }
 constexpr OpDef mm_op = {
@@ -192,8 +194,9 @@ std::int64_t rows_of(const Shape& x) {
 
 // The three gradients of a linear layer in one call; those not wanted stay empty.
 const OpDef linear_backward_op = {
-    .schema = "linear_backward(Tensor grad, Tensor? input, Tensor? weight, int which, int[] size) "
-              "-> (Tensor grad_input, Tensor grad_weight, Tensor grad_bias)",
+    .schema =
+        "linear_backward(Tensor grad, Tensor? input, Tensor? weight, int which, int[] size) "
+        "-> (Tensor grad_input, Tensor grad_weight, Tensor grad_bias)",
     .cls = Class::Fused,
     .shape =
         [](Call& c) {
@@ -215,8 +218,8 @@ const OpDef linear_backward_op = {
           if (c.out[0])  // (n×m)·(m×k) → (n×k)
             gemm(matrix(c.out[0], n, in), g, c.in[2].view(), nullptr, false);
           if (c.out[1])  // (m×n)·(n×k) → (m×k)
-            gemm(matrix(c.out[1], out, in), transposed(g), matrix(contiguous(c.in[1]), n, in),
-                 nullptr, false);
+            gemm(matrix(c.out[1], out, in), transposed(g), matrix(contiguous(c.in[1]), n, in), nullptr,
+                 false);
           if (c.out[2]) kernels().sum(matrix(c.out[2], 1, out), g, 1);
         },
 };
@@ -235,7 +238,7 @@ void linear_vjp(const Record& r, const Tensor* g, Tensor* gx) {
     for (int i = 0; i < r.n_in; ++i) gx[i] = std::move(c.out[i]);
     return;
   }
-  if (r.needs(0)) gx[0] = matmul(g[0], r.x(1));  // (n×m)·(m×k) → (n×k)
+  if (r.needs(0)) gx[0] = matmul(g[0], r.x(1));                      // (n×m)·(m×k) → (n×k)
   if (r.needs(1)) gx[1] = matmul(turned(flat(g[0])), flat(r.x(0)));  // (m×n)·(n×k) → (m×k)
   if (bias) gx[2] = sum(flat(g[0]), {0}, false);
 }
@@ -253,8 +256,9 @@ void linear_jvp_rule(const Record& r, const Tensor* dx, Tensor* dy) {
 
 const OpDef linear_op = {
     .schema = "linear(Tensor input, Tensor weight, Tensor? bias=None)",
-    .doc = "input · weightᵀ + bias. input has shape (*, in), weight (out, in), bias (out,); the "
-           "result has shape (*, out).",
+    .doc =
+        "input · weightᵀ + bias. input has shape (*, in), weight (out, in), bias (out,); the "
+        "result has shape (*, out).",
     .grad_name = "AddmmBackward0",
     .surface = kFunction,
     .cls = Class::Contraction,
@@ -263,12 +267,14 @@ const OpDef linear_op = {
           one_dtype("linear", c.in);
           const Shape &x = c.in[0].shape(), &w = c.in[1].shape();
           if (x.ndim == 0 || w.ndim != 2 || x[x.ndim - 1] != w[1])
-            fail(ErrorKind::Shape, "linear: input and weight shapes cannot be multiplied; input "
-                 "has shape ", x, ", weight has shape ", w,
+            fail(ErrorKind::Shape,
+                 "linear: input and weight shapes cannot be multiplied; input "
+                 "has shape ",
+                 x, ", weight has shape ", w,
                  ". The last size of input must be the weight's second (in_features)");
           if (c.in[2] && !(c.in[2].shape() == Shape{w[0]}))
-            fail(ErrorKind::Shape, "linear: bias has shape ", c.in[2].shape(), ", weight has shape ",
-                 w, ". bias must have shape (out_features,)");
+            fail(ErrorKind::Shape, "linear: bias has shape ", c.in[2].shape(), ", weight has shape ", w,
+                 ". bias must have shape (out_features,)");
           Shape y = x;
           y[y.ndim - 1] = w[0];
           c.allocate(0, y, c.in[0].dtype());
@@ -278,8 +284,7 @@ const OpDef linear_op = {
           const Tensor& x = c.in[0];
           const std::int64_t rows = rows_of(x.shape());
           const View y = matrix(c.out[0], rows, c.in[1].shape()[0]);
-          const View in = x.ndim() == 2 ? x.view()
-                                        : matrix(contiguous(x), rows, x.shape()[x.ndim() - 1]);
+          const View in = x.ndim() == 2 ? x.view() : matrix(contiguous(x), rows, x.shape()[x.ndim() - 1]);
           gemm(y, in, transposed(c.in[1].view()), c.in[2] ? &c.in[2] : nullptr, false);
         },
     .derivative = {linear_vjp, linear_jvp_rule, {kSaveIn1, kSaveIn0, 0}, nullptr},
@@ -293,8 +298,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
 }
 
 std::span<const OpDef* const> matmul_ops() {
-  static const OpDef* const ops[] = {&matmul_op, &mm_op, &product_op, &linear_op,
-                                     &linear_backward_op};
+  static const OpDef* const ops[] = {&matmul_op, &mm_op, &product_op, &linear_op, &linear_backward_op};
   return ops;
 }
 

@@ -162,7 +162,7 @@ enum Surface : std::uint8_t {
   kInternal = 0,
   kFunction = 1,
   kMethod = 2,
-  kInplace = 4,   // also `name_`, which writes into its first input
+  kInplace = 4,  // also `name_`, which writes into its first input
   kBoth = kFunction | kMethod,
 };
 
@@ -177,14 +177,14 @@ struct OpDef {
   std::uint8_t surface = kInternal;
   Class cls = Class::Map;
   Promote promote = Promote::None;
-  int map = -1;                              // Class::Map: index into the map kernels
-  void (*shape)(Call&) = nullptr;            // from inputs and attributes to outputs, or throws
-  void (*forward)(Call&) = nullptr;          // a kernel call into the outputs
+  int map = -1;                      // Class::Map: index into the map kernels
+  void (*shape)(Call&) = nullptr;    // from inputs and attributes to outputs, or throws
+  void (*forward)(Call&) = nullptr;  // a kernel call into the outputs
   // Instead of these: the op written in other ops, which are recorded in its place.
   void (*composite)(Call&) = nullptr;
   Derivative derivative = none("it has no derivative rule");
-  const char* python = nullptr;              // public name, where it differs from the schema's
-  const char* doctest = nullptr;             // ">>> …" lines
+  const char* python = nullptr;   // public name, where it differs from the schema's
+  const char* doctest = nullptr;  // ">>> …" lines
   Domain domain = Domain::Real;
 };
 
@@ -229,6 +229,6 @@ inline std::uint32_t saves_of(const OpDef& op, std::span<Tensor> in) {
 
 std::span<const OpDef* const> op_table();
 extern const OpDef as_strided_scatter_op;  // the tape rewrites a base's history with it
-std::string name_of(const OpDef& op);  // the schema up to its parenthesis
+std::string name_of(const OpDef& op);      // the schema up to its parenthesis
 
 }  // namespace unspool

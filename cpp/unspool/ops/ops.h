@@ -8,7 +8,7 @@
 
 namespace unspool {
 
-// Elementwise (elementwise.cpp).
+// Elementwise (elementwise_unary.cpp, elementwise_binary.cpp).
 Tensor operator-(const Tensor& x);
 Tensor operator+(const Tensor& a, const Tensor& b);
 Tensor operator-(const Tensor& a, const Tensor& b);
@@ -40,7 +40,7 @@ Tensor remainder(const Tensor& a, const Tensor& b);
 Tensor fma(const Tensor& a, const Tensor& b, const Tensor& c);
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
 
-// Reductions (reduce.cpp).
+// Reductions (reduce.cpp, extreme.cpp).
 Tensor sum(const Tensor& x);
 Tensor sum(const Tensor& x, const Dims& dims, bool keepdim);
 Tensor sum_to(const Tensor& x, const Shape& shape);  // the transpose of a broadcast
@@ -53,7 +53,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias);
 Tensor softmax(const Tensor& x, std::int64_t dim);
 Tensor log_softmax(const Tensor& x, std::int64_t dim);
 
-// Shape and memory (shape.cpp, copy.cpp).
+// Shape and memory (shape.cpp, parts.cpp, copy.cpp, join.cpp).
 Tensor reshape(const Tensor& x, const Shape& shape);
 Tensor view(const Tensor& x, const Shape& shape);
 Tensor transpose(const Tensor& x, std::int64_t dim0, std::int64_t dim1);
@@ -62,14 +62,12 @@ Tensor expand(const Tensor& x, const Shape& shape);
 Tensor squeeze(const Tensor& x, std::int64_t dim);
 Tensor unsqueeze(const Tensor& x, std::int64_t dim);
 Tensor select(const Tensor& x, std::int64_t dim, std::int64_t index);
-Tensor slice(const Tensor& x, std::int64_t dim, std::int64_t start, std::int64_t stop,
-             std::int64_t step);
+Tensor slice(const Tensor& x, std::int64_t dim, std::int64_t start, std::int64_t stop, std::int64_t step);
 Tensor narrow(const Tensor& x, std::int64_t dim, std::int64_t start, std::int64_t length);
 // Offsets count from x's first element; x is contiguous.
-Tensor as_strided(const Tensor& x, const Shape& shape, const Strides& strides,
-                  std::int64_t offset);
-Tensor as_strided_scatter(const Tensor& x, const Tensor& value, const Shape& shape,
-                          const Strides& strides, std::int64_t offset);
+Tensor as_strided(const Tensor& x, const Shape& shape, const Strides& strides, std::int64_t offset);
+Tensor as_strided_scatter(const Tensor& x, const Tensor& value, const Shape& shape, const Strides& strides,
+                          std::int64_t offset);
 Tensor cat(std::span<const Tensor> tensors, std::int64_t dim);
 Tensor contiguous(const Tensor& x);  // x itself where it already is
 Tensor clone(const Tensor& x);
@@ -89,7 +87,6 @@ Tensor ones_like(const Tensor& x);
 struct Attr;
 void uniform_(const Tensor& t, double from, double to, const Attr& generator);
 void normal_(const Tensor& t, double mean, double std, const Attr& generator);
-void trunc_normal_(const Tensor& t, double mean, double std, double a, double b,
-                   const Attr& generator);
+void trunc_normal_(const Tensor& t, double mean, double std, double a, double b, const Attr& generator);
 
 }  // namespace unspool

@@ -81,9 +81,8 @@ constexpr OpDef normal_op = {
     .cls = Class::Random,
     .composite =
         [](Call& c) {
-          draw(c, c.attrs.list(0), default_dtype(), true, [&](Generator& g, const View& v) {
-            fill_normal(g, v, c.attrs.f(0), c.attrs.f(1));
-          });
+          draw(c, c.attrs.list(0), default_dtype(), true,
+               [&](Generator& g, const View& v) { fill_normal(g, v, c.attrs.f(0), c.attrs.f(1)); });
         },
 };
 constexpr OpDef randint_high_op = {
@@ -93,9 +92,8 @@ constexpr OpDef randint_high_op = {
     .cls = Class::Random,
     .composite =
         [](Call& c) {
-          draw(c, c.attrs.list(0), DType::Int64, false, [&](Generator& g, const View& v) {
-            fill_randint(g, v, 0, c.attrs.i(0));
-          });
+          draw(c, c.attrs.list(0), DType::Int64, false,
+               [&](Generator& g, const View& v) { fill_randint(g, v, 0, c.attrs.i(0)); });
         },
 };
 constexpr OpDef randint_op = {
@@ -105,9 +103,8 @@ constexpr OpDef randint_op = {
     .cls = Class::Random,
     .composite =
         [](Call& c) {
-          draw(c, c.attrs.list(0), DType::Int64, false, [&](Generator& g, const View& v) {
-            fill_randint(g, v, c.attrs.i(0), c.attrs.i(1));
-          });
+          draw(c, c.attrs.list(0), DType::Int64, false,
+               [&](Generator& g, const View& v) { fill_randint(g, v, c.attrs.i(0), c.attrs.i(1)); });
         },
 };
 constexpr OpDef randperm_op = {
@@ -136,8 +133,7 @@ constexpr OpDef randperm_op = {
 void any_shape(Call&) {}
 void floating_target(Call& c) {
   if (!is_floating(c.in[0].dtype()))
-    fail(ErrorKind::DType, name_of(*c.op), ": needs a floating tensor, got ",
-         name(c.in[0].dtype()));
+    fail(ErrorKind::DType, name_of(*c.op), ": needs a floating tensor, got ", name(c.in[0].dtype()));
 }
 // Nothing of the old value is left.
 constexpr Derivative kForgotten =
@@ -152,9 +148,8 @@ constexpr OpDef uniform_op = {
     .shape = floating_target,
     .forward =
         [](Call& c) {
-          with_generator(c.attrs[2], [&](Generator& g) {
-            fill_uniform(g, c.out[0].view(), c.attrs.f(0), c.attrs.f(1));
-          });
+          with_generator(c.attrs[2],
+                         [&](Generator& g) { fill_uniform(g, c.out[0].view(), c.attrs.f(0), c.attrs.f(1)); });
         },
     .derivative = kForgotten,
 };
@@ -166,23 +161,22 @@ constexpr OpDef normal_fill_op = {
     .shape = floating_target,
     .forward =
         [](Call& c) {
-          with_generator(c.attrs[2], [&](Generator& g) {
-            fill_normal(g, c.out[0].view(), c.attrs.f(0), c.attrs.f(1));
-          });
+          with_generator(c.attrs[2],
+                         [&](Generator& g) { fill_normal(g, c.out[0].view(), c.attrs.f(0), c.attrs.f(1)); });
         },
     .derivative = kForgotten,
 };
 constexpr OpDef trunc_normal_op = {
-    .schema = "trunc_normal_(Tensor input, float mean, float std, float a, float b, *, Generator? "
-              "generator=None)",
+    .schema =
+        "trunc_normal_(Tensor input, float mean, float std, float a, float b, *, Generator? "
+        "generator=None)",
     .doc = "Fills the tensor with normal numbers, drawn again until they lie in [a, b].",
     .cls = Class::Update,
     .shape = floating_target,
     .forward =
         [](Call& c) {
           with_generator(c.attrs[4], [&](Generator& g) {
-            fill_trunc_normal(g, c.out[0].view(), c.attrs.f(0), c.attrs.f(1), c.attrs.f(2),
-                              c.attrs.f(3));
+            fill_trunc_normal(g, c.out[0].view(), c.attrs.f(0), c.attrs.f(1), c.attrs.f(2), c.attrs.f(3));
           });
         },
     .derivative = kForgotten,
@@ -194,9 +188,7 @@ constexpr OpDef random_any_op = {
     .cls = Class::Update,
     .shape = any_shape,
     .forward =
-        [](Call& c) {
-          with_generator(c.attrs[0], [&](Generator& g) { fill_random(g, c.out[0].view()); });
-        },
+        [](Call& c) { with_generator(c.attrs[0], [&](Generator& g) { fill_random(g, c.out[0].view()); }); },
     .derivative = kForgotten,
 };
 constexpr OpDef random_to_op = {
@@ -207,9 +199,8 @@ constexpr OpDef random_to_op = {
     .shape = any_shape,
     .forward =
         [](Call& c) {
-          with_generator(c.attrs[1], [&](Generator& g) {
-            fill_randint(g, c.out[0].view(), 0, c.attrs.i(0));
-          });
+          with_generator(c.attrs[1],
+                         [&](Generator& g) { fill_randint(g, c.out[0].view(), 0, c.attrs.i(0)); });
         },
     .derivative = kForgotten,
 };
@@ -236,9 +227,7 @@ constexpr OpDef bernoulli_op = {
     .shape = any_shape,
     .forward =
         [](Call& c) {
-          with_generator(c.attrs[1], [&](Generator& g) {
-            fill_bernoulli(g, c.out[0].view(), c.attrs.f(0));
-          });
+          with_generator(c.attrs[1], [&](Generator& g) { fill_bernoulli(g, c.out[0].view(), c.attrs.f(0)); });
         },
     .derivative = kForgotten,
 };
@@ -253,17 +242,16 @@ void normal_(const Tensor& t, double mean, double std, const Attr& generator) {
   Tensor in[] = {t};
   call_inplace(normal_fill_op, in, Attrs{mean, std, generator});
 }
-void trunc_normal_(const Tensor& t, double mean, double std, double a, double b,
-                   const Attr& generator) {
+void trunc_normal_(const Tensor& t, double mean, double std, double a, double b, const Attr& generator) {
   Tensor in[] = {t};
   call_inplace(trunc_normal_op, in, Attrs{mean, std, a, b, generator});
 }
 
 std::span<const OpDef* const> random_ops() {
-  static const OpDef* const ops[] = {
-      &rand_op,     &randn_op,   &rand_like_op,   &randn_like_op,   &normal_op,     &randint_high_op,
-      &randint_op,  &randperm_op, &uniform_op,    &normal_fill_op,  &random_any_op, &random_to_op,
-      &random_from_op, &bernoulli_op, &trunc_normal_op};
+  static const OpDef* const ops[] = {&rand_op,        &randn_op,        &rand_like_op,   &randn_like_op,
+                                     &normal_op,      &randint_high_op, &randint_op,     &randperm_op,
+                                     &uniform_op,     &normal_fill_op,  &random_any_op,  &random_to_op,
+                                     &random_from_op, &bernoulli_op,    &trunc_normal_op};
   return ops;
 }
 

@@ -14,9 +14,7 @@ Tensor new_mask(const Tensor& x) {
 }
 
 extern const OpDef relu_backward_op;
-Tensor relu_backward(const Tensor& g, const Tensor& mask) {
-  return call(relu_backward_op, {g, mask});
-}
+Tensor relu_backward(const Tensor& g, const Tensor& mask) { return call(relu_backward_op, {g, mask}); }
 
 constexpr OpDef relu_op = {
     .schema = "relu(Tensor input)",
@@ -43,10 +41,7 @@ constexpr OpDef relu_op = {
         },
     .derivative = custom(
         [](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = relu_backward(g[0], r.aux); },
-        [](const Record& r, const Tensor* dx, Tensor* dy) {
-          dy[0] = relu_backward(dx[0], r.aux);
-        },
-        kSaveAux),
+        [](const Record& r, const Tensor* dx, Tensor* dy) { dy[0] = relu_backward(dx[0], r.aux); }, kSaveAux),
     .doctest = ">>> unspool.relu(unspool.tensor([-1.0, 0.0, 2.0]))\ntensor([0., 0., 2.])",
     .domain = Domain::NonZero,
 };
@@ -62,12 +57,10 @@ const OpDef relu_backward_op = {
           kernels().relu_backward(c.out[0].view(), c.in[0].view(),
                                   reinterpret_cast<std::uint64_t*>(c.in[1]->data));
         },
-    .derivative = custom(
-        [](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = relu_backward(g[0], r.x(1)); },
-        [](const Record& r, const Tensor* dx, Tensor* dy) {
-          dy[0] = relu_backward(dx[0], r.x(1));
-        },
-        kSaveIn1),
+    .derivative =
+        custom([](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = relu_backward(g[0], r.x(1)); },
+               [](const Record& r, const Tensor* dx, Tensor* dy) { dy[0] = relu_backward(dx[0], r.x(1)); },
+               kSaveIn1),
 };
 
 }  // namespace

@@ -1,17 +1,12 @@
-// Views: results that share the input's memory. Shapes and strides change, no element moves.
-// Each tells the tape whose view it is, so that a later write in place is seen by its history.
-#include "unspool/kernels/table.h"
+// Views that show all of the input: view, reshape, the order of dims, sizes of 1. Shapes and strides
+// change, no element moves. Parts of a tensor are in parts.cpp.
+#include <utility>
+
 #include "unspool/ops/blocks.h"
+#include "unspool/ops/view.h"
 
 namespace unspool {
 namespace {
-
-void make_view(Call& c, const Shape& shape, const Strides& strides, std::int64_t offset) {
-  c.out[0] = alias(c.in[0], shape, strides, offset);
-  recorder.view(c.in[0], c.out[0]);
-}
-
-void nothing(Call&) {}
 
 // ---- view, reshape, flatten ----------------------------------------------------------------------
 
@@ -22,8 +17,7 @@ Shape resolve(const char* op, const Shape& x, const Shape& asked) {
   std::int64_t known = 1;
   for (int d = 0; d < shape.ndim; ++d) {
     if (shape[d] == -1) {
-      if (open >= 0) fail(ErrorKind::Runtime, op, ": only one dimension can be inferred; size is ",
-                          asked);
+      if (open >= 0) fail(ErrorKind::Runtime, op, ": only one dimension can be inferred; size is ", asked);
       open = d;
     } else if (shape[d] < -1) {
       fail(ErrorKind::Runtime, op, ": invalid shape dimension ", shape[d], "; size is ", asked);
@@ -37,12 +31,12 @@ Shape resolve(const char* op, const Shape& x, const Shape& asked) {
       fail(ErrorKind::Runtime, op, ": cannot reshape a tensor of 0 elements into shape ", asked,
            " because the unspecified dimension size -1 can be any value and is ambiguous");
     if (known == 0 || n % known != 0)
-      fail(ErrorKind::Shape, op, ": shape ", asked, " is invalid for input of size ", n,
-           "; input has shape ", x);
+      fail(ErrorKind::Shape, op, ": shape ", asked, " is invalid for input of size ", n, "; input has shape ",
+           x);
     shape[open] = n / known;
   } else if (known != n) {
-    fail(ErrorKind::Shape, op, ": shape ", asked, " is invalid for input of size ", n,
-         "; input has shape ", x);
+    fail(ErrorKind::Shape, op, ": shape ", asked, " is invalid for input of size ", n, "; input has shape ",
+         x);
   }
   return shape;
 }
@@ -59,8 +53,7 @@ bool view_strides(const Tensor& x, const Shape& shape, Strides& out) {
     // A run of x's dims that are dense among themselves.
     const std::int64_t step = x.strides()[from];
     std::int64_t run = x.shape()[from];
-    while (--from >= 0 && (x.shape()[from] == 1 || x.strides()[from] == step * run))
-      run *= x.shape()[from];
+    while (--from >= 0 && (x.shape()[from] == 1 || x.strides()[from] == step * run)) run *= x.shape()[from];
     std::int64_t used = 1;
     while (to >= 0 && (used < run || shape[to] == 1)) {
       out[to] = step * used;
@@ -74,8 +67,9 @@ bool view_strides(const Tensor& x, const Shape& shape, Strides& out) {
 
 const OpDef view_op = {
     .schema = "view(Tensor input, int[]* size)",
-    .doc = "The same elements in another shape, without a copy. One size may be -1. Raises "
-           "RuntimeError where the strides do not allow it; reshape copies there.",
+    .doc =
+        "The same elements in another shape, without a copy. One size may be -1. Raises "
+        "RuntimeError where the strides do not allow it; reshape copies there.",
     .grad_name = "ViewBackward0",
     .surface = kMethod,
     .cls = Class::View,
@@ -90,10 +84,8 @@ const OpDef view_op = {
                  ".reshape(...) instead");
           make_view(c, shape, strides, c.in[0]->offset());
         },
-    .forward = nothing,
-    .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) {
-                     gx[0] = reshape(g[0], r.shape(0));
-                   },
+    .forward = no_kernel,
+    .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = reshape(g[0], r.shape(0)); },
                    [](const Record& r, const Tensor* dx, Tensor* dy) {
                      dy[0] = reshape(dx[0], resolve("view", r.shape(0), r.attrs.list(0)));
                    },
@@ -103,13 +95,15 @@ const OpDef view_op = {
 
 const OpDef reshape_op = {
     .schema = "reshape(Tensor input, int[]* shape)",
-    .doc = "The same elements in another shape: a view where the strides allow it, a copy "
-           "otherwise. One size may be -1.",
+    .doc =
+        "The same elements in another shape: a view where the strides allow it, a copy "
+        "otherwise. One size may be -1.",
     .surface = kBoth,
     .cls = Class::View,
     .composite = [](Call& c) { c.out[0] = reshape(c.in[0], c.attrs.list(0)); },
-    .doctest = ">>> unspool.reshape(unspool.tensor([1, 2, 3, 4]), (2, 2))\n"
-               "tensor([[1, 2],\n        [3, 4]])",
+    .doctest =
+        ">>> unspool.reshape(unspool.tensor([1, 2, 3, 4]), (2, 2))\n"
+        "tensor([[1, 2],\n        [3, 4]])",
 };
 
 const OpDef flatten_op = {
@@ -123,8 +117,8 @@ const OpDef flatten_op = {
           const int start = wrap_dim("flatten", c.attrs.i(0), x.ndim());
           const int end = wrap_dim("flatten", c.attrs.i(1), x.ndim());
           if (start > end)
-            fail(ErrorKind::Runtime, "flatten: start_dim ", c.attrs.i(0),
-                 " cannot come after end_dim ", c.attrs.i(1));
+            fail(ErrorKind::Runtime, "flatten: start_dim ", c.attrs.i(0), " cannot come after end_dim ",
+                 c.attrs.i(1));
           Shape shape;
           std::int64_t joined = 1;
           for (int d = 0; d < x.ndim(); ++d) {
@@ -157,7 +151,7 @@ const OpDef transpose_op = {
           }
           make_view(c, shape, strides, x->offset());
         },
-    .forward = nothing,
+    .forward = no_kernel,
     .derivative = linear([](const Record& r, const Tensor* g, Tensor* gx) {
       gx[0] = transpose(g[0], r.attrs.i(0), r.attrs.i(1));
     }),
@@ -210,7 +204,7 @@ const OpDef permute_op = {
           }
           make_view(c, shape, strides, x->offset());
         },
-    .forward = nothing,
+    .forward = no_kernel,
     .derivative = linear([](const Record& r, const Tensor* g, Tensor* gx) {
       const Dims order = full_order("permute", r.attrs.list(0), r.shape(0).ndim);
       Dims inverse = order;
@@ -234,23 +228,21 @@ const OpDef expand_op = {
           const int lead = shape.ndim - x.ndim();
           if (lead < 0)
             fail(ErrorKind::Shape, "expand: the number of sizes provided (", shape.ndim,
-                 ") must be greater or equal to the number of dimensions in the tensor (", x.ndim(),
-                 ")");
+                 ") must be greater or equal to the number of dimensions in the tensor (", x.ndim(), ")");
           Strides strides;
           for (int d = 0; d < shape.ndim; ++d) {
             const bool fresh = d < lead;
             const std::int64_t size = fresh ? 1 : x.shape()[d - lead];
             if (shape[d] == -1 && !fresh) shape[d] = size;
             if (shape[d] < 0 || (size != 1 && size != shape[d]))
-              fail(ErrorKind::Shape, "expand: input of shape ", x.shape(),
-                   " cannot be expanded to size ", c.attrs.list(0), "; dimension ", d,
-                   " has size ", size);
+              fail(ErrorKind::Shape, "expand: input of shape ", x.shape(), " cannot be expanded to size ",
+                   c.attrs.list(0), "; dimension ", d, " has size ", size);
             strides.push(fresh || (size == 1 && shape[d] != 1) ? 0 : x.strides()[d - lead]);
           }
           numel_of(shape, "expand");
           make_view(c, shape, strides, x->offset());
         },
-    .forward = nothing,
+    .forward = no_kernel,
     // The engine sums a gradient down to the input's shape.
     .derivative = linear([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }),
 };
@@ -271,10 +263,9 @@ const OpDef unsqueeze_op = {
           shape.insert(dim, 1);
           make_view(c, shape, strides, x->offset());
         },
-    .forward = nothing,
-    .derivative = linear([](const Record& r, const Tensor* g, Tensor* gx) {
-      gx[0] = reshape(g[0], r.shape(0));
-    }),
+    .forward = no_kernel,
+    .derivative =
+        linear([](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = reshape(g[0], r.shape(0)); }),
 };
 
 void squeeze_shape(Call& c) {
@@ -293,9 +284,8 @@ void squeeze_shape(Call& c) {
   }
   make_view(c, shape, strides, x->offset());
 }
-constexpr Derivative kSqueeze = linear([](const Record& r, const Tensor* g, Tensor* gx) {
-  gx[0] = reshape(g[0], r.shape(0));
-});
+constexpr Derivative kSqueeze =
+    linear([](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = reshape(g[0], r.shape(0)); });
 
 const OpDef squeeze_all_op = {
     .schema = "squeeze(Tensor input)",
@@ -304,7 +294,7 @@ const OpDef squeeze_all_op = {
     .surface = kBoth,
     .cls = Class::View,
     .shape = squeeze_shape,
-    .forward = nothing,
+    .forward = no_kernel,
     .derivative = kSqueeze,
 };
 const OpDef squeeze_op = {
@@ -314,216 +304,11 @@ const OpDef squeeze_op = {
     .surface = kBoth,
     .cls = Class::View,
     .shape = squeeze_shape,
-    .forward = nothing,
+    .forward = no_kernel,
     .derivative = kSqueeze,
 };
 
-// ---- Parts ---------------------------------------------------------------------------------------------
-
-std::int64_t wrap_index(const char* op, std::int64_t index, std::int64_t size, int dim) {
-  if (index < -size || index >= size)
-    fail(ErrorKind::Index, op, ": index ", index, " is out of bounds for dimension ", dim,
-         " with size ", size);
-  return index < 0 ? index + size : index;
-}
-
-// Zeros of the input's shape with g at the place of the part: the transpose of select and slice.
-extern const OpDef embed_op;
-Tensor embed(const Tensor& g, const Record& r, std::int64_t dim, std::int64_t start,
-             std::int64_t stop, std::int64_t step) {
-  return call(embed_op, {g}, {{dim, start, stop, step}, {r.shape(0)}});
-}
-
-const OpDef embed_op = {
-    .schema = "embed(Tensor grad, int[] size, int dim, int start, int stop, int step)",
-    .grad_name = "SliceBackwardBackward0",
-    .cls = Class::Fused,
-    .shape = [](Call& c) { c.allocate(0, c.attrs.list(0), c.in[0].dtype()); },
-    .forward =
-        [](Call& c) {
-          GradMode off(false);
-          kernels().fill(c.out[0].view(), 0.0, 0);
-          const Tensor part =
-              slice(c.out[0], c.attrs.i(0), c.attrs.i(1), c.attrs.i(2), c.attrs.i(3));
-          View in = c.in[0].view();
-          in.shape = part.shape();
-          kernels().copy(part.view(), in);
-        },
-    .derivative = linear([](const Record& r, const Tensor* g, Tensor* gx) {
-      gx[0] = slice(g[0], r.attrs.i(0), r.attrs.i(1), r.attrs.i(2), r.attrs.i(3));
-    }),
-};
-
-const OpDef select_op = {
-    .schema = "select(Tensor input, int dim, int index)",
-    .doc = "A view of the slice at `index` along `dim`, which vanishes.",
-    .grad_name = "SelectBackward0",
-    .surface = kBoth,
-    .cls = Class::View,
-    .shape =
-        [](Call& c) {
-          const Tensor& x = c.in[0];
-          if (x.ndim() == 0)
-            fail(ErrorKind::Index, "select: cannot be applied to a 0-dim tensor");
-          const int dim = wrap_dim("select", c.attrs.i(0), x.ndim());
-          const std::int64_t i = wrap_index("select", c.attrs.i(1), x.shape()[dim], dim);
-          Shape shape = x.shape();
-          Strides strides = x.strides();
-          const std::int64_t offset = x->offset() + i * strides[dim];
-          shape.erase(dim);
-          strides.erase(dim);
-          make_view(c, shape, strides, offset);
-        },
-    .forward = nothing,
-    .derivative = linear([](const Record& r, const Tensor* g, Tensor* gx) {
-      const int dim = wrap_dim("select", r.attrs.i(0), r.shape(0).ndim);
-      const std::int64_t i = wrap_index("select", r.attrs.i(1), r.shape(0)[dim], dim);
-      gx[0] = embed(unsqueeze(g[0], dim), r, dim, i, i + 1, 1);
-    }),
-};
-
-// Python's slice rules for a positive step.
-std::int64_t clip(std::int64_t i, std::int64_t size) {
-  if (i < 0) i += size;
-  return i < 0 ? 0 : i > size ? size : i;
-}
-
-const OpDef slice_op = {
-    .schema = "slice(Tensor input, int dim, int start, int stop, int step)",
-    .doc = "A view of every step-th slice from start to stop along `dim`.",
-    .grad_name = "SliceBackward0",
-    .cls = Class::View,
-    .shape =
-        [](Call& c) {
-          const Tensor& x = c.in[0];
-          const int dim = wrap_dim("slice", c.attrs.i(0), x.ndim());
-          const std::int64_t size = x.shape()[dim], step = c.attrs.i(3);
-          if (step <= 0)
-            fail(ErrorKind::Value, "slice: step must be greater than zero, got ", step);
-          const std::int64_t start = clip(c.attrs.i(1), size), stop = clip(c.attrs.i(2), size);
-          Shape shape = x.shape();
-          Strides strides = x.strides();
-          shape[dim] = stop > start ? (stop - start - 1) / step + 1 : 0;
-          strides[dim] *= step;
-          const std::int64_t at = shape[dim] ? start : 0;  // an empty part starts inside, too
-          make_view(c, shape, strides, x->offset() + at * x.strides()[dim]);
-        },
-    .forward = nothing,
-    .derivative = linear([](const Record& r, const Tensor* g, Tensor* gx) {
-      gx[0] = embed(g[0], r, r.attrs.i(0), r.attrs.i(1), r.attrs.i(2), r.attrs.i(3));
-    }),
-};
-
-const OpDef narrow_op = {
-    .schema = "narrow(Tensor input, int dim, int start, int length)",
-    .doc = "A view of `length` slices from `start` along `dim`.",
-    .surface = kBoth,
-    .cls = Class::View,
-    .composite =
-        [](Call& c) {
-          const Tensor& x = c.in[0];
-          if (x.ndim() == 0) fail(ErrorKind::Runtime, "narrow: cannot be applied to a 0-dim tensor");
-          const int dim = wrap_dim("narrow", c.attrs.i(0), x.ndim());
-          const std::int64_t size = x.shape()[dim], length = c.attrs.i(2);
-          std::int64_t start = c.attrs.i(1);
-          if (start < -size || start > size)
-            fail(ErrorKind::Index, "narrow: start ", start, " is out of range for dimension ", dim,
-                 " of size ", size);
-          if (start < 0) start += size;
-          if (length < 0 || start + length > size)
-            fail(ErrorKind::Runtime, "narrow: start (", start, ") + length (", length,
-                 ") exceeds dimension size (", size, ")");
-          c.out[0] = slice(x, dim, start, start + length, 1);
-        },
-};
-
-// ---- as_strided: what the tape makes of a stale view -----------------------------------------------------
-
-// attrs: offset from the input's first element; lists: shape, strides.
-const OpDef as_strided_backward_op = {
-    .schema = "as_strided_backward(Tensor grad, int offset, int[] size, int[] stride, int[] base)",
-    .grad_name = "AsStridedBackwardBackward0",
-    .cls = Class::Fused,
-    .shape = [](Call& c) { c.allocate(0, c.attrs.list(2), c.in[0].dtype()); },
-    .forward =
-        [](Call& c) {
-          // Elements that the view shows twice add up.
-          kernels().fill(c.out[0].view(), 0.0, 0);
-          const Tensor g = contiguous(c.in[0]);
-          const Shape& shape = c.attrs.list(0);
-          const Strides& strides = c.attrs.list(1);
-          visit_floating(g.dtype(), [&]<class T>() {
-            const T* from = reinterpret_cast<const T*>(g->data);
-            T* to = reinterpret_cast<T*>(c.out[0]->data) + c.attrs.i(0);
-            for (std::int64_t i = 0; i < g.numel(); ++i) {
-              std::int64_t rest = i, at = 0;
-              for (int d = shape.ndim - 1; d >= 0; --d) {
-                at += rest % shape[d] * strides[d];
-                rest /= shape[d];
-              }
-              to[at] += from[i];
-            }
-          });
-        },
-    .derivative = linear([](const Record& r, const Tensor* g, Tensor* gx) {
-      gx[0] = as_strided(contiguous(g[0]), r.attrs.list(0), r.attrs.list(1), r.attrs.i(0));
-    }),
-};
-
-const OpDef as_strided_op = {
-    .schema = "as_strided(Tensor input, int offset, int[] size, int[] stride)",
-    .grad_name = "AsStridedBackward0",
-    .cls = Class::View,
-    .shape =
-        [](Call& c) {
-          make_view(c, c.attrs.list(0), c.attrs.list(1), c.in[0]->offset() + c.attrs.i(0));
-        },
-    .forward = nothing,
-    .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) {
-                     gx[0] = call(as_strided_backward_op, {g[0]},
-                                  {{r.attrs[0]}, {r.attrs.list(0), r.attrs.list(1), r.shape(0)}});
-                   },
-                   [](const Record& r, const Tensor* dx, Tensor* dy) {
-                     dy[0] = as_strided(contiguous(dx[0]), r.attrs.list(0), r.attrs.list(1),
-                                        r.attrs.i(0));
-                   },
-                   {},
-                   nullptr},
-};
-
 }  // namespace
-
-const OpDef as_strided_scatter_op = {
-    .schema = "as_strided_scatter(Tensor input, Tensor value, int offset, int[] size, int[] stride)",
-    .grad_name = "CopySlices",
-    .cls = Class::Fused,
-    .shape = [](Call& c) { c.allocate(0, c.in[0].shape(), c.in[0].dtype()); },
-    .forward =
-        [](Call& c) {
-          kernels().copy(c.out[0].view(), c.in[0].view());
-          const Tensor part = alias(c.out[0], c.attrs.list(0), c.attrs.list(1), c.attrs.i(0));
-          kernels().copy(part.view(), c.in[1].view());
-        },
-    .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) {
-                     const Tensor dense = contiguous(g[0]);
-                     if (r.needs(0))
-                       gx[0] = as_strided_scatter(dense, zeros(r.shape(1), g[0].dtype()),
-                                                  r.attrs.list(0), r.attrs.list(1), r.attrs.i(0));
-                     if (r.needs(1))
-                       gx[1] = as_strided(dense, r.attrs.list(0), r.attrs.list(1), r.attrs.i(0));
-                   },
-                   [](const Record& r, const Tensor* dx, Tensor* dy) {
-                     const DType d = r.dtype(0);
-                     const Tensor base = dx[0] ? contiguous(dx[0]) : zeros(r.shape(0), d);
-                     const Tensor value = dx[1] ? dx[1] : zeros(r.shape(1), d);
-                     dy[0] = as_strided_scatter(base, value, r.attrs.list(0), r.attrs.list(1),
-                                                r.attrs.i(0));
-                   },
-                   {},
-                   nullptr},
-};
-
-// ---- As C++ functions ------------------------------------------------------------------------------------
 
 Tensor view(const Tensor& x, const Shape& shape) { return call(view_op, {x}, {{}, {shape}}); }
 Tensor reshape(const Tensor& x, const Shape& shape) {
@@ -536,35 +321,12 @@ Tensor transpose(const Tensor& x, std::int64_t dim0, std::int64_t dim1) {
 }
 Tensor permute(const Tensor& x, const Dims& dims) { return call(permute_op, {x}, {{}, {dims}}); }
 Tensor expand(const Tensor& x, const Shape& shape) { return call(expand_op, {x}, {{}, {shape}}); }
-Tensor squeeze(const Tensor& x, std::int64_t dim) {
-  return call(squeeze_op, {x}, {{}, {Dims{dim}}});
-}
+Tensor squeeze(const Tensor& x, std::int64_t dim) { return call(squeeze_op, {x}, {{}, {Dims{dim}}}); }
 Tensor unsqueeze(const Tensor& x, std::int64_t dim) { return call(unsqueeze_op, {x}, {dim}); }
-Tensor select(const Tensor& x, std::int64_t dim, std::int64_t index) {
-  return call(select_op, {x}, {dim, index});
-}
-Tensor slice(const Tensor& x, std::int64_t dim, std::int64_t start, std::int64_t stop,
-             std::int64_t step) {
-  return call(slice_op, {x}, {dim, start, stop, step});
-}
-Tensor narrow(const Tensor& x, std::int64_t dim, std::int64_t start, std::int64_t length) {
-  return call(narrow_op, {x}, {dim, start, length});
-}
-Tensor as_strided(const Tensor& x, const Shape& shape, const Strides& strides,
-                  std::int64_t offset) {
-  return call(as_strided_op, {x}, {{offset}, {shape, strides}});
-}
-Tensor as_strided_scatter(const Tensor& x, const Tensor& value, const Shape& shape,
-                          const Strides& strides, std::int64_t offset) {
-  return call(as_strided_scatter_op, {x, value}, {{offset}, {shape, strides}});
-}
 
 std::span<const OpDef* const> shape_ops() {
-  static const OpDef* const ops[] = {
-      &view_op,        &reshape_op, &flatten_op, &transpose_op,  &t_op,
-      &permute_op,     &expand_op,  &unsqueeze_op, &squeeze_all_op, &squeeze_op,
-      &select_op,      &slice_op,   &narrow_op,  &embed_op,      &as_strided_op,
-      &as_strided_backward_op, &as_strided_scatter_op};
+  static const OpDef* const ops[] = {&view_op,    &reshape_op, &flatten_op,   &transpose_op,   &t_op,
+                                     &permute_op, &expand_op,  &unsqueeze_op, &squeeze_all_op, &squeeze_op};
   return ops;
 }
 

@@ -20,16 +20,11 @@ const OpDef softmax_backward_op = {
     .schema = "softmax_backward(Tensor grad, Tensor output)",
     .cls = Class::Fused,
     .shape = rows_shape,
-    .forward =
-        [](Call& c) {
-          kernels().softmax_backward(rows(c.out[0]), rows(c.in[0]), rows(c.in[1]));
-        },
+    .forward = [](Call& c) { kernels().softmax_backward(rows(c.out[0]), rows(c.in[0]), rows(c.in[1])); },
 };
 
 // The Jacobian diag(y) - y yᵀ is symmetric: gradient and tangent have one formula.
-Tensor through_softmax(const Tensor& y, const Tensor& g) {
-  return y * (g - sum(g * y, {-1}, true));
-}
+Tensor through_softmax(const Tensor& y, const Tensor& g) { return y * (g - sum(g * y, {-1}, true)); }
 
 const OpDef softmax_rows_op = {
     .schema = "softmax_rows(Tensor input)",
@@ -41,20 +36,14 @@ const OpDef softmax_rows_op = {
         [](const Record& r, const Tensor* g, Tensor* gx) {
           gx[0] = r.taped ? through_softmax(r.y, g[0]) : call(softmax_backward_op, {g[0], r.y});
         },
-        [](const Record& r, const Tensor* dx, Tensor* dy) {
-          dy[0] = through_softmax(r.y, dx[0]);
-        },
-        kSaveOut),
+        [](const Record& r, const Tensor* dx, Tensor* dy) { dy[0] = through_softmax(r.y, dx[0]); }, kSaveOut),
 };
 
 const OpDef log_softmax_backward_op = {
     .schema = "log_softmax_backward(Tensor grad, Tensor output)",
     .cls = Class::Fused,
     .shape = rows_shape,
-    .forward =
-        [](Call& c) {
-          kernels().log_softmax_backward(rows(c.out[0]), rows(c.in[0]), rows(c.in[1]));
-        },
+    .forward = [](Call& c) { kernels().log_softmax_backward(rows(c.out[0]), rows(c.in[0]), rows(c.in[1])); },
 };
 
 const OpDef log_softmax_rows_op = {
@@ -65,8 +54,8 @@ const OpDef log_softmax_rows_op = {
     .forward = [](Call& c) { kernels().log_softmax(rows(c.out[0]), rows(c.in[0])); },
     .derivative = custom(
         [](const Record& r, const Tensor* g, Tensor* gx) {
-          gx[0] = r.taped ? g[0] - exp(r.y) * sum(g[0], {-1}, true)
-                          : call(log_softmax_backward_op, {g[0], r.y});
+          gx[0] =
+              r.taped ? g[0] - exp(r.y) * sum(g[0], {-1}, true) : call(log_softmax_backward_op, {g[0], r.y});
         },
         [](const Record& r, const Tensor* dx, Tensor* dy) {
           dy[0] = dx[0] - sum(exp(r.y) * dx[0], {-1}, true);
@@ -108,15 +97,12 @@ constexpr OpDef log_softmax_op = {
 }  // namespace
 
 std::span<const OpDef* const> softmax_ops() {
-  static const OpDef* const ops[] = {&softmax_op,      &log_softmax_op,      &softmax_rows_op,
-                                     &log_softmax_rows_op, &softmax_backward_op,
-                                     &log_softmax_backward_op};
+  static const OpDef* const ops[] = {&softmax_op,          &log_softmax_op,      &softmax_rows_op,
+                                     &log_softmax_rows_op, &softmax_backward_op, &log_softmax_backward_op};
   return ops;
 }
 
-Tensor log_softmax(const Tensor& x, std::int64_t dim) {
-  return call(log_softmax_op, {x}, {dim, Attr()});
-}
+Tensor log_softmax(const Tensor& x, std::int64_t dim) { return call(log_softmax_op, {x}, {dim, Attr()}); }
 Tensor softmax(const Tensor& x, std::int64_t dim) { return call(softmax_op, {x}, {dim, Attr()}); }
 
 }  // namespace unspool

@@ -17,22 +17,19 @@ void check(Call& c) {
     if (!t) continue;
     if (!(t.shape() == param.shape()) || t.dtype() != param.dtype())
       fail(ErrorKind::Runtime, name_of(*c.op), ": parameter of shape ", param.shape(), " and dtype ",
-           name(param.dtype()), " does not match its gradient or state of shape ", t.shape(),
-           " and dtype ", name(t.dtype()));
+           name(param.dtype()), " does not match its gradient or state of shape ", t.shape(), " and dtype ",
+           name(t.dtype()));
   }
   if (!is_floating(param.dtype()))
-    fail(ErrorKind::DType, name_of(*c.op), ": parameters must be floating, got ",
-         name(param.dtype()));
+    fail(ErrorKind::DType, name_of(*c.op), ": parameters must be floating, got ", name(param.dtype()));
 }
 
 // The kernels walk dense arrays; a strided tensor is updated beside and copied back.
 class Dense {
  public:
-  explicit Dense(const Tensor& t)
-      : original_(t), dense_(t && !t.contiguous() ? clone(t) : t) {}
+  explicit Dense(const Tensor& t) : original_(t), dense_(t && !t.contiguous() ? clone(t) : t) {}
   ~Dense() {
-    if (dense_.get() != original_.get() && written_)
-      kernels().copy(original_.view(), dense_.view());
+    if (dense_.get() != original_.get() && written_) kernels().copy(original_.view(), dense_.view());
   }
   Dense(const Dense&) = delete;
   Dense& operator=(const Dense&) = delete;
@@ -49,9 +46,10 @@ class Dense {
 };
 
 constexpr OpDef sgd_op = {
-    .schema = "sgd_update(Tensor param, Tensor grad, Tensor? momentum_buffer, float lr, float "
-              "momentum, float dampening, float weight_decay, bool nesterov, bool maximize, bool "
-              "first)",
+    .schema =
+        "sgd_update(Tensor param, Tensor grad, Tensor? momentum_buffer, float lr, float "
+        "momentum, float dampening, float weight_decay, bool nesterov, bool maximize, bool "
+        "first)",
     .cls = Class::Update,
     .shape = check,
     .forward =
@@ -74,9 +72,10 @@ constexpr OpDef sgd_op = {
 };
 
 constexpr OpDef adam_op = {
-    .schema = "adam_update(Tensor param, Tensor grad, Tensor exp_avg, Tensor exp_avg_sq, Tensor? "
-              "max_exp_avg_sq, float lr, float beta1, float beta2, float eps, float weight_decay, "
-              "bool maximize, bool decoupled, float step)",
+    .schema =
+        "adam_update(Tensor param, Tensor grad, Tensor exp_avg, Tensor exp_avg_sq, Tensor? "
+        "max_exp_avg_sq, float lr, float beta1, float beta2, float eps, float weight_decay, "
+        "bool maximize, bool decoupled, float step)",
     .cls = Class::Update,
     .shape = check,
     .forward =
@@ -106,16 +105,13 @@ constexpr OpDef adam_op = {
 void sgd_update(const Tensor& param, const Tensor& grad, const Tensor& buffer, const SgdOptions& o,
                 bool first) {
   Tensor in[] = {param, grad, buffer};
-  call(sgd_op, in, Attrs{o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, o.maximize,
-                         first});
+  call(sgd_op, in, Attrs{o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, o.maximize, first});
 }
 
-void adam_update(const Tensor& param, const Tensor& grad, const Tensor& exp_avg,
-                 const Tensor& exp_avg_sq, const Tensor& max_exp_avg_sq, const AdamOptions& o,
-                 double step) {
+void adam_update(const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
+                 const Tensor& max_exp_avg_sq, const AdamOptions& o, double step) {
   Tensor in[] = {param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq};
-  call(adam_op, in, Attrs{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.maximize, o.decoupled,
-                          step});
+  call(adam_op, in, Attrs{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.maximize, o.decoupled, step});
 }
 
 std::span<const OpDef* const> update_ops() {

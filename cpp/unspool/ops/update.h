@@ -18,8 +18,7 @@ struct AdamOptions {
   bool maximize, decoupled;
 };
 // `step` counts from 1; max_exp_avg_sq is null without amsgrad.
-void adam_update(const Tensor& param, const Tensor& grad, const Tensor& exp_avg,
-                 const Tensor& exp_avg_sq, const Tensor& max_exp_avg_sq, const AdamOptions& o,
-                 double step);
+void adam_update(const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
+                 const Tensor& max_exp_avg_sq, const AdamOptions& o, double step);
 
 }  // namespace unspool

@@ -25,9 +25,7 @@ void require_contiguous_base(const std::string& name, const Tensor& base) {
 }
 
 // Ops that only write carry the underscore in their schema.
-std::string inplace_name(const OpDef& op) {
-  return name_of(op) + (op.cls == Class::Update ? "" : "_");
-}
+std::string inplace_name(const OpDef& op) { return name_of(op) + (op.cls == Class::Update ? "" : "_"); }
 
 }  // namespace
 

@@ -1,0 +1,214 @@
+// Names, documentation and gradients of the elementwise ops of one input. Formulas: elementwise.h.
+#include <limits>
+
+#include "unspool/ops/elementwise_rule.h"
+
+namespace unspool {
+namespace {
+
+constexpr OpDef neg_op = {
+    .schema = "neg(Tensor input)",
+    .doc = "The negative of each element, -x.",
+    .grad_name = "NegBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Arithmetic,
+    .map = map_id<Neg>,
+    .derivative = linear([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = -g[0]; }),
+    .doctest = ">>> unspool.neg(unspool.tensor([1.0, -2.0]))\ntensor([-1.,  2.])",
+};
+
+constexpr OpDef sign_op = {
+    .schema = "sign(Tensor input)",
+    .doc = "-1, 0 or 1 by the sign of each element; 0 for NaN. Its derivative is 0.",
+    .grad_name = "SignBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Arithmetic,
+    .map = map_id<Sign>,
+    .derivative = custom([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = zeros_like(g[0]); },
+                         [](const Record&, const Tensor* dx, Tensor* dy) { dy[0] = zeros_like(dx[0]); }),
+    .domain = Domain::NonZero,
+};
+
+constexpr OpDef abs_op = {
+    .schema = "abs(Tensor input)",
+    .doc = "The absolute value |x| of each element. The derivative at 0 is 0.",
+    .grad_name = "AbsBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Arithmetic,
+    .map = map_id<Abs>,
+    .derivative = elementwise<Abs>(),
+    .domain = Domain::NonZero,
+};
+
+constexpr OpDef exp_op = {
+    .schema = "exp(Tensor input)",
+    .doc = "e to the power of each element.",
+    .grad_name = "ExpBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Exp>,
+    .derivative = elementwise<Exp>(),
+    .doctest = ">>> unspool.exp(unspool.tensor([0.0, 1.0]))\ntensor([1.0000, 2.7183])",
+};
+
+constexpr OpDef log_op = {
+    .schema = "log(Tensor input)",
+    .doc = "The natural logarithm of each element; -inf at 0, NaN below.",
+    .grad_name = "LogBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Log>,
+    .derivative = elementwise<Log>(),
+    .domain = Domain::Positive,
+};
+
+constexpr OpDef sqrt_op = {
+    .schema = "sqrt(Tensor input)",
+    .doc = "The square root of each element; NaN below 0.",
+    .grad_name = "SqrtBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Sqrt>,
+    .derivative = elementwise<Sqrt>(),
+    .domain = Domain::Positive,
+};
+
+constexpr OpDef reciprocal_op = {
+    .schema = "reciprocal(Tensor input)",
+    .doc = "1/x of each element.",
+    .grad_name = "ReciprocalBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Reciprocal>,
+    .derivative = elementwise<Reciprocal>(),
+    .domain = Domain::NonZero,
+};
+
+constexpr OpDef tanh_op = {
+    .schema = "tanh(Tensor input)",
+    .doc = "The hyperbolic tangent of each element.",
+    .grad_name = "TanhBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Tanh>,
+    .derivative = elementwise<Tanh>(),
+};
+
+constexpr OpDef sigmoid_op = {
+    .schema = "sigmoid(Tensor input)",
+    .doc = "1 / (1 + e^-x) of each element.",
+    .grad_name = "SigmoidBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Sigmoid>,
+    .derivative = elementwise<Sigmoid>(),
+};
+
+// lo and hi of a floating clamp, infinite where they are not given.
+Attrs clamp_bounds(const AttrsView& attrs) {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  return {attrs.given(0) ? attrs.f(0) : -inf, attrs.given(1) ? attrs.f(1) : inf};
+}
+Tensor clamp_times_partial(const Record& r, const Tensor& g) {
+  const Attrs bounds = clamp_bounds(r.attrs);
+  if (!r.taped) return call(backward_op<Clamp, 0>, {g, r.x(0)}, bounds);
+  return formula<Clamp>(bounds).g0(g, r.x(0), r.y);
+}
+
+constexpr OpDef clamp_op = {
+    .schema = "clamp(Tensor input, Scalar? min=None, Scalar? max=None)",
+    .doc =
+        "Each element brought into [min, max]; NaN stays. Where min > max the result is max. "
+        "The derivative is 1 inside and at the bounds, 0 outside and of NaN.",
+    .grad_name = "ClampBackward1",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Common,
+    .map = map_id<Clamp>,
+    .shape =
+        [](Call& c) {
+          if (!c.attrs.given(0) && !c.attrs.given(1))
+            fail(ErrorKind::Runtime, "clamp: at least one of min and max must not be None");
+          // A floating bound lifts integers; integers keep to integer arithmetic.
+          const bool lift = c.attrs[0].kind == Attr::Float || c.attrs[1].kind == Attr::Float;
+          if (lift && !is_floating(c.in[0].dtype())) c.in[0] = to(c.in[0], default_dtype());
+          if (c.in[0].dtype() == DType::Bool) fail(ErrorKind::DType, "clamp: not implemented for 'bool'");
+          c.allocate(0, c.in[0].shape(), c.in[0].dtype());
+        },
+    .forward =
+        [](Call& c) {
+          if (is_floating(c.in[0].dtype())) return run_with(c, clamp_bounds(c.attrs));
+          Tensor x = c.in[0];
+          auto bound = [&](int i) { return wrapped_number(c.attrs.i(i)); };
+          GradMode off(false);
+          if (c.attrs.given(0)) x = max(x, bound(0));
+          if (c.attrs.given(1)) x = min(x, bound(1));
+          kernels().copy(c.out[0].view(), x.view());
+        },
+    .derivative =
+        custom([](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = clamp_times_partial(r, g[0]); },
+               [](const Record& r, const Tensor* dx, Tensor* dy) { dy[0] = clamp_times_partial(r, dx[0]); },
+               kSaveIn0),
+    .doctest =
+        ">>> unspool.clamp(unspool.tensor([-2.0, 0.5, 3.0]), -1, 1)\n"
+        "tensor([-1.0000,  0.5000,  1.0000])",
+};
+
+constexpr OpDef logical_not_op = {
+    .schema = "logical_not(Tensor input)",
+    .doc = "Whether each element is zero.",
+    .surface = kBoth,
+    .map = map_id<Not>,
+    .derivative = kLogic,
+};
+
+constexpr OpDef bitwise_not_op = {
+    .schema = "bitwise_not(Tensor input)",
+    .doc = "`~x`: the logical not of bools, the bitwise not of integers.",
+    .surface = kBoth,
+    .map = map_id<Xor>,
+    .shape =
+        [](Call& c) {
+          if (is_floating(c.in[0].dtype()))
+            fail(ErrorKind::DType, "bitwise_not: not implemented for '", name(c.in[0].dtype()),
+                 "'; ~ works on bool and integer tensors only");
+          c.allocate(0, c.in[0].shape(), c.in[0].dtype());
+        },
+    .forward =
+        [](Call& c) {
+          const DType d = c.in[0].dtype();
+          Tensor ones = full({}, d == DType::Bool ? 1.0 : d == DType::UInt8 ? 255.0 : -1.0, d);
+          const Tensor in[] = {c.in[0], ones};
+          View out, views[2];
+          broadcast_views(c.out[0].shape(), c.out[0], in, &out, views);
+          map_info(map_id<Xor>).run(out, views, nullptr);
+        },
+    .derivative = kLogic,
+};
+
+constexpr OpDef isnan_op = {
+    .schema = "isnan(Tensor input)",
+    .doc = "Whether each element is NaN.",
+    .surface = kBoth,
+    .map = map_id<IsNan>,
+    .derivative = kLogic,
+};
+
+}  // namespace
+
+Tensor operator-(const Tensor& x) { return call(neg_op, {x}); }
+Tensor sign(const Tensor& x) { return call(sign_op, {x}); }
+Tensor abs(const Tensor& x) { return call(abs_op, {x}); }
+Tensor exp(const Tensor& x) { return call(exp_op, {x}); }
+Tensor log(const Tensor& x) { return call(log_op, {x}); }
+Tensor sqrt(const Tensor& x) { return call(sqrt_op, {x}); }
+Tensor tanh(const Tensor& x) { return call(tanh_op, {x}); }
+Tensor sigmoid(const Tensor& x) { return call(sigmoid_op, {x}); }
+
+std::span<const OpDef* const> unary_ops() {
+  static const OpDef* const ops[] = {&neg_op,         &sign_op,        &abs_op,  &exp_op,     &log_op,
+                                     &sqrt_op,        &reciprocal_op,  &tanh_op, &sigmoid_op, &clamp_op,
+                                     &logical_not_op, &bitwise_not_op, &isnan_op};
+  return ops;
+}
+
+}  // namespace unspool
