@@ -20,8 +20,10 @@ import numpy
 middle = time.perf_counter()
 import unspool
 end = time.perf_counter()
+import unspool.nn, unspool.optim.lr_scheduler, unspool.utils.data
+last = time.perf_counter()
 versions = {"unspool": unspool.__version__, "numpy": numpy.__version__}
-print(json.dumps({"numpy": middle - start, "unspool": end - middle, "versions": versions}))
+print(json.dumps({"numpy": middle - start, "unspool": end - middle, "submodules": last - end, "versions": versions}))
 """
 
 
@@ -38,14 +40,19 @@ def main() -> None:
     runs = runs[1:]
     result = {"benchmark": "import_time", "machine": harness.machine(args.cpu), "versions": runs[0]["versions"]}
     harness.print_machine(result["machine"])
-    for name in ("numpy", "unspool"):
+    imports = {
+        "numpy": f"numpy {runs[0]['versions']['numpy']}",
+        "unspool": f"unspool {runs[0]['versions']['unspool']}",
+        "submodules": "unspool's nn, optim and utils.data, which load on first use",
+    }
+    for name, what in imports.items():
         s = result[name] = harness.spread([run[name] for run in runs])
         print(
-            f"import {name} {result['versions'][name]}: {harness.duration(s['median'])} "
+            f"import {what}: {harness.duration(s['median'])} "
             f"(all {harness.duration(s['least'])} to {harness.duration(s['most'])}, {len(runs)} processes)"
         )
-    met = result["unspool"]["median"] <= LIMIT_SECONDS
-    print(f"at most {harness.duration(LIMIT_SECONDS)} over numpy is wanted: {'met' if met else 'NOT met'}")
+    met = result["unspool"]["median"] + result["submodules"]["median"] <= LIMIT_SECONDS
+    print(f"for both, at most {harness.duration(LIMIT_SECONDS)} over numpy is wanted: {'met' if met else 'NOT met'}")
     if args.wheel:
         size = result["wheel_bytes"] = os.path.getsize(args.wheel)
         small = size <= LIMIT_WHEEL_BYTES

@@ -1,5 +1,6 @@
 // Engine errors as Python exceptions: one type for each ErrorKind.
 #include <new>
+#include <utility>
 
 #include "handle.h"
 
@@ -65,7 +66,7 @@ void bind_errors(py::module_& m) {
                          PyExc_RuntimeError);
   py::register_exception_translator([](std::exception_ptr p) {
     try {
-      std::rethrow_exception(p);
+      std::rethrow_exception(std::move(p));
     } catch (const Error& e) {
       PyErr_SetString(type_of(e.kind()), e.what());
     }

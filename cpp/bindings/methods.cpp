@@ -383,7 +383,7 @@ void bind_methods(py::module_& m) {
                ">";
       });
 
-  auto def = [&](const char* name, auto f, const char* doc, auto... extra) {
+  auto def = [&](const char* name, auto f, const char* doc, const auto&... extra) {
     py::options options;
     options.disable_function_signatures();
     type.attr(name) = py::cpp_function(f, py::name(name), py::is_method(type), py::doc(doc), extra...);

@@ -314,7 +314,7 @@ Tensor make(const py::object& data, const py::object& dtype, bool copy) {
   const bool given = !dtype.is_none();
   if (is_tensor(data.ptr())) {
     const Tensor t = unwrap(data.ptr());
-    const Tensor converted = given ? to(t, asked) : t;
+    Tensor converted = given ? to(t, asked) : t;
     if (!copy) return converted;
     GradMode off(false);
     return converted.get() == t.get() ? clone(t) : alias(converted);
@@ -414,7 +414,7 @@ void bind_numpy(py::module_& m) {
   m.def("from_numpy", from_numpy, py::arg("ndarray"),
         "from_numpy(ndarray: object) -> Tensor\n\nA tensor on the memory of a NumPy array.");
   const auto type = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(tensor_type));
-  auto def = [&](const char* name, auto f, const char* doc, auto... extra) {
+  auto def = [&](const char* name, auto f, const char* doc, const auto&... extra) {
     type.attr(name) = py::cpp_function(f, py::name(name), py::is_method(type), py::doc(doc), extra...);
   };
   def("numpy", to_numpy,

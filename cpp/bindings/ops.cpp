@@ -57,7 +57,7 @@ struct Arguments {
 // An object in a complaint: its repr is taken only where the text is wanted.
 struct Shown {
   PyObject* object;
-  std::string str() const { return short_repr(object); }
+  std::string str() const { return object ? short_repr(object) : "nothing"; }
 };
 
 // What is wrong with a call, built only when every overload has refused.
@@ -163,7 +163,7 @@ bool convert_list(PyObject* o, bool strict, Dims& out) {
 }
 
 bool convert_tensors(const Param& p, PyObject* o, Bound& b, Complaint& complain) {
-  if (!is_sequence(o))
+  if (!o || !is_sequence(o))
     return complain("argument '", p.name, "' must be a sequence of Tensors, got ", Shown{o});
   const Py_ssize_t n = PySequence_Fast_GET_SIZE(o);
   b.listed = true;
@@ -430,6 +430,7 @@ constexpr std::pair<const char*, const char*> kAliases[] = {
 PyTypeObject* named_tuple(const Signature& s) {
   static std::deque<std::string> texts;
   std::vector<PyStructSequence_Field> fields;
+  fields.reserve(s.results.size() + 1);
   for (const std::string& r : s.results) fields.push_back({texts.emplace_back(r).c_str(), nullptr});
   fields.push_back({nullptr, nullptr});
   texts.push_back("torch.return_types." + s.name);

@@ -51,15 +51,15 @@ void read_default(Param& p, const std::string& text) {
       p.value = Attr(text == "True");
       break;
     case Kind::Int:
-      p.value = Attr(static_cast<std::int64_t>(std::atoll(text.c_str())));
+      p.value = Attr(static_cast<std::int64_t>(std::strtoll(text.c_str(), nullptr, 10)));
       break;
     case Kind::Float:
-      p.value = Attr(std::atof(text.c_str()));
+      p.value = Attr(std::strtod(text.c_str(), nullptr));
       break;
     case Kind::Scalar:
       p.value = text.find('.') == std::string::npos
-                    ? Attr(static_cast<std::int64_t>(std::atoll(text.c_str())))
-                    : Attr(std::atof(text.c_str()));
+                    ? Attr(static_cast<std::int64_t>(std::strtoll(text.c_str(), nullptr, 10)))
+                    : Attr(std::strtod(text.c_str(), nullptr));
       break;
     case Kind::Choice:
       for (std::size_t i = 0; i < p.choices.size(); ++i)
@@ -201,7 +201,7 @@ std::string Signature::stub(bool method, bool variadic) const {
   if (!results.empty()) {
     result = "tuple[";
     for (std::size_t i = 0; i < results.size(); ++i) result += i ? ", Tensor" : "Tensor";
-    result += "]";
+    result += ']';
   }
   return "(" + text + ") -> " + result;
 }

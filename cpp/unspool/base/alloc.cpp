@@ -167,15 +167,13 @@ void* slow_allocate(int c, ThreadCache* cache) {
     }
   }
   if (size > kSmallMax) return from_system(size, kAlignment);
+  // The thread takes a batch of the new blocks, and leaves the others where any thread finds them.
   List fresh;
   carve_slab(c, fresh);
   void* p = fresh.pop();
-  if (cache) {
-    cache->lists[c] = fresh;
-  } else {
-    std::lock_guard lock(g.mutex);
-    while (fresh.head) g.lists[c].push(fresh.pop());
-  }
+  for (int i = 0; cache && fresh.head && i < kBatch; ++i) cache->lists[c].push(fresh.pop());
+  std::lock_guard lock(g.mutex);
+  while (fresh.head) g.lists[c].push(fresh.pop());
   return p;
 }
 

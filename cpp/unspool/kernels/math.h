@@ -146,9 +146,12 @@ UNSPOOL_INLINE LogParts<T> reduce_log(Vec<T> x) {
   using F = FloatFormat<T>;
   using I = typename F::Int;
   const Mask<T> tiny = x < Vec<T>(F::kTiny);
-  const IntRaw<T> b = bits(where(tiny, x * Vec<T>(F::kScaleUp), x));
-  const IntRaw<T> k = (b - F::kSqrtHalf) >> F::kMantissa;
-  const Vec<T> m = from_bits<T>(b - (k << F::kMantissa));
+  // Unsigned where a negative x (whose result log_edges replaces) would overflow.
+  using U = typename SignBit<T>::Raw;
+  using Word = decltype(+SignBit<T>::kBit);
+  const U b = (U)bits(where(tiny, x * Vec<T>(F::kScaleUp), x));
+  const IntRaw<T> k = (IntRaw<T>)(b - Word(F::kSqrtHalf)) >> F::kMantissa;
+  const Vec<T> m = from_bits<T>((IntRaw<T>)(b - ((U)k << F::kMantissa)));
   const IntRaw<T> exponent = k - ((IntRaw<T>)tiny.m & I(F::kScaleUpLog2));
   const Vec<T> magic(F::kMagic);
   return {from_bits<T>(bits(magic) + exponent) - magic, m - Vec<T>(1.0)};

@@ -1,4 +1,6 @@
 // Extremes: max, min, argmax, argmin.
+#include <utility>
+
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
 #include "unspool/ops/reduce.h"
@@ -147,7 +149,7 @@ void extreme_dim(Call& c) {
   }
   c.n_out = 2;
   c.out[0] = call(pick_op, {x, index}, {dim});
-  c.out[1] = index;
+  c.out[1] = std::move(index);
 }
 
 constexpr OpDef max_dim_op = {

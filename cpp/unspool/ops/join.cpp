@@ -55,6 +55,7 @@ const OpDef cat_op = {
         },
         [](const Record& r, const Tensor* dx, Tensor* dy) {
           Vector<Tensor> parts;
+          parts.reserve(static_cast<std::size_t>(r.n_in));
           for (int i = 0; i < r.n_in; ++i) parts.push_back(dx[i] ? dx[i] : zeros(r.shape(i), r.dtype(i)));
           dy[0] = cat(parts, r.attrs.i(0));
         }),

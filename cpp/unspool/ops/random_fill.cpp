@@ -189,7 +189,7 @@ void draw_normal_scalars(Generator& g, T* out, std::int64_t n, double mean, doub
   for (std::int64_t i = 0; i < n; ++i) {
     std::optional<double> z = g.take_normal();
     if (!z) {
-      double u[2];
+      double u[2] = {};
       draw_unit(g, u, 2);
       const double radius = std::sqrt(-2.0 * std::log1p(-u[1])), angle = kTwoPi * u[0];
       g.keep_normal(radius * std::sin(angle));

@@ -53,11 +53,13 @@ bool view_strides(const Tensor& x, const Shape& shape, Strides& out) {
     // A run of x's dims that are dense among themselves.
     const std::int64_t step = x.strides()[from];
     std::int64_t run = x.shape()[from];
-    while (--from >= 0 && (x.shape()[from] == 1 || x.strides()[from] == step * run)) run *= x.shape()[from];
+    for (--from; from >= 0 && (x.shape()[from] == 1 || x.strides()[from] == step * run); --from)
+      run *= x.shape()[from];
     std::int64_t used = 1;
     while (to >= 0 && (used < run || shape[to] == 1)) {
       out[to] = step * used;
-      used *= shape[to--];
+      used *= shape[to];
+      --to;
     }
     if (used != run) return false;
   }
