@@ -277,7 +277,7 @@ def generate(module: ModuleType) -> tuple[str, Problems]:
         imports.setdefault(IMPORTS[name], []).append(name)
     head = ["import builtins"] if "builtins" in used else []
     head += [f"from {source} import {', '.join(names)}" for source, names in sorted(imports.items())]
-    if {"np", "numpy"} & used:
+    if "np" in used:
         head += ["", "import numpy as np"]
     if re.search(r"\bnpt\.", body):
         head += ["import numpy.typing as npt"]
