@@ -292,14 +292,14 @@ TEST_F(Engine, TheHookCounts) {
   NEEDS_COUNTS();
   deallocate(allocate(64), 64);  // the first use of the engine's memory makes its lists
   std::int64_t before = mallocs;
-  const std::string text(1000, 'x');
+  void* volatile plain = std::malloc(1000);  // volatile: Clang leaves out what nobody looks at
   EXPECT_EQ(mallocs - before, 1);
+  std::free(plain);
   before = mallocs;
   void* block = allocate(100 << 20);
   EXPECT_EQ(mallocs - before, 1);
   deallocate(block, 100 << 20);
   empty_cache();
-  EXPECT_EQ(text[999], 'x');
 }
 
 // How many times `work` asks for memory, from the engine or around it, once it is warm.
