@@ -28,7 +28,7 @@ from tolerances import TOLERANCES, assert_close
 from unspool import _core
 
 FUNCTION, METHOD, INPLACE = 1, 2, 4
-REAL, POSITIVE, NONZERO, UNIT = range(4)
+REAL, POSITIVE, NONZERO = range(3)
 TABLE: list[dict[str, Any]] = _core._op_schemas()
 GRAD_SIZE = 24  # elements of an input above which derivatives are not tried: they are the same loops
 
@@ -101,7 +101,7 @@ def elements(rng: np.random.Generator, n: int, domain: int) -> Any:
     signed = 4 * spread - 2
     if domain == NONZERO:
         return signed + np.copysign(0.5, signed)
-    return 2 * spread - 1 if domain == UNIT else signed
+    return signed
 
 
 def draw(case: Case, dtype: str, *, position: int, rng: np.random.Generator) -> Any:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import operator
 from collections.abc import Callable
@@ -658,11 +659,15 @@ VIEWS: list[tuple[tuple[int, ...], Callable[[Any, Any], Any]]] = [
 ]
 
 
+def strides_of(f: Callable[..., Any], shape: tuple[int, ...], m: Any) -> tuple[int, ...]:
+    return tuple(f(m, m.from_numpy(random(shape))).stride())
+
+
 @pytest.mark.parametrize("shape", sorted({s for s, _ in VIEWS}), ids=str)
 def test_views(torch: ModuleType, shape: tuple[int, ...]) -> None:
     for i, f in enumerate(f for s, f in VIEWS if s == shape):
         side_by_side(torch, value_and_gradients(f, random(shape)), (shape, i))
-        strides = (lambda m: tuple(f(m, m.from_numpy(random(shape))).stride()),)[0]  # noqa: B023
+        strides = functools.partial(strides_of, f, shape)
         theirs = outcome(strides, torch)
         if not isinstance(theirs, Exception) and 0 not in shape:
             assert outcome(strides, unspool) == theirs, (shape, i)

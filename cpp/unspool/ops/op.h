@@ -167,7 +167,7 @@ enum Surface : std::uint8_t {
 };
 
 // Where the tests may draw inputs: away from poles, kinks and ties.
-enum class Domain : std::uint8_t { Real, Positive, NonZero, Unit };
+enum class Domain : std::uint8_t { Real, Positive, NonZero };
 
 struct OpDef {
   // "name(Tensor input, Operand other, *, Scalar alpha=1)"; bindings/schema.h lists the types.
@@ -183,7 +183,6 @@ struct OpDef {
   // Instead of these: the op written in other ops, which are recorded in its place.
   void (*composite)(Call&) = nullptr;
   Derivative derivative = none("it has no derivative rule");
-  const char* python = nullptr;   // public name, where it differs from the schema's
   const char* doctest = nullptr;  // ">>> …" lines
   Domain domain = Domain::Real;
 };
