@@ -381,7 +381,7 @@ PyObject* invoke(const Entry& e, const Arguments& a) {
 }
 
 // CPython gives a method no data of its own: one small function per entry knows its index.
-constexpr int kMaxEntries = 384;
+constexpr int kMaxEntries = 768;
 
 template <int I>
 PyObject* as_function(PyObject*, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
