@@ -1,0 +1,222 @@
+"""PyTorch's own samples of its operators, run by both libraries.
+
+PyTorch's test suite ships, for each operator, a generator of sample inputs: shapes with sizes of 0 and 1, 0-d tensors,
+strides, broadcasts, keyword arguments. Every operator that unspool has under the same name runs on them, in four
+dtypes: values, dtypes, shapes, first and second gradients must be PyTorch's, at PyTorch's own tolerances. It ships
+malformed calls, too: each must raise here. What differs on purpose is in DIFFERENT, with the reason.
+"""
+
+from __future__ import annotations
+
+import itertools
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+
+import unspool
+import unspool.nn.functional  # noqa: F401: reached by attribute
+
+try:
+    import torch as reference
+    from torch.testing._internal.common_methods_invocations import op_db
+except ImportError:
+    reference, op_db = None, []
+
+DTYPES = ("float64", "float32", "int64", "bool")
+# Of each operator's samples, in the order of its generator: the first ones cover its arguments, later ones repeat
+# them in other shapes.
+SAMPLES = {"float64": 40, "float32": 16, "int64": 16, "bool": 10}
+SECOND = 8  # float64 samples of which second gradients are compared, too
+SEED = 42  # PyTorch's wrappers of random operators set it, too
+SECOND_SIZE = 200  # elements, for a second gradient
+# PyTorch's defaults, torch.testing.assert_close, the absolute one relative to the largest element where that is
+# above 1: sums of large terms that cancel are as good as the terms. Results of integers and bools are equal.
+TOLERANCES = {"float64": (1e-7, 1e-7), "float32": (1.3e-6, 1e-5)}
+
+# Name, or name and variant, of an operator: why it is left out.
+DIFFERENT: dict[str, str] = {
+    "empty": "its elements are not set",
+    "empty_like": "its elements are not set",
+    "new_empty": "its elements are not set",
+    "new_empty_strided": "its elements are not set",
+    "empty_strided": "its elements are not set",
+    "zero_": "a method; PyTorch has it as a function, too, undocumented",
+}
+
+
+class Unsupported(Exception):
+    """A sample needs a dtype or a layout that unspool does not have."""
+
+
+def translated(x: Any) -> Any:
+    """PyTorch's arguments as unspool's; tensors keep their strides."""
+    if isinstance(x, reference.Tensor):
+        dtype = str(x.dtype).rsplit(".", 1)[-1]
+        if dtype not in (*DTYPES, "int32", "uint8") or x.layout != reference.strided:
+            raise Unsupported(str(x.dtype))
+        array = x.detach().numpy()
+        order = np.argsort([-k for k in x.stride()], kind="stable")
+        dense = array.transpose(order).copy(order="C")
+        t = unspool.from_numpy(dense.transpose(np.argsort(order)) if x.ndim else dense)
+        return t.requires_grad_() if x.requires_grad else t
+    if isinstance(x, reference.dtype):
+        found = getattr(unspool, str(x).rsplit(".", 1)[-1], None)
+        if found is None:
+            raise Unsupported(str(x))
+        return found
+    if isinstance(x, (reference.Generator, reference.layout, reference.memory_format, complex)):
+        raise Unsupported(repr(x))
+    if isinstance(x, reference.device):
+        return str(x)
+    if isinstance(x, (list, tuple)):
+        made = [translated(item) for item in x]
+        return made if isinstance(x, list) else tuple(made)
+    if isinstance(x, dict):
+        return {k: translated(v) for k, v in x.items()}
+    return x
+
+
+def ours(op: Any) -> Any:
+    """unspool's operator of that name, or PyTorch's lambda around it with `torch` standing for unspool."""
+    f = op.op
+    place: Any = unspool
+    for part in op.name.split("."):
+        place = getattr(place, part, None)
+    if isinstance(f, types.FunctionType) and f.__code__.co_filename.endswith("common_methods_invocations.py"):
+        missing = place is None and not hasattr(unspool.Tensor, op.name)
+        names = {**f.__globals__, "torch": unspool}
+        return None if missing else types.FunctionType(f.__code__, names, None, f.__defaults__, f.__closure__)
+    return place if place is not None else getattr(unspool.Tensor, op.name, None)
+
+
+def tensors(x: Any) -> list[Any]:
+    """The results, or the arguments, in order; numbers stay among them."""
+    if isinstance(x, dict):
+        x = list(x.values())
+    return [t for item in x for t in tensors(item)] if isinstance(x, (list, tuple)) else [x]
+
+
+def wanting(x: Any, library: Any) -> list[Any]:
+    return [t for t in tensors(x) if isinstance(t, library.Tensor) and t.requires_grad]
+
+
+def same(actual: Any, expected: Any, dtype: str, what: str) -> None:
+    if not isinstance(expected, reference.Tensor):
+        assert actual == expected or (actual != actual and expected != expected), what
+        return
+    assert isinstance(actual, unspool.Tensor), what
+    assert str(actual.dtype).rsplit(".", 1)[-1] == str(expected.dtype).rsplit(".", 1)[-1], what
+    assert tuple(actual.shape) == tuple(expected.shape), what
+    rtol, atol = TOLERANCES.get(dtype, (0.0, 0.0)) if not expected.dtype.is_floating_point else TOLERANCES[
+        "float64" if expected.dtype == reference.float64 else "float32"
+    ]
+    wanted = expected.detach().numpy()
+    finite = np.abs(wanted[np.isfinite(wanted)]) if expected.dtype.is_floating_point else np.zeros(0)
+    atol *= max(1.0, float(finite.max(initial=0.0)))
+    np.testing.assert_allclose(actual.detach().numpy(), wanted, rtol, atol, err_msg=what)
+
+
+def gradients(library: Any, results: Any, arguments: Any, create_graph: bool) -> list[Any]:
+    """Of the results' sum, weighed with numbers that tell elements and results apart; zeros where none flows."""
+    xs = wanting(arguments, library)
+    outputs, weights = [], []
+    for i, y in enumerate(tensors(results)):
+        if isinstance(y, library.Tensor) and y.requires_grad:
+            outputs.append(y)
+            rng = np.random.default_rng(i)
+            weights.append(library.tensor(rng.uniform(0.5, 1.5, tuple(y.shape)), dtype=y.dtype))
+    if not xs or not outputs:
+        return [library.zeros_like(x) for x in xs]
+    found = library.autograd.grad(outputs, xs, weights, create_graph=create_graph, allow_unused=True)
+    return [library.zeros_like(x) if d is None else d for d, x in zip(found, xs, strict=True)]
+
+
+def compare(op: Any, f: Any, sample: Any, dtype: str, second: bool) -> None:
+    theirs = ((sample.input, *sample.args), sample.kwargs)
+    mine = translated(theirs[0]), translated(theirs[1])
+    what = f"{op.name}{sample.args!r:.200} {sample.kwargs!r:.200} of {sample.input!r:.300}"
+    reference.manual_seed(SEED)
+    expected = op.op(*theirs[0], **theirs[1])
+    unspool.manual_seed(SEED)
+    actual = f(*mine[0], **mine[1])
+    a, b = tensors(actual), tensors(expected)
+    assert len(a) == len(b), what
+    for x, y in zip(a, b, strict=True):
+        same(x, y, dtype, what)
+    if not wanting(expected, reference):
+        assert not wanting(actual, unspool), what
+        return
+    small = sum(x.numel() for x in wanting(theirs, reference)) <= SECOND_SIZE
+    second = second and small and op.supports_gradgrad
+    first = gradients(unspool, actual, mine, second)
+    wanted = gradients(reference, expected, theirs, second)
+    for x, y in zip(first, wanted, strict=True):
+        same(x, y, dtype, f"gradient of {what}")
+    if not second:
+        return
+    # Where one library has a graph and the other a constant, the graph's gradients must be zero.
+    for x, y in zip(
+        gradients(unspool, first, mine, False), gradients(reference, wanted, theirs, False), strict=True
+    ):
+        same(x, y, dtype, f"second gradient of {what}")
+
+
+def named(op: Any) -> str:
+    return f"{op.name}.{op.variant_test_name}" if op.variant_test_name else op.name
+
+
+def compared() -> list[Any]:
+    return [
+        pytest.param(op, dtype, id=f"{named(op)}-{dtype}")
+        for op in op_db
+        if ours(op) is not None and op.name not in DIFFERENT and named(op) not in DIFFERENT
+        for dtype in DTYPES
+        if getattr(reference, dtype) in op.dtypes
+    ]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("op", "dtype"), compared())
+def test_a_sample_of_pytorch_gives_its_numbers(op: Any, dtype: str) -> None:
+    kind = getattr(reference, dtype)
+    grad = kind.is_floating_point and op.supports_autograd
+    f = ours(op)
+    for i, sample in enumerate(itertools.islice(op.sample_inputs("cpu", kind, requires_grad=grad), SAMPLES[dtype])):
+        try:
+            compare(op, f, sample, dtype, second=dtype == "float64" and i < SECOND)
+        except Unsupported:
+            continue
+
+
+@pytest.mark.skipif(reference is None, reason="PyTorch 2.13 is not installed (pip install '.[torch]')")
+def test_the_samples_are_found() -> None:
+    assert len(compared()) > 100
+
+
+def malformed() -> list[Any]:
+    return [
+        pytest.param(op, id=named(op))
+        for op in op_db
+        if op.error_inputs_func is not None and ours(op) is not None and named(op) not in DIFFERENT
+    ]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("op", malformed())
+def test_what_pytorch_refuses_is_refused(op: Any) -> None:
+    f = ours(op)
+    for error in op.error_inputs("cpu"):
+        sample = error.sample_input
+        try:
+            arguments, keywords = translated((sample.input, *sample.args)), translated(sample.kwargs)
+        except Unsupported:
+            continue
+        what = f"{op.name}{sample.args!r:.200} {sample.kwargs!r:.200} of {sample.input!r:.300}: {error.error_regex}"
+        try:
+            f(*arguments, **keywords)
+        except (error.error_type, TypeError) as raised:
+            assert not isinstance(raised, SystemError), what
+        else:
+            pytest.fail(f"no error from {what}")
