@@ -156,11 +156,32 @@ def compare(op: Any, f: Any, sample: Any, dtype: str, second: bool) -> None:
         same(x, y, dtype, f"gradient of {what}")
     if not second:
         return
+    check_tangents(f, sample, what)
     # Where one library has a graph and the other a constant, the graph's gradients must be zero.
     for x, y in zip(
         gradients(unspool, first, mine, False), gradients(reference, wanted, theirs, False), strict=True
     ):
         same(x, y, dtype, f"second gradient of {what}")
+
+
+def check_tangents(f: Any, sample: Any, what: str) -> None:
+    """The tangent sweep against the reverse sweep: u·(J v) = (Jᵀ u)·v."""
+    arguments, keywords = translated((sample.input, *sample.args)), translated(sample.kwargs)
+    unspool.manual_seed(SEED)
+    xs = wanting((arguments, keywords), unspool)
+    y = wanting(f(*arguments, **keywords), unspool)[0]
+    if y.dtype != unspool.float64:
+        return
+    rng = np.random.default_rng(3)
+    v = [unspool.tensor(rng.uniform(-1, 1, tuple(x.shape)), dtype=x.dtype) for x in xs]
+    u = unspool.tensor(rng.uniform(-1, 1, tuple(y.shape)), dtype=y.dtype)
+    (tangent,) = unspool._core.jvp((y,), tuple(xs), tuple(v))
+    found = unspool.autograd.grad(y, xs, u, allow_unused=True)
+    forward = float((u * tangent).sum())
+    terms = [(g * d).detach().numpy() for g, d in zip(found, v, strict=True) if g is not None]
+    backward = sum(float(t.sum()) for t in terms)
+    scale = 1.0 + sum(float(np.abs(t).sum()) for t in terms)
+    assert abs(forward - backward) <= 1e-9 * scale or forward != forward, f"tangent of {what}"
 
 
 def named(op: Any) -> str:

@@ -418,7 +418,7 @@ void bind_methods(py::module_& m) {
       "unbind",
       [](const Tensor& t, std::int64_t dim) {
         const int d = wrap_dim("unbind", dim, t.ndim());
-        if (t.ndim() == 0) fail(ErrorKind::Runtime, "unbind: of a 0-d tensor");
+        if (t.ndim() == 0) fail(ErrorKind::Index, "unbind: Dimension specified as ", dim, " but tensor has no dimensions");
         py::list parts;
         for (std::int64_t i = 0; i < t.shape()[d]; ++i) parts.append(py::cast(select(t, d, i)));
         return py::tuple(parts);

@@ -363,6 +363,20 @@ PyObject* results(const Entry& e, Call& c) {
   return tuple;
 }
 
+PyObject* listed(const Vector<Tensor>& list) {
+  PyObject* tuple = PyTuple_New(static_cast<Py_ssize_t>(list.size()));
+  if (!tuple) return nullptr;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    PyObject* item = wrap(list[i]);
+    if (!item) {
+      Py_DECREF(tuple);
+      return nullptr;
+    }
+    PyTuple_SET_ITEM(tuple, static_cast<Py_ssize_t>(i), item);
+  }
+  return tuple;
+}
+
 PyObject* invoke(const Entry& e, const Arguments& a) {
   const bool strict = e.overloads.size() > 1;
   Complaint silent;
@@ -374,6 +388,12 @@ PyObject* invoke(const Entry& e, const Arguments& a) {
       return Py_NewRef(a.v[0]);
     }
     Call c(*s.op);
+    if (s.list) [[unlikely]] {
+      Vector<Tensor> list;
+      c.list = &list;
+      call(c, b.tensors(), b.attrs);
+      return c.out[0] ? wrap(c.out[0]) : listed(list);
+    }
     call(c, b.tensors(), b.attrs);
     return results(e, c);
   }

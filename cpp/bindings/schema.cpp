@@ -135,7 +135,7 @@ std::string stub_type(const Param& p) {
 }  // namespace
 
 Signature parse_schema(const OpDef& op) {
-  Signature s{&op, {}, {}, {}};
+  Signature s{&op, {}, {}, {}, false};
   const std::string text = op.schema;
   const auto open = text.find('(');
   int depth = 0;
@@ -165,6 +165,7 @@ Signature parse_schema(const OpDef& op) {
   if (const auto arrow = text.find("-> (", close); arrow != std::string::npos)
     for (const std::string& result : split(text.substr(arrow + 4, text.rfind(')') - arrow - 4)))
       s.results.push_back(result.substr(result.rfind(' ') + 1));
+  s.list = text.find("-> Tensor[]", close) != std::string::npos;
   return s;
 }
 
@@ -197,7 +198,7 @@ std::string Signature::stub(bool method, bool variadic) const {
     text += (p.name == "from" ? "from_" : p.name) + ": " + stub_type(p);
     if (p.has_default) text += " = " + p.default_text;
   }
-  std::string result = "Tensor";
+  std::string result = list ? "tuple[Tensor, ...]" : "Tensor";
   if (!results.empty()) {
     result = "tuple[";
     for (std::size_t i = 0; i < results.size(); ++i) result += i ? ", Tensor" : "Tensor";

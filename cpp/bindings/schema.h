@@ -6,6 +6,7 @@
 //   int, int?, float, bool, DType?, Generator?
 //   int[], int[]?, int[]*        a list of integers; `*`: or the integers themselves, spelt out
 //   {a,b}                        one of these strings, as its position
+//   -> Tensor[]                  after the parameters: the results are a tuple, of any length
 //   Options                      dtype, device, requires_grad … of constructors
 // A lone `*` makes what follows keyword-only.
 #pragma once
@@ -52,6 +53,7 @@ struct Signature {
   std::string name;
   std::vector<Param> params;
   std::vector<std::string> results;                    // names, where there are several
+  bool list = false;                                   // -> Tensor[]
   std::string stub(bool method, bool variadic) const;  // "add(input: Tensor, …) -> Tensor"
   bool has_variadic() const;
 };

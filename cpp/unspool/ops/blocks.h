@@ -23,5 +23,7 @@ std::span<const OpDef* const> join_ops();
 std::span<const OpDef* const> create_ops();
 std::span<const OpDef* const> random_ops();
 std::span<const OpDef* const> update_ops();
+std::span<const OpDef* const> take_ops();
+std::span<const OpDef* const> gather_ops();
 
 }  // namespace unspool

@@ -132,6 +132,21 @@ void write_result(Call& c, const Tensor& target) {
   }
 }
 
+// An op made of others either writes into its first input itself, or its result is copied there.
+void write_composite(Call& c, const Tensor& target) {
+  c.inplace = true;
+  c.op->composite(c);
+  const Tensor& y = c.out[0];
+  if (y.get() == target.get()) return;
+  if (!(y.shape() == target.shape()))
+    fail(ErrorKind::Shape, name_of(*c.op), "_: output with shape ", target.shape(),
+         " doesn't match the broadcast shape ", y.shape());
+  if (info(y.dtype()).category > info(target.dtype()).category)
+    fail(ErrorKind::DType, name_of(*c.op), "_: result type ", name(y.dtype()),
+         " can't be cast to the desired output type ", name(target.dtype()));
+  copy_(target, y);
+}
+
 }  // namespace
 
 void call_inplace(const OpDef& op, std::span<Tensor> inputs, AttrsView attrs) {
@@ -141,6 +156,7 @@ void call_inplace(const OpDef& op, std::span<Tensor> inputs, AttrsView attrs) {
   c.attrs = attrs;
   c.recording = grad_mode && recorder.wants(op, inputs);
   recorder.check_inplace(c);
+  if (op.composite) return write_composite(c, target);
 
   // An input on the target's own memory is copied first where the write would disturb its reading,
   // or where backward needs its value from before the write.

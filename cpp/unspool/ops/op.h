@@ -91,6 +91,7 @@ struct Call {
   int n_out = 1;
   Tensor out[kMaxOutputs];
   Tensor aux;
+  Vector<Tensor>* list = nullptr;  // of a composite whose schema ends in `-> Tensor[]`
 
   // For shape functions: allocates result i (skipped where an in-place call has set it).
   void allocate(int i, const Shape& shape, DType dtype);

@@ -68,6 +68,9 @@ Tensor narrow(const Tensor& x, std::int64_t dim, std::int64_t start, std::int64_
 Tensor as_strided(const Tensor& x, const Shape& shape, const Strides& strides, std::int64_t offset);
 Tensor as_strided_scatter(const Tensor& x, const Tensor& value, const Shape& shape, const Strides& strides,
                           std::int64_t offset);
+// At index tensors (gather.cpp).
+Tensor gather(const Tensor& x, std::int64_t dim, const Tensor& index);
+Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index);
 Tensor cat(std::span<const Tensor> tensors, std::int64_t dim);
 Tensor contiguous(const Tensor& x);  // x itself where it already is
 Tensor clone(const Tensor& x);

@@ -1,0 +1,287 @@
+// take_flat and put_flat_: see take.h.
+#include "unspool/ops/take.h"
+
+#include "unspool/kernels/table.h"
+#include "unspool/ops/blocks.h"
+
+namespace unspool {
+namespace {
+
+const std::int64_t* places_of(const Tensor& t) { return reinterpret_cast<const std::int64_t*>(t->data); }
+
+// Moves elements by their size alone.
+template <class F>
+void visit_size(DType d, F&& f) {
+  switch (item_size(d)) {
+    case 1:
+      return f.template operator()<std::uint8_t>();
+    case 2:
+      return f.template operator()<std::uint16_t>();
+    case 4:
+      return f.template operator()<std::uint32_t>();
+    default:
+      return f.template operator()<std::uint64_t>();
+  }
+}
+
+extern const OpDef take_op;
+extern const OpDef put_op;
+
+Tensor zeros_put(const Tensor& g, const Shape& shape, const Tensor& places) {
+  Tensor y = zeros(shape, g.dtype());
+  put_flat_(y, places, g, true);
+  return y;
+}
+
+const OpDef take_op = {
+    .schema = "take_flat(Tensor input, Tensor places)",
+    .grad_name = "IndexBackward0",
+    .cls = Class::Fused,
+    .shape =
+        [](Call& c) {
+          c.in[0] = contiguous(c.in[0]);
+          c.allocate(0, c.in[1].shape(), c.in[0].dtype());
+        },
+    .forward =
+        [](Call& c) {
+          visit_size(c.in[0].dtype(), [&]<class T>() {
+            const T* x = reinterpret_cast<const T*>(c.in[0]->data);
+            T* y = reinterpret_cast<T*>(c.out[0]->data);
+            const std::int64_t* at = places_of(c.in[1]);
+            for (std::int64_t i = 0, n = c.in[1].numel(); i < n; ++i) y[i] = x[at[i]];
+          });
+        },
+    .derivative = custom(
+        [](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = zeros_put(g[0], r.shape(0), r.x(1)); },
+        [](const Record& r, const Tensor* dx, Tensor* dy) { dy[0] = take_flat(dx[0], r.x(1)); }, kSaveIn1),
+};
+
+// A place in a contiguous tensor as an offset from its first element.
+std::int64_t strided(std::int64_t place, const Shape& shape, const Strides& strides) {
+  std::int64_t at = 0;
+  for (int d = shape.ndim - 1; d >= 0; --d) {
+    at += place % shape[d] * strides[d];
+    place /= shape[d];
+  }
+  return at;
+}
+
+template <class T, class F>
+void each_put(const Call& c, F&& f) {
+  const Tensor& target = c.out[0];
+  T* y = reinterpret_cast<T*>(target->data);
+  const T* v = reinterpret_cast<const T*>(c.in[2]->data);
+  const std::int64_t* at = places_of(c.in[1]);
+  const bool dense = target.contiguous();
+  for (std::int64_t i = 0, n = c.in[1].numel(); i < n; ++i)
+    f(y[dense ? at[i] : strided(at[i], target.shape(), target.strides())], v[i]);
+}
+
+Tensor kept(const Tensor& g, const Tensor& places) {
+  Tensor y = clone(g);
+  put_flat_(y, places, zeros(places.shape(), g.dtype()), false);
+  return y;
+}
+
+// attrs: accumulate.
+const OpDef put_op = {
+    .schema = "index_put_(Tensor input, Tensor places, Tensor values, bool accumulate)",
+    .grad_name = "IndexPutBackward0",
+    .cls = Class::Update,
+    .shape = [](Call& c) { c.in[2] = contiguous(expand(c.in[2], c.in[1].shape())); },
+    .forward =
+        [](Call& c) {
+          const DType d = c.out[0].dtype();
+          if (!c.attrs.i(0))
+            visit_size(d, [&]<class T>() { each_put<T>(c, [](T& y, T v) { y = v; }); });
+          else
+            visit_dtype(d, [&]<class T>() { each_put<T>(c, [](T& y, T v) { y = static_cast<T>(y + v); }); });
+        },
+    // With equal places and no accumulation each value gets the gradient of the place, as in PyTorch.
+    .derivative = custom(
+        [](const Record& r, const Tensor* g, Tensor* gx) {
+          if (r.needs(0)) gx[0] = r.attrs.i(0) ? g[0] : kept(g[0], r.x(1));
+          if (r.needs(2)) gx[2] = take_flat(g[0], r.x(1));
+        },
+        [](const Record& r, const Tensor* dx, Tensor* dy) {
+          const Tensor base = dx[0] ? dx[0] : zeros(r.shape(0), r.dtype(0));
+          dy[0] = put_flat(base, r.x(1), dx[2] ? dx[2] : zeros(r.shape(2), r.dtype(2)), r.attrs.i(0) != 0);
+        },
+        kSaveIn1),
+};
+
+[[noreturn, gnu::cold]] void out_of_bounds(const char* op, std::int64_t i, int dim, std::int64_t size) {
+  fail(ErrorKind::Index, op, ": index ", i, " is out of bounds for dimension ", dim, " with size ", size);
+}
+
+// Runs over `shape`, last dim fastest: f(i, offset), where offset follows `strides`.
+template <class F>
+void walk(const Shape& shape, const Strides& strides, F&& f) {
+  std::int64_t n = 1;
+  for (std::int64_t size : shape) n *= size;
+  Dims at;
+  for (int d = 0; d < shape.ndim; ++d) at.push(0);
+  std::int64_t offset = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    f(i, offset);
+    for (int d = shape.ndim - 1; d >= 0; --d) {
+      offset += strides[d];
+      if (++at[d] < shape[d]) break;
+      offset -= strides[d] * shape[d];
+      at[d] = 0;
+    }
+  }
+}
+
+}  // namespace
+
+Tensor take_flat(const Tensor& x, const Tensor& places) { return call(take_op, {x, places}); }
+void put_flat_(const Tensor& target, const Tensor& places, const Tensor& values, bool accumulate) {
+  // Values on the target's own memory are read before the first write.
+  Tensor in[] = {target, places, values->storage == target->storage ? clone(values) : values};
+  call_inplace(put_op, in, Attrs{accumulate});
+}
+Tensor put_flat(const Tensor& x, const Tensor& places, const Tensor& values, bool accumulate) {
+  Tensor y = clone(x);
+  put_flat_(y, places, values, accumulate);
+  return y;
+}
+
+Tensor index_as_int64(const char* op, const Tensor& index) {
+  if (info(index.dtype()).category != Category::Integer)
+    fail(ErrorKind::DType, op, ": the index must be int64 or int32, got ", name(index.dtype()));
+  GradMode off(false);
+  return contiguous(to(index, DType::Int64));
+}
+
+Tensor indexed_places(const char* op, const Shape& shape, std::span<const Tensor> indices) {
+  GradMode off(false);
+  const Strides strides = contiguous_strides(shape);
+  const int n = static_cast<int>(indices.size());
+  Shape common;
+  int first = -1, last = -1, count = 0;
+  for (int d = 0; d < n; ++d) {
+    if (!indices[d]) continue;
+    if (first < 0) first = d;
+    last = d;
+    ++count;
+    common = broadcast_shapes(op, common, indices[d].shape());
+  }
+  // What the index tensors say together.
+  const Tensor chosen = zeros(common, DType::Int64);
+  auto* offsets = reinterpret_cast<std::int64_t*>(chosen->data);
+  for (int d = 0; d < n; ++d) {
+    if (!indices[d]) continue;
+    const Tensor index = expand(indices[d], common);
+    const auto* values = reinterpret_cast<const std::int64_t*>(index->data);
+    const std::int64_t size = shape[d];
+    walk(common, index.strides(), [&](std::int64_t i, std::int64_t at) {
+      std::int64_t x = values[at];
+      if (x < -size || x >= size) out_of_bounds(op, x, d, size);
+      offsets[i] += (x < 0 ? x + size : x) * strides[d];
+    });
+  }
+  // The result's dims: whole dims step through the tensor, the others through `chosen`.
+  const bool together = last - first + 1 == count;
+  Shape result;
+  Strides through, within;
+  auto put_chosen = [&] {
+    const Strides dense = contiguous_strides(common);
+    for (int d = 0; d < common.ndim; ++d) {
+      result.push(common[d]);
+      through.push(0);
+      within.push(dense[d]);
+    }
+  };
+  if (count && !together) put_chosen();
+  for (int d = 0; d < shape.ndim; ++d) {
+    if (d < n && indices[d]) {
+      if (d == first && together) put_chosen();
+      continue;
+    }
+    result.push(shape[d]);
+    through.push(strides[d]);
+    within.push(0);
+  }
+  Tensor places = empty(result, DType::Int64, op);
+  auto* out = reinterpret_cast<std::int64_t*>(places->data);
+  walk(result, through, [&](std::int64_t i, std::int64_t at) { out[i] = at; });
+  if (count) walk(result, within, [&](std::int64_t i, std::int64_t at) { out[i] += offsets[at]; });
+  return places;
+}
+
+Tensor gathered_places(const char* op, const Shape& shape, int dim, const Tensor& index, bool negative) {
+  auto refuse = [&](std::int64_t i, std::int64_t n) {
+    fail(ErrorKind::Runtime, op, ": index ", i, " is out of bounds for dimension ", dim, " with size ", n);
+  };
+  const Strides strides = contiguous_strides(shape);
+  Tensor places = empty(index.shape(), DType::Int64, op);
+  auto* out = reinterpret_cast<std::int64_t*>(places->data);
+  const auto* values = reinterpret_cast<const std::int64_t*>(index->data);
+  if (shape.ndim == 0) {
+    for (std::int64_t i = 0; i < index.numel(); ++i) {
+      if (values[i] != 0 && !(negative && values[i] == -1)) refuse(values[i], 1);
+      out[i] = 0;
+    }
+    return places;
+  }
+  Strides rest = strides;
+  rest[dim] = 0;
+  if (index.ndim() == 0) rest = {};
+  const std::int64_t size = shape[dim];
+  walk(index.shape(), rest, [&](std::int64_t i, std::int64_t at) {
+    const std::int64_t x = negative && values[i] < 0 ? values[i] + size : values[i];
+    if (x < 0 || x >= size) refuse(values[i], size);
+    out[i] = at + x * strides[dim];
+  });
+  return places;
+}
+
+Tensor separable_places(const char* op, const Shape& shape, std::span<const Vector<std::int64_t>> tables) {
+  const Strides strides = contiguous_strides(shape);
+  Shape result;
+  for (const auto& table : tables) result.push(static_cast<std::int64_t>(table.size()));
+  Tensor places = zeros(result, DType::Int64);
+  numel_of(result, op);
+  auto* out = reinterpret_cast<std::int64_t*>(places->data);
+  const std::int64_t n = places.numel();
+  std::int64_t repeat = 1;  // elements over which the index of dim d stays
+  for (int d = result.ndim - 1; d >= 0; --d) {
+    for (std::int64_t i = 0; i < n; ++i)
+      out[i] += tables[static_cast<std::size_t>(d)][static_cast<std::size_t>(i / repeat % result[d])] * strides[d];
+    repeat *= result[d];
+  }
+  return places;
+}
+
+Vector<Tensor> nonzero_columns(const Tensor& mask) {
+  GradMode off(false);
+  const Tensor truth = contiguous(to(mask, DType::Bool));
+  const auto* hit = reinterpret_cast<const std::uint8_t*>(truth->data);
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < truth.numel(); ++i) count += hit[i] != 0;
+  Vector<Tensor> columns;
+  Vector<std::int64_t*> out;
+  for (int d = 0; d < mask.ndim(); ++d) {
+    columns.push_back(empty({count}, DType::Int64));
+    out.push_back(reinterpret_cast<std::int64_t*>(columns.back()->data));
+  }
+  std::int64_t k = 0;
+  for (std::int64_t i = 0; i < truth.numel(); ++i) {
+    if (!hit[i]) continue;
+    std::int64_t rest = i;
+    for (int d = mask.ndim() - 1; d >= 0; --d) {
+      out[static_cast<std::size_t>(d)][k] = rest % mask.shape()[d];
+      rest /= mask.shape()[d];
+    }
+    ++k;
+  }
+  return columns;
+}
+
+std::span<const OpDef* const> take_ops() {
+  static const OpDef* const ops[] = {&take_op, &put_op};
+  return ops;
+}
+
+}  // namespace unspool
