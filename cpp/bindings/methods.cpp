@@ -414,17 +414,6 @@ void bind_methods(py::module_& m) {
   def(
       "reshape_as", [](const Tensor& t, const Tensor& other) { return reshape(t, other.shape()); },
       "reshape_as(self, other: Tensor) -> Tensor\n\nreshape to the other's shape.");
-  def(
-      "unbind",
-      [](const Tensor& t, std::int64_t dim) {
-        const int d = wrap_dim("unbind", dim, t.ndim());
-        if (t.ndim() == 0) fail(ErrorKind::Index, "unbind: Dimension specified as ", dim, " but tensor has no dimensions");
-        py::list parts;
-        for (std::int64_t i = 0; i < t.shape()[d]; ++i) parts.append(py::cast(select(t, d, i)));
-        return py::tuple(parts);
-      },
-      "unbind(self, dim: int = 0) -> tuple[Tensor, ...]\n\nViews of the slices along dim.",
-      py::arg("dim") = 0);
 
   static PyGetSetDef grad_fn_attribute = {
       "grad_fn",

@@ -209,7 +209,7 @@ bool convert(const Param& p, PyObject* o, bool strict, Bound& b, Complaint& comp
     case Kind::IntList: {
       Dims& list = b.attrs.lists[b.attrs.n_lists];
       if (none)
-        list = no_list();
+        list = p.default_text == "()" ? Dims{} : no_list();
       else if (!convert_list(o, strict, list))
         break;
       ++b.attrs.n_lists;
@@ -445,6 +445,8 @@ constexpr std::pair<const char*, const char*> kAliases[] = {
     {"divide", "div"},      {"true_divide", "div"}, {"negative", "neg"},       {"concat", "cat"},
     {"concatenate", "cat"}, {"greater", "gt"},      {"greater_equal", "ge"},   {"less", "lt"},
     {"less_equal", "le"},   {"not_equal", "ne"},    {"swapaxes", "transpose"},
+    {"swapdims", "transpose"}, {"moveaxis", "movedim"}, {"arcsin", "asin"}, {"arccos", "acos"}, {"arctan", "atan"},
+    {"arctan2", "atan2"}, {"arcsinh", "asinh"}, {"arccosh", "acosh"}, {"arctanh", "atanh"}, {"fix", "trunc"},
 };
 
 PyTypeObject* named_tuple(const Signature& s) {

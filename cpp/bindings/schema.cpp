@@ -45,7 +45,7 @@ constexpr TypeName kTypes[] = {
 void read_default(Param& p, const std::string& text) {
   p.has_default = true;
   p.default_text = text;
-  if (text == "None") return;
+  if (text == "None" || text == "()") return;  // of lists: given(), or all
   switch (p.kind) {
     case Kind::Bool:
       p.value = Attr(text == "True");
@@ -82,7 +82,8 @@ Param read_param(std::string text) {
   p.name = text.substr(space + 1);
   if (type[0] == '{') {
     p.kind = Kind::Choice;
-    p.choices = split(type.substr(1, type.size() - 2));
+    p.optional = type.back() == '?';
+    p.choices = split(type.substr(1, type.rfind('}') - 1));
   } else {
     if (type.back() == '*') {
       p.variadic = true;

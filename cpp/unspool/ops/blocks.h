@@ -23,7 +23,10 @@ std::span<const OpDef* const> join_ops();
 std::span<const OpDef* const> create_ops();
 std::span<const OpDef* const> random_ops();
 std::span<const OpDef* const> update_ops();
+std::span<const OpDef* const> scalar_math_ops();
+std::span<const OpDef* const> statistics_ops();
 std::span<const OpDef* const> take_ops();
+std::span<const OpDef* const> reorder_ops();
 std::span<const OpDef* const> gather_ops();
 
 }  // namespace unspool

@@ -130,7 +130,11 @@ void sequence(Call& c, std::int64_t n, DType dtype, bool whole, F&& value) {
   c.out[0] = finish(c, to(wide, dtype));
 }
 
-void arange(Call& c, const Attr& start, const Attr& stop, const Attr& step) {
+void arange(Call& c, Attr start, Attr stop, Attr step) {
+  // Of an integer dtype that is asked for, the numbers are whole before they are counted.
+  if (dtype_of_call(c).given() && dtype_of_call(c).dtype() == DType::Int64)
+    for (Attr* a : {&start, &stop, &step})
+      if (a->kind == Attr::Float && std::abs(a->f) < 9e18) *a = Attr(static_cast<std::int64_t>(a->f));
   const bool whole = start.kind != Attr::Float && stop.kind != Attr::Float && step.kind != Attr::Float;
   const double a = start.number(), b = stop.number(), d = step.number();
   if (d == 0.0 || std::isnan(d)) fail(ErrorKind::Runtime, "arange: step must be nonzero, got ", d);

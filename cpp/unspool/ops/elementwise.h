@@ -58,7 +58,7 @@ struct Neg : Base<1, Numbers> {
   }
 };
 
-struct Sign : Base<1, Numbers> {
+struct Sign : Base<1, Everything> {
   using Base::Base;
   template <class V>
   V operator()(V x) const {
@@ -320,7 +320,7 @@ struct Pow : Base<2, Floats> {
 };
 
 // Equal elements share the gradient in halves; where one is NaN both get it, as PyTorch.
-struct Maximum : Base<2, Numbers> {
+struct Maximum : Base<2, Everything> {
   using Base::Base;
   static constexpr std::uint32_t kUses0 = kSaveIn0 | kSaveIn1, kUses1 = kUses0;
   static constexpr bool kSelects = true;
@@ -338,7 +338,7 @@ struct Maximum : Base<2, Numbers> {
   }
 };
 
-struct Minimum : Base<2, Numbers> {
+struct Minimum : Base<2, Everything> {
   using Base::Base;
   static constexpr std::uint32_t kUses0 = kSaveIn0 | kSaveIn1, kUses1 = kUses0;
   static constexpr bool kSelects = true;

@@ -231,7 +231,7 @@ constexpr OpDef pow_op = {
 };
 
 constexpr OpDef maximum_op = {
-    .schema = "maximum(Tensor input, Operand other)",
+    .schema = "maximum(Tensor input, Tensor other)",
     .doc = "The larger of each pair; NaN wins. Equal elements share the gradient in halves.",
     .grad_name = "MaximumBackward0",
     .surface = kBoth,
@@ -241,7 +241,7 @@ constexpr OpDef maximum_op = {
 };
 
 constexpr OpDef minimum_op = {
-    .schema = "minimum(Tensor input, Operand other)",
+    .schema = "minimum(Tensor input, Tensor other)",
     .doc = "The smaller of each pair; NaN wins. Equal elements share the gradient in halves.",
     .grad_name = "MinimumBackward0",
     .surface = kBoth,

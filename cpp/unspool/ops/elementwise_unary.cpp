@@ -22,7 +22,7 @@ constexpr OpDef sign_op = {
     .doc = "-1, 0 or 1 by the sign of each element; 0 for NaN. Its derivative is 0.",
     .grad_name = "SignBackward0",
     .surface = kBoth | kInplace,
-    .promote = Promote::Arithmetic,
+    .promote = Promote::Common,
     .map = map_id<Sign>,
     .derivative = custom([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = zeros_like(g[0]); },
                          [](const Record&, const Tensor* dx, Tensor* dy) { dy[0] = zeros_like(dx[0]); }),

@@ -40,6 +40,12 @@ Tensor remainder(const Tensor& a, const Tensor& b);
 Tensor fma(const Tensor& a, const Tensor& b, const Tensor& c);
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
 
+// scalar_math.cpp.
+Tensor erf(const Tensor& x);
+Tensor log1p(const Tensor& x);
+Tensor expm1(const Tensor& x);
+Tensor trunc(const Tensor& x);
+
 // Reductions (reduce.cpp, extreme.cpp).
 Tensor sum(const Tensor& x);
 Tensor sum(const Tensor& x, const Dims& dims, bool keepdim);

@@ -1,0 +1,473 @@
+// Parts and arrangements: split, chunk, diagonal (views); flip, roll, repeat, tril, diag (copies).
+#include <algorithm>
+
+#include "unspool/ops/blocks.h"
+#include "unspool/ops/take.h"
+#include "unspool/ops/view.h"
+
+namespace unspool {
+namespace {
+
+using Table = Vector<std::int64_t>;
+
+Table counted(std::int64_t n) {
+  Table table;
+  for (std::int64_t i = 0; i < n; ++i) table.push_back(i);
+  return table;
+}
+Vector<Table> identity_of(const Shape& shape) {
+  Vector<Table> tables;
+  for (std::int64_t n : shape) tables.push_back(counted(n));
+  return tables;
+}
+Tensor rearranged(const char* op, const Tensor& x, std::span<const Table> tables) {
+  return take_flat(x, separable_places(op, x.shape(), tables));
+}
+
+// ---- Parts -------------------------------------------------------------------------------------------
+
+int split_dim(const Call& c, std::int64_t dim) {
+  const std::string op = name_of(*c.op);
+  if (c.in[0].ndim() == 0) fail(ErrorKind::Runtime, op, ": expects at least a 1-dimensional tensor");
+  return wrap_dim(op.c_str(), dim, c.in[0].ndim());
+}
+
+void split_at(Call& c, int dim, std::span<const std::int64_t> sizes) {
+  std::int64_t start = 0;
+  for (std::int64_t size : sizes) {
+    c.list->push_back(slice(c.in[0], dim, start, start + size, 1));
+    start += size;
+  }
+}
+
+constexpr OpDef split_op = {
+    .schema = "split(Tensor input, int split_size, int dim=0) -> Tensor[]",
+    .doc = "Views of split_size slices each along dim; the last may be shorter.",
+    .surface = kBoth,
+    .composite =
+        [](Call& c) {
+          const int dim = split_dim(c, c.attrs.i(1));
+          const std::int64_t size = c.attrs.i(0), n = c.in[0].shape()[dim];
+          if (size < 0 || (size == 0 && n != 0))
+            fail(ErrorKind::Runtime, "split: split_size must be positive, got ", size, " for dimension ", dim,
+                 " of size ", n);
+          Table sizes;
+          for (std::int64_t at = 0; at < n; at += size) sizes.push_back(std::min(size, n - at));
+          if (n == 0) sizes.push_back(0);
+          split_at(c, dim, sizes);
+        },
+};
+constexpr OpDef split_sizes_op = {
+    .schema = "split(Tensor input, int[] split_size_or_sections, int dim=0) -> Tensor[]",
+    .doc = "Views of so many slices each along dim; the sizes add up to its size.",
+    .surface = kBoth,
+    .composite =
+        [](Call& c) {
+          const int dim = split_dim(c, c.attrs.i(0));
+          std::int64_t total = 0;
+          for (std::int64_t n : c.attrs.list(0)) {
+            if (n < 0) fail(ErrorKind::Runtime, "split: sizes must not be negative, got ", c.attrs.list(0));
+            total += n;
+          }
+          if (total != c.in[0].shape()[dim])
+            fail(ErrorKind::Runtime, "split: the sizes ", c.attrs.list(0), " add up to ", total, ", dimension ", dim,
+                 " has size ", c.in[0].shape()[dim]);
+          split_at(c, dim, {c.attrs.list(0).begin(), static_cast<std::size_t>(c.attrs.list(0).ndim)});
+        },
+};
+constexpr OpDef chunk_op = {
+    .schema = "chunk(Tensor input, int chunks, int dim=0) -> Tensor[]",
+    .doc = "At most `chunks` views of equal length along dim; the last may be shorter.",
+    .surface = kBoth,
+    .composite =
+        [](Call& c) {
+          const int dim = split_dim(c, c.attrs.i(1));
+          const std::int64_t chunks = c.attrs.i(0), n = c.in[0].shape()[dim];
+          if (chunks <= 0) fail(ErrorKind::Runtime, "chunk: expects `chunks` to be greater than 0, got ", chunks);
+          Table sizes;
+          const std::int64_t size = n / chunks + (n % chunks != 0);
+          for (std::int64_t at = 0; at < n; at += size) sizes.push_back(std::min(size, n - at));
+          if (n == 0) sizes.assign(static_cast<std::size_t>(chunks), 0);
+          split_at(c, dim, sizes);
+        },
+};
+constexpr OpDef unbind_op = {
+    .schema = "unbind(Tensor input, int dim=0) -> Tensor[]",
+    .doc = "Views of the slices along dim.",
+    .surface = kBoth,
+    .composite =
+        [](Call& c) {
+          if (c.in[0].ndim() == 0)
+            fail(ErrorKind::Index, "unbind: Dimension specified as ", c.attrs.i(0), " but tensor has no dimensions");
+          const int dim = wrap_dim("unbind", c.attrs.i(0), c.in[0].ndim());
+          for (std::int64_t i = 0; i < c.in[0].shape()[dim]; ++i) c.list->push_back(select(c.in[0], dim, i));
+        },
+};
+
+constexpr OpDef diagonal_op = {
+    .schema = "diagonal(Tensor input, int offset=0, int dim1=0, int dim2=1)",
+    .doc = "A view of the diagonal of two dims, which vanish, as a new last dim; `offset` counts above it.",
+    .surface = kBoth,
+    .cls = Class::View,
+    .composite =
+        [](Call& c) {
+          const Tensor& x = c.in[0];
+          const int a = wrap_dim("diagonal", c.attrs.i(1), x.ndim()), b = wrap_dim("diagonal", c.attrs.i(2), x.ndim());
+          if (a == b || x.ndim() < 2)
+            fail(ErrorKind::Runtime, "diagonal: diagonal dimensions cannot be identical ", c.attrs.i(1), ", ",
+                 c.attrs.i(2));
+          const std::int64_t offset = c.attrs.i(0), rows = x.shape()[a], columns = x.shape()[b];
+          const std::int64_t down = offset < 0 ? -offset : 0, right = offset > 0 ? offset : 0;
+          const std::int64_t n = std::max<std::int64_t>(0, std::min(rows - down, columns - right));
+          Dims order;
+          for (int d = 0; d < x.ndim(); ++d)
+            if (d != a && d != b) order.push(d);
+          order.push(a);
+          order.push(b);
+          const Tensor y = permute(x, order);
+          Shape shape = y.shape();
+          Strides strides = y.strides();
+          shape.ndim -= 1;
+          strides.ndim -= 1;
+          shape[shape.ndim - 1] = n;
+          const std::int64_t at = n ? down * y.strides()[y.ndim() - 2] + right * y.strides()[y.ndim() - 1] : 0;
+          strides[shape.ndim - 1] = y.strides()[y.ndim() - 2] + y.strides()[y.ndim() - 1];
+          if (x.requires_grad() && !x.contiguous()) {
+            // as_strided's gradient counts in a contiguous base.
+            const Tensor dense = contiguous(y);
+            Strides s = contiguous_strides(dense.shape());
+            Strides flat = s;
+            flat.ndim -= 1;
+            flat[shape.ndim - 1] = s[y.ndim() - 2] + s[y.ndim() - 1];
+            c.out[0] = as_strided(dense, shape, flat, n ? down * s[y.ndim() - 2] + right * s[y.ndim() - 1] : 0);
+            return;
+          }
+          c.out[0] = as_strided(x, shape, strides, at);
+        },
+};
+
+// ---- Order -------------------------------------------------------------------------------------------
+
+constexpr OpDef flip_op = {
+    .schema = "flip(Tensor input, int[]* dims)",
+    .doc = "A copy with the dims in reverse order.",
+    .surface = kBoth,
+    .composite =
+        [](Call& c) {
+          Vector<Table> tables = identity_of(c.in[0].shape());
+          unsigned seen = 0;
+          for (std::int64_t d : c.attrs.list(0)) {
+            const int dim = wrap_dim("flip", d, c.in[0].ndim());
+            if ((seen >> dim) & 1)
+              fail(ErrorKind::Runtime, "flip: dim ", d, " appears multiple times in the list of dims");
+            seen |= 1u << dim;
+            if (c.in[0].ndim()) std::reverse(tables[static_cast<std::size_t>(dim)].begin(), tables[static_cast<std::size_t>(dim)].end());
+          }
+          c.out[0] = rearranged("flip", c.in[0], tables);
+        },
+};
+
+constexpr OpDef roll_op = {
+    .schema = "roll(Tensor input, int[] shifts, int[] dims=())",
+    .doc = "A copy shifted along the dims; what falls out at one end comes in at the other. Flattened without dims.",
+    .surface = kBoth,
+    .composite =
+        [](Call& c) {
+          const Dims &shifts = c.attrs.list(0), &dims = c.attrs.list(1);
+          const bool flat = dims.ndim == 0;
+          if (shifts.ndim == 0 || (flat ? shifts.ndim != 1 : shifts.ndim != dims.ndim))
+            fail(ErrorKind::Runtime, "roll: shifts and dimensions must align; shifts: ", shifts, ", dims: ", dims);
+          const Tensor x = flat ? reshape(c.in[0], {c.in[0].numel()}) : c.in[0];
+          Vector<Table> tables = identity_of(x.shape());
+          for (int k = 0; k < shifts.ndim; ++k) {
+            const int dim = flat ? 0 : wrap_dim("roll", dims[k], x.ndim());
+            if (x.ndim() == 0) fail(ErrorKind::Index, "roll: Dimension specified as ", dims[k], " but tensor has no dimensions");
+            if (x.shape()[dim] == 0) continue;
+            Table& table = tables[static_cast<std::size_t>(dim)];
+            const std::int64_t n = x.shape()[dim], shift = ((shifts[k] % n) + n) % n;
+            std::rotate(table.begin(), table.begin() + (n - shift) % n, table.end());
+          }
+          c.out[0] = reshape(rearranged("roll", x, tables), c.in[0].shape());
+        },
+};
+
+void repeat(Call& c, const Shape& times) {
+  Tensor x = c.in[0];
+  while (x.ndim() < times.ndim) x = unsqueeze(x, 0);
+  Vector<Table> tables;
+  for (int d = 0; d < times.ndim; ++d) {
+    if (times[d] < 0)
+      fail(ErrorKind::Runtime, name_of(*c.op), ": the number of repetitions must not be negative, got ", times);
+    Shape sizes{times[d], x.shape()[d]};
+    numel_of(sizes, c.op->schema);
+    Table table;
+    for (std::int64_t k = 0; k < times[d]; ++k)
+      for (std::int64_t i = 0; i < x.shape()[d]; ++i) table.push_back(i);
+    tables.push_back(std::move(table));
+  }
+  c.out[0] = rearranged("repeat", x, tables);
+}
+constexpr OpDef repeat_op = {
+    .schema = "repeat(Tensor input, int[]* repeats)",
+    .doc = "The tensor so many times along each dim; new dims come in front.",
+    .surface = kMethod,
+    .composite =
+        [](Call& c) {
+          if (c.attrs.list(0).ndim < c.in[0].ndim())
+            fail(ErrorKind::Runtime, "repeat: number of dimensions of repeat dims ", c.attrs.list(0),
+                 " can not be smaller than number of dimensions of tensor, ", c.in[0].ndim());
+          repeat(c, c.attrs.list(0));
+        },
+};
+constexpr OpDef tile_op = {
+    .schema = "tile(Tensor input, int[]* dims)",
+    .doc = "repeat, with ones in front where dims are fewer than the tensor's.",
+    .surface = kBoth,
+    .composite =
+        [](Call& c) {
+          Shape times = c.attrs.list(0);
+          while (times.ndim < c.in[0].ndim()) times.insert(0, 1);
+          repeat(c, times);
+        },
+};
+
+void repeat_each(Call& c, const Attr& dim_given, const Table& counts) {
+  const Tensor x = dim_given.given() ? c.in[0] : reshape(c.in[0], {c.in[0].numel()});
+  const int dim = dim_given.given() ? wrap_dim("repeat_interleave", dim_given.i, x.ndim()) : 0;
+  const std::int64_t n = x.ndim() ? x.shape()[dim] : 1;
+  if (static_cast<std::int64_t>(counts.size()) != n && counts.size() != 1)
+    fail(ErrorKind::Runtime, "repeat_interleave: repeats must have the same size as input along dim, but got ",
+         static_cast<std::int64_t>(counts.size()), " and ", n);
+  Table table;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int64_t times = counts[counts.size() == 1 ? 0 : static_cast<std::size_t>(i)];
+    if (times < 0) fail(ErrorKind::Runtime, "repeat_interleave: repeats can not be negative, got ", times);
+    numel_of(Shape{times, n}, "repeat_interleave");
+    table.insert(table.end(), static_cast<std::size_t>(times), i);
+  }
+  const Tensor y = x.ndim() ? x : reshape(x, {1});
+  Vector<Table> tables = identity_of(y.shape());
+  tables[static_cast<std::size_t>(dim)] = std::move(table);
+  c.out[0] = rearranged("repeat_interleave", y, tables);
+}
+constexpr OpDef repeat_interleave_op = {
+    .schema = "repeat_interleave(Tensor input, int repeats, int? dim=None, *, int? output_size=None)",
+    .doc = "Each slice along dim so many times in a row; of the flattened tensor where dim is None.",
+    .surface = kBoth,
+    .composite = [](Call& c) { repeat_each(c, c.attrs[1], Table{c.attrs.i(0)}); },
+};
+constexpr OpDef repeat_interleave_each_op = {
+    .schema = "repeat_interleave(Tensor input, Tensor repeats, int? dim=None, *, int? output_size=None)",
+    .doc = "With one number of repetitions for each slice.",
+    .surface = kBoth,
+    .composite =
+        [](Call& c) {
+          const Tensor counts = index_as_int64("repeat_interleave", c.in[1]);
+          if (counts.ndim() > 1)
+            fail(ErrorKind::Runtime, "repeat_interleave: repeats must be 0-dim or 1-dim tensor, got shape ",
+                 counts.shape());
+          const auto* n = reinterpret_cast<const std::int64_t*>(counts->data);
+          repeat_each(c, c.attrs[0], Table(n, n + counts.numel()));
+        },
+};
+
+// ---- Triangles and diagonals ---------------------------------------------------------------------------
+
+template <bool Lower>
+void triangle(Call& c) {
+  const Tensor& x = c.in[0];
+  if (x.ndim() < 2) fail(ErrorKind::Runtime, name_of(*c.op), ": input tensor must have at least 2 dimensions, got shape ", x.shape());
+  const std::int64_t rows = x.shape()[x.ndim() - 2], columns = x.shape()[x.ndim() - 1], k = c.attrs.i(0);
+  Tensor keep = empty({rows, columns}, DType::Bool);
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t j = 0; j < columns; ++j)
+      reinterpret_cast<bool*>(keep->data)[i * columns + j] = Lower ? j - i <= k : j - i >= k;
+  c.out[0] = where(keep, x, full({}, 0.0, x.dtype()));
+}
+constexpr OpDef tril_op = {
+    .schema = "tril(Tensor input, int diagonal=0)",
+    .doc = "The lower triangle of the last two dims, up to and with the diagonal; 0 above.",
+    .surface = kBoth | kInplace,
+    .composite = triangle<true>,
+};
+constexpr OpDef triu_op = {
+    .schema = "triu(Tensor input, int diagonal=0)",
+    .doc = "The upper triangle of the last two dims, from the diagonal; 0 below.",
+    .surface = kBoth | kInplace,
+    .composite = triangle<false>,
+};
+
+constexpr OpDef diag_op = {
+    .schema = "diag(Tensor input, int diagonal=0)",
+    .doc = "Of a vector the matrix with it on the diagonal; of a matrix its diagonal, copied.",
+    .surface = kBoth,
+    .composite =
+        [](Call& c) {
+          const Tensor& x = c.in[0];
+          const std::int64_t k = c.attrs.i(0);
+          if (x.ndim() == 2) {
+            c.out[0] = clone(call(diagonal_op, {x}, {k, 0, 1}));
+            return;
+          }
+          if (x.ndim() != 1)
+            fail(ErrorKind::Runtime, "diag: supports 1D or 2D tensors, got shape ", x.shape());
+          const std::int64_t n = x.numel(), size = n + (k < 0 ? -k : k);
+          numel_of(Shape{size, size}, "diag");
+          Tensor places = empty({n}, DType::Int64);
+          for (std::int64_t i = 0; i < n; ++i)
+            reinterpret_cast<std::int64_t*>(places->data)[i] =
+                (i + (k < 0 ? -k : 0)) * size + i + (k > 0 ? k : 0);
+          c.out[0] = put_flat(zeros({size, size}, x.dtype()), places, x, false);
+        },
+};
+
+// ---- Other names of reshape and permute ------------------------------------------------------------------
+
+constexpr OpDef movedim_op = {
+    .schema = "movedim(Tensor input, int[] source, int[] destination)",
+    .doc = "A view with the dims `source` moved to the places `destination`; the others keep their order.",
+    .surface = kBoth,
+    .cls = Class::View,
+    .composite =
+        [](Call& c) {
+          const int n = c.in[0].ndim();
+          const Dims &from = c.attrs.list(0), &to = c.attrs.list(1);
+          if (from.ndim != to.ndim)
+            fail(ErrorKind::Runtime, "movedim: source ", from, " and destination ", to, " must have as many dims");
+          Dims order;
+          for (int d = 0; d < n; ++d) order.push(-1);
+          unsigned taken = 0;
+          for (int k = 0; k < from.ndim; ++k) {
+            const int a = wrap_dim("movedim", from[k], n), b = wrap_dim("movedim", to[k], n);
+            if (n && (order[b] >= 0 || (taken >> a & 1)))
+              fail(ErrorKind::Runtime, "movedim: repeated dim in source ", from, " or destination ", to);
+            taken |= 1u << a;
+            if (n) order[b] = a;
+          }
+          for (int d = 0, next = 0; d < n; ++d) {
+            if (order[d] >= 0) continue;
+            while (taken >> next & 1) ++next;
+            order[d] = next++;
+          }
+          c.out[0] = permute(c.in[0], order);
+        },
+};
+
+constexpr OpDef unflatten_op = {
+    .schema = "unflatten(Tensor input, int dim, int[] sizes)",
+    .doc = "A view with one dim split into `sizes`, of which one may be -1.",
+    .surface = kBoth,
+    .cls = Class::View,
+    .composite =
+        [](Call& c) {
+          const Tensor& x = c.in[0];
+          const int dim = wrap_dim("unflatten", c.attrs.i(0), x.ndim());
+          const Dims& sizes = c.attrs.list(0);
+          if (sizes.ndim == 0) fail(ErrorKind::Runtime, "unflatten: sizes must be non-empty");
+          if (x.ndim() == 0) fail(ErrorKind::Index, "unflatten: Dimension specified as ", c.attrs.i(0), " but tensor has no dimensions");
+          std::int64_t known = 1;
+          int open = -1;
+          for (int k = 0; k < sizes.ndim; ++k) {
+            if (sizes[k] == -1)
+              open = k;
+            else
+              known *= sizes[k];
+          }
+          Dims full_sizes = sizes;
+          if (open >= 0 && known > 0) full_sizes[open] = x.shape()[dim] / known;
+          std::int64_t product = 1;
+          for (std::int64_t n : full_sizes) product *= n;
+          if (product != x.shape()[dim])
+            fail(ErrorKind::Runtime, "unflatten: Provided sizes ", sizes, " don't multiply up to the size of dim ", dim,
+                 " (", x.shape()[dim], ")");
+          Shape shape;
+          for (int d = 0; d < x.ndim(); ++d) {
+            if (d != dim) shape.push(x.shape()[d]);
+            for (int k = 0; d == dim && k < full_sizes.ndim; ++k) shape.push(full_sizes[k]);
+          }
+          c.out[0] = view(x, shape);
+        },
+};
+
+constexpr OpDef broadcast_to_op = {
+    .schema = "broadcast_to(Tensor input, int[] size)",
+    .doc = "expand(input, size).",
+    .surface = kBoth,
+    .cls = Class::View,
+    .composite = [](Call& c) { c.out[0] = expand(c.in[0], c.attrs.list(0)); },
+};
+
+// ---- Products of vectors and batches -----------------------------------------------------------------------
+
+void need_ndim(const Call& c, int i, int ndim, const char* what) {
+  if (c.in[i].ndim() != ndim)
+    fail(ErrorKind::Shape, name_of(*c.op), ": ", what, " must be ", ndim, "-D, got shape ", c.in[i].shape());
+}
+void need_one_dtype(const Call& c) {
+  if (c.in[0].dtype() != c.in[1].dtype())
+    fail(ErrorKind::DType, name_of(*c.op), ": expected both to have the same dtype, got ", name(c.in[0].dtype()), " and ",
+         name(c.in[1].dtype()));
+}
+
+constexpr OpDef outer_op = {
+    .schema = "outer(Tensor input, Tensor vec2)",
+    .doc = "All products of the elements of two vectors: (n), (m) → (n, m).",
+    .surface = kBoth,
+    .composite =
+        [](Call& c) {
+          need_ndim(c, 0, 1, "input");
+          need_ndim(c, 1, 1, "vec2");
+          c.out[0] = unsqueeze(c.in[0], 1) * c.in[1];
+        },
+};
+constexpr OpDef dot_op = {
+    .schema = "dot(Tensor input, Tensor tensor)",
+    .doc = "The sum of the products of two vectors of one length.",
+    .surface = kBoth,
+    .composite =
+        [](Call& c) {
+          need_ndim(c, 0, 1, "input");
+          need_ndim(c, 1, 1, "tensor");
+          need_one_dtype(c);
+          if (c.in[0].numel() != c.in[1].numel())
+            fail(ErrorKind::Shape, "dot: inconsistent tensor size, expected the same number of elements, but got ",
+                 c.in[0].numel(), " and ", c.in[1].numel());
+          c.out[0] = to(sum(c.in[0] * c.in[1]), c.in[0].dtype());
+        },
+};
+constexpr OpDef mv_op = {
+    .schema = "mv(Tensor input, Tensor vec)",
+    .doc = "A matrix times a vector: (n, m)·(m) → (n).",
+    .surface = kBoth,
+    .composite =
+        [](Call& c) {
+          need_ndim(c, 0, 2, "input");
+          need_ndim(c, 1, 1, "vec");
+          c.out[0] = matmul(c.in[0], c.in[1]);
+        },
+};
+constexpr OpDef bmm_op = {
+    .schema = "bmm(Tensor input, Tensor mat2)",
+    .doc = "Matrix by matrix over one batch dim: (b, n, m)·(b, m, k) → (b, n, k).",
+    .surface = kBoth,
+    .composite =
+        [](Call& c) {
+          need_ndim(c, 0, 3, "batch1");
+          need_ndim(c, 1, 3, "batch2");
+          if (c.in[0].shape()[0] != c.in[1].shape()[0])
+            fail(ErrorKind::Shape, "bmm: batch sizes differ; input has shape ", c.in[0].shape(), ", mat2 has shape ",
+                 c.in[1].shape());
+          c.out[0] = matmul(c.in[0], c.in[1]);
+        },
+};
+
+}  // namespace
+
+std::span<const OpDef* const> reorder_ops() {
+  static const OpDef* const ops[] = {
+      &split_op,  &split_sizes_op, &chunk_op, &unbind_op,           &diagonal_op,              &flip_op, &roll_op,
+      &repeat_op, &tile_op,        &repeat_interleave_op, &repeat_interleave_each_op, &tril_op, &triu_op, &diag_op, &movedim_op, &unflatten_op, &broadcast_to_op, &outer_op, &dot_op, &mv_op, &bmm_op};
+  return ops;
+}
+
+}  // namespace unspool
