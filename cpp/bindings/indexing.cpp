@@ -1,5 +1,6 @@
-// x[…] and x[…] = y by PyTorch's rules. Integers, slices, None and Ellipsis make a chain of views; what is left,
-// index tensors and masks (or arrays and lists that become such), picks elements of that view (ops/take.h).
+// x[…] and x[…] = y by PyTorch's rules. Integers, slices, None and Ellipsis make a chain of views; what is
+// left, index tensors and masks (or arrays and lists that become such), picks elements of that view
+// (ops/take.h).
 #include "handle.h"
 #include "unspool/ops/ops.h"
 #include "unspool/ops/take.h"
@@ -25,7 +26,8 @@ Tensor made_tensor(PyObject* o, const char* what) {
     return unwrap(make(py::handle(o)).ptr());
   } catch (py::error_already_set& e) {
     if (!e.matches(PyExc_TypeError) && !e.matches(PyExc_ValueError)) throw;
-    fail(ErrorKind::Index, "index: only integers, slices (`:`), ellipsis (`...`), None and long, int or bool ", what,
+    fail(ErrorKind::Index,
+         "index: only integers, slices (`:`), ellipsis (`...`), None and long, int or bool ", what,
          " are valid indices, got ", short_repr(o));
   }
 }
@@ -37,7 +39,8 @@ Tensor index_tensor(PyObject* o) {
     fail(PyUnicode_Check(o) ? ErrorKind::Type : ErrorKind::Index,
          "index: integers, slices (`:`), ellipsis (`...`), None and index tensors are supported, got ",
          short_repr(o));
-  if ((PyList_Check(o) || PyTuple_Check(o)) && PySequence_Fast_GET_SIZE(o) == 0) return empty({0}, DType::Int64);
+  if ((PyList_Check(o) || PyTuple_Check(o)) && PySequence_Fast_GET_SIZE(o) == 0)
+    return empty({0}, DType::Int64);
   return made_tensor(o, "tensors");
 }
 
@@ -103,7 +106,8 @@ int apply(Indexed& x, PyObject* item, const Tensor& index, int dim, int& origina
   }
   const std::int64_t size = t.shape()[dim];
   const Py_ssize_t at = PyNumber_AsSsize_t(item, PyExc_IndexError);
-  if (at == -1 && PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_IndexError)) throw py::error_already_set();
+  if (at == -1 && PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_IndexError))
+    throw py::error_already_set();
   if (PyErr_Occurred() || at < -size || at >= size) {
     PyErr_Clear();
     fail(ErrorKind::Index, "index: index ", short_repr(item), " is out of bounds for dimension ", original,
@@ -120,8 +124,8 @@ bool is_legacy_tuple(PyObject* index) {
   if (!PyList_Check(index) || PyList_GET_SIZE(index) >= 32) return false;
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(index); ++i) {
     PyObject* item = PyList_GET_ITEM(index, i);
-    if (item == Py_None || item == Py_Ellipsis || PySlice_Check(item) || is_tensor(item) || PyList_Check(item) ||
-        PyTuple_Check(item))
+    if (item == Py_None || item == Py_Ellipsis || PySlice_Check(item) || is_tensor(item) ||
+        PyList_Check(item) || PyTuple_Check(item))
       return true;
   }
   return false;

@@ -441,12 +441,13 @@ constexpr auto kMethods = methods_of(std::make_integer_sequence<int, kMaxEntries
 
 // Names that PyTorch has twice.
 constexpr std::pair<const char*, const char*> kAliases[] = {
-    {"clip", "clamp"},      {"absolute", "abs"},    {"multiply", "mul"},       {"subtract", "sub"},
-    {"divide", "div"},      {"true_divide", "div"}, {"negative", "neg"},       {"concat", "cat"},
-    {"concatenate", "cat"}, {"greater", "gt"},      {"greater_equal", "ge"},   {"less", "lt"},
-    {"less_equal", "le"},   {"not_equal", "ne"},    {"swapaxes", "transpose"},
-    {"swapdims", "transpose"}, {"moveaxis", "movedim"}, {"arcsin", "asin"}, {"arccos", "acos"}, {"arctan", "atan"},
-    {"arctan2", "atan2"}, {"arcsinh", "asinh"}, {"arccosh", "acosh"}, {"arctanh", "atanh"}, {"fix", "trunc"},
+    {"clip", "clamp"},       {"absolute", "abs"},    {"multiply", "mul"},       {"subtract", "sub"},
+    {"divide", "div"},       {"true_divide", "div"}, {"negative", "neg"},       {"concat", "cat"},
+    {"concatenate", "cat"},  {"greater", "gt"},      {"greater_equal", "ge"},   {"less", "lt"},
+    {"less_equal", "le"},    {"not_equal", "ne"},    {"swapaxes", "transpose"}, {"swapdims", "transpose"},
+    {"moveaxis", "movedim"}, {"arcsin", "asin"},     {"arccos", "acos"},        {"arctan", "atan"},
+    {"arctan2", "atan2"},    {"arcsinh", "asinh"},   {"arccosh", "acosh"},      {"arctanh", "atanh"},
+    {"fix", "trunc"},
 };
 
 PyTypeObject* named_tuple(const Signature& s) {

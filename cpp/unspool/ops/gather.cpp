@@ -1,5 +1,5 @@
-// Reading and writing at index tensors: index_select, gather, scatter, masks, embedding. All are made of take_flat
-// and put_flat_ (take.h); the indexing of Python's brackets is in bindings/indexing.cpp.
+// Reading and writing at index tensors: index_select, gather, scatter, masks, embedding. All are made of
+// take_flat and put_flat_ (take.h); the indexing of Python's brackets is in bindings/indexing.cpp.
 #include <utility>
 
 #include "unspool/ops/blocks.h"
@@ -28,7 +28,8 @@ Tensor slice_places(const std::string& op, const Shape& shape, int dim, const Te
   const auto* at = reinterpret_cast<const std::int64_t*>(index->data);
   for (std::int64_t i = 0; i < index.numel(); ++i)
     if (at[i] < 0 || at[i] >= size)
-      fail(ErrorKind::Index, op, ": index ", at[i], " is out of bounds for dimension ", dim, " with size ", size);
+      fail(ErrorKind::Index, op, ": index ", at[i], " is out of bounds for dimension ", dim, " with size ",
+           size);
   Vector<Tensor> indices(static_cast<std::size_t>(dim) + 1);
   indices[static_cast<std::size_t>(dim)] = reshape(index, {index.numel()});
   return indexed_places(op.c_str(), at_least_1d(shape), indices);
@@ -73,7 +74,8 @@ Tensor written_places(const Call& c, const Tensor& source) {
 
 constexpr OpDef index_add_op = {
     .schema = "index_add(Tensor input, int dim, Tensor index, Tensor source, *, Scalar alpha=1)",
-    .doc = "input with alpha times the slices of source added at the indices along dim; equal indices add up.",
+    .doc =
+        "input with alpha times the slices of source added at the indices along dim; equal indices add up.",
     .surface = kBoth | kInplace,
     .composite =
         [](Call& c) {
@@ -129,12 +131,13 @@ constexpr OpDef index_fill_op = {
 // ---- gather and scatter ------------------------------------------------------------------------------
 
 // `index` may be smaller than `shape`, but not in more dims; along `dim` any size will do.
-void check_index_shape(const std::string& op, const Shape& index, const Shape& shape, int dim, const char* what) {
+void check_index_shape(const std::string& op, const Shape& index, const Shape& shape, int dim,
+                       const char* what) {
   bool fits = index.ndim == shape.ndim;
   for (int d = 0; fits && d < shape.ndim; ++d) fits = d == dim || index[d] <= shape[d];
   if (!fits)
-    fail(ErrorKind::Shape, op, ": index of shape ", index, " must not be larger than ", what, " of shape ", shape,
-         dim >= 0 ? " apart from dimension " : "", dim >= 0 ? std::to_string(dim) : "");
+    fail(ErrorKind::Shape, op, ": index of shape ", index, " must not be larger than ", what, " of shape ",
+         shape, dim >= 0 ? " apart from dimension " : "", dim >= 0 ? std::to_string(dim) : "");
 }
 
 constexpr OpDef gather_op = {
@@ -170,8 +173,8 @@ void scatter_source(Call& c, bool add, bool multiply) {
   const Tensor index = index_as_int64(op.c_str(), c.in[1]);
   Tensor source = c.in[2];
   if (source.dtype() != c.in[0].dtype())
-    fail(ErrorKind::DType, op, ": Expected self.dtype to be equal to src.dtype, got ", name(c.in[0].dtype()), " and ",
-         name(source.dtype()));
+    fail(ErrorKind::DType, op, ": Expected self.dtype to be equal to src.dtype, got ", name(c.in[0].dtype()),
+         " and ", name(source.dtype()));
   if (index.numel() == 0) {
     c.out[0] = target_of(c);
     return;
@@ -205,8 +208,8 @@ constexpr OpDef scatter_value_op = {
     .composite =
         [](Call& c) {
           const Tensor index = index_as_int64("scatter", c.in[1]);
-          const Tensor number = c.attrs[1].kind == Attr::Float ? wrapped_number(c.attrs.f(1))
-                                                               : wrapped_number(c.attrs.i(1));
+          const Tensor number =
+              c.attrs[1].kind == Attr::Float ? wrapped_number(c.attrs.f(1)) : wrapped_number(c.attrs.i(1));
           GradMode mode(grad_enabled());
           const Tensor places = index.numel() ? scattered_places(c, index) : index;
           c.out[0] = target_of(c);
@@ -249,8 +252,9 @@ constexpr OpDef take_along_dim_op = {
             index = reshape(index, {index.numel()});
           }
           if (x.ndim() != index.ndim())
-            fail(ErrorKind::Runtime, "take_along_dim: input and indices should have the same number of dimensions, ",
-                 "got ", x.ndim(), " and ", index.ndim());
+            fail(ErrorKind::Runtime,
+                 "take_along_dim: input and indices should have the same number of dimensions, ", "got ",
+                 x.ndim(), " and ", index.ndim());
           const int dim = c.attrs.given(0) ? wrap_dim("take_along_dim", c.attrs.i(0), x.ndim()) : 0;
           Shape a = x.shape(), b = index.shape();
           if (x.ndim()) a[dim] = b[dim] = 1;
@@ -311,12 +315,13 @@ constexpr OpDef masked_scatter_op = {
           if (c.in[2].dtype() != c.in[0].dtype())
             fail(ErrorKind::DType, "masked_scatter: expected self and source to have same dtypes but got ",
                  name(c.in[0].dtype()), " and ", name(c.in[2].dtype()));
-          const Shape shape = c.inplace ? c.in[0].shape()
-                                        : broadcast_shapes("masked_scatter", c.in[0].shape(), c.in[1].shape());
+          const Shape shape = c.inplace
+                                  ? c.in[0].shape()
+                                  : broadcast_shapes("masked_scatter", c.in[0].shape(), c.in[1].shape());
           const Tensor places = true_places(expand(c.in[1], shape));
           if (c.in[2].numel() < places.numel())
-            fail(ErrorKind::Runtime, "masked_scatter: source has ", c.in[2].numel(), " elements, the mask holds for ",
-                 places.numel());
+            fail(ErrorKind::Runtime, "masked_scatter: source has ", c.in[2].numel(),
+                 " elements, the mask holds for ", places.numel());
           const Tensor source = narrow(reshape(c.in[2], {c.in[2].numel()}), 0, 0, places.numel());
           c.out[0] = c.inplace ? c.in[0] : clone(expand(c.in[0], shape));
           put_flat_(c.out[0], places, source, false);
@@ -406,15 +411,16 @@ constexpr OpDef one_hot_op = {
           const Tensor index = contiguous(c.in[0]);
           const auto* at = reinterpret_cast<const std::int64_t*>(index->data);
           for (std::int64_t i = 0; i < index.numel(); ++i) {
-            if (at[i] < 0) fail(ErrorKind::Runtime, "one_hot: Class values must be non-negative, got ", at[i]);
+            if (at[i] < 0)
+              fail(ErrorKind::Runtime, "one_hot: Class values must be non-negative, got ", at[i]);
             largest = at[i] > largest ? at[i] : largest;
           }
           if (index.numel() == 0 && classes <= 0)
             fail(ErrorKind::Runtime, "one_hot: Can not infer total number of classes from empty tensor");
           if (classes == -1) classes = largest + 1;
           if (classes < 1 || largest >= classes)
-            fail(ErrorKind::Runtime, "one_hot: Class values must be smaller than num_classes, got ", largest, " and ",
-                 classes);
+            fail(ErrorKind::Runtime, "one_hot: Class values must be smaller than num_classes, got ", largest,
+                 " and ", classes);
           Shape shape = index.shape();
           shape.push(classes);
           numel_of(shape, "one_hot");
@@ -436,10 +442,10 @@ Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index) {
 
 std::span<const OpDef* const> gather_ops() {
   static const OpDef* const ops[] = {
-      &index_select_op, &index_add_op,   &index_copy_op,     &index_fill_op,     &gather_op,
-      &scatter_op,      &scatter_value_op, &scatter_add_op,  &take_op,           &take_along_dim_op,
-      &masked_fill_op,  &masked_select_op, &masked_scatter_op, &nonzero_op,      &nonzero_tuple_op,
-      &argwhere_op,     &where_true_op,  &embedding_op,      &one_hot_op};
+      &index_select_op, &index_add_op,     &index_copy_op,     &index_fill_op, &gather_op,
+      &scatter_op,      &scatter_value_op, &scatter_add_op,    &take_op,       &take_along_dim_op,
+      &masked_fill_op,  &masked_select_op, &masked_scatter_op, &nonzero_op,    &nonzero_tuple_op,
+      &argwhere_op,     &where_true_op,    &embedding_op,      &one_hot_op};
   return ops;
 }
 

@@ -70,8 +70,8 @@ constexpr OpDef split_sizes_op = {
             total += n;
           }
           if (total != c.in[0].shape()[dim])
-            fail(ErrorKind::Runtime, "split: the sizes ", c.attrs.list(0), " add up to ", total, ", dimension ", dim,
-                 " has size ", c.in[0].shape()[dim]);
+            fail(ErrorKind::Runtime, "split: the sizes ", c.attrs.list(0), " add up to ", total,
+                 ", dimension ", dim, " has size ", c.in[0].shape()[dim]);
           split_at(c, dim, {c.attrs.list(0).begin(), static_cast<std::size_t>(c.attrs.list(0).ndim)});
         },
 };
@@ -83,7 +83,8 @@ constexpr OpDef chunk_op = {
         [](Call& c) {
           const int dim = split_dim(c, c.attrs.i(1));
           const std::int64_t chunks = c.attrs.i(0), n = c.in[0].shape()[dim];
-          if (chunks <= 0) fail(ErrorKind::Runtime, "chunk: expects `chunks` to be greater than 0, got ", chunks);
+          if (chunks <= 0)
+            fail(ErrorKind::Runtime, "chunk: expects `chunks` to be greater than 0, got ", chunks);
           Table sizes;
           const std::int64_t size = n / chunks + (n % chunks != 0);
           for (std::int64_t at = 0; at < n; at += size) sizes.push_back(std::min(size, n - at));
@@ -98,7 +99,8 @@ constexpr OpDef unbind_op = {
     .composite =
         [](Call& c) {
           if (c.in[0].ndim() == 0)
-            fail(ErrorKind::Index, "unbind: Dimension specified as ", c.attrs.i(0), " but tensor has no dimensions");
+            fail(ErrorKind::Index, "unbind: Dimension specified as ", c.attrs.i(0),
+                 " but tensor has no dimensions");
           const int dim = wrap_dim("unbind", c.attrs.i(0), c.in[0].ndim());
           for (std::int64_t i = 0; i < c.in[0].shape()[dim]; ++i) c.list->push_back(select(c.in[0], dim, i));
         },
@@ -112,7 +114,8 @@ constexpr OpDef diagonal_op = {
     .composite =
         [](Call& c) {
           const Tensor& x = c.in[0];
-          const int a = wrap_dim("diagonal", c.attrs.i(1), x.ndim()), b = wrap_dim("diagonal", c.attrs.i(2), x.ndim());
+          const int a = wrap_dim("diagonal", c.attrs.i(1), x.ndim()),
+                    b = wrap_dim("diagonal", c.attrs.i(2), x.ndim());
           if (a == b || x.ndim() < 2)
             fail(ErrorKind::Runtime, "diagonal: diagonal dimensions cannot be identical ", c.attrs.i(1), ", ",
                  c.attrs.i(2));
@@ -130,7 +133,8 @@ constexpr OpDef diagonal_op = {
           shape.ndim -= 1;
           strides.ndim -= 1;
           shape[shape.ndim - 1] = n;
-          const std::int64_t at = n ? down * y.strides()[y.ndim() - 2] + right * y.strides()[y.ndim() - 1] : 0;
+          const std::int64_t at =
+              n ? down * y.strides()[y.ndim() - 2] + right * y.strides()[y.ndim() - 1] : 0;
           strides[shape.ndim - 1] = y.strides()[y.ndim() - 2] + y.strides()[y.ndim() - 1];
           if (x.requires_grad() && !x.contiguous()) {
             // as_strided's gradient counts in a contiguous base.
@@ -139,7 +143,8 @@ constexpr OpDef diagonal_op = {
             Strides flat = s;
             flat.ndim -= 1;
             flat[shape.ndim - 1] = s[y.ndim() - 2] + s[y.ndim() - 1];
-            c.out[0] = as_strided(dense, shape, flat, n ? down * s[y.ndim() - 2] + right * s[y.ndim() - 1] : 0);
+            c.out[0] =
+                as_strided(dense, shape, flat, n ? down * s[y.ndim() - 2] + right * s[y.ndim() - 1] : 0);
             return;
           }
           c.out[0] = as_strided(x, shape, strides, at);
@@ -161,7 +166,9 @@ constexpr OpDef flip_op = {
             if ((seen >> dim) & 1)
               fail(ErrorKind::Runtime, "flip: dim ", d, " appears multiple times in the list of dims");
             seen |= 1u << dim;
-            if (c.in[0].ndim()) std::reverse(tables[static_cast<std::size_t>(dim)].begin(), tables[static_cast<std::size_t>(dim)].end());
+            if (c.in[0].ndim())
+              std::reverse(tables[static_cast<std::size_t>(dim)].begin(),
+                           tables[static_cast<std::size_t>(dim)].end());
           }
           c.out[0] = rearranged("flip", c.in[0], tables);
         },
@@ -169,19 +176,23 @@ constexpr OpDef flip_op = {
 
 constexpr OpDef roll_op = {
     .schema = "roll(Tensor input, int[] shifts, int[] dims=())",
-    .doc = "A copy shifted along the dims; what falls out at one end comes in at the other. Flattened without dims.",
+    .doc =
+        "A copy shifted along the dims; what falls out at one end comes in at the other. Flattened without dims.",
     .surface = kBoth,
     .composite =
         [](Call& c) {
           const Dims &shifts = c.attrs.list(0), &dims = c.attrs.list(1);
           const bool flat = dims.ndim == 0;
           if (shifts.ndim == 0 || (flat ? shifts.ndim != 1 : shifts.ndim != dims.ndim))
-            fail(ErrorKind::Runtime, "roll: shifts and dimensions must align; shifts: ", shifts, ", dims: ", dims);
+            fail(ErrorKind::Runtime, "roll: shifts and dimensions must align; shifts: ", shifts,
+                 ", dims: ", dims);
           const Tensor x = flat ? reshape(c.in[0], {c.in[0].numel()}) : c.in[0];
           Vector<Table> tables = identity_of(x.shape());
           for (int k = 0; k < shifts.ndim; ++k) {
             const int dim = flat ? 0 : wrap_dim("roll", dims[k], x.ndim());
-            if (x.ndim() == 0) fail(ErrorKind::Index, "roll: Dimension specified as ", dims[k], " but tensor has no dimensions");
+            if (x.ndim() == 0)
+              fail(ErrorKind::Index, "roll: Dimension specified as ", dims[k],
+                   " but tensor has no dimensions");
             if (x.shape()[dim] == 0) continue;
             Table& table = tables[static_cast<std::size_t>(dim)];
             const std::int64_t n = x.shape()[dim], shift = ((shifts[k] % n) + n) % n;
@@ -197,7 +208,8 @@ void repeat(Call& c, const Shape& times) {
   Vector<Table> tables;
   for (int d = 0; d < times.ndim; ++d) {
     if (times[d] < 0)
-      fail(ErrorKind::Runtime, name_of(*c.op), ": the number of repetitions must not be negative, got ", times);
+      fail(ErrorKind::Runtime, name_of(*c.op), ": the number of repetitions must not be negative, got ",
+           times);
     Shape sizes{times[d], x.shape()[d]};
     numel_of(sizes, c.op->schema);
     Table table;
@@ -236,7 +248,8 @@ void repeat_each(Call& c, const Attr& dim_given, const Table& counts) {
   const int dim = dim_given.given() ? wrap_dim("repeat_interleave", dim_given.i, x.ndim()) : 0;
   const std::int64_t n = x.ndim() ? x.shape()[dim] : 1;
   if (static_cast<std::int64_t>(counts.size()) != n && counts.size() != 1)
-    fail(ErrorKind::Runtime, "repeat_interleave: repeats must have the same size as input along dim, but got ",
+    fail(ErrorKind::Runtime,
+         "repeat_interleave: repeats must have the same size as input along dim, but got ",
          static_cast<std::int64_t>(counts.size()), " and ", n);
   Table table;
   for (std::int64_t i = 0; i < n; ++i) {
@@ -276,7 +289,9 @@ constexpr OpDef repeat_interleave_each_op = {
 template <bool Lower>
 void triangle(Call& c) {
   const Tensor& x = c.in[0];
-  if (x.ndim() < 2) fail(ErrorKind::Runtime, name_of(*c.op), ": input tensor must have at least 2 dimensions, got shape ", x.shape());
+  if (x.ndim() < 2)
+    fail(ErrorKind::Runtime, name_of(*c.op), ": input tensor must have at least 2 dimensions, got shape ",
+         x.shape());
   const std::int64_t rows = x.shape()[x.ndim() - 2], columns = x.shape()[x.ndim() - 1], k = c.attrs.i(0);
   Tensor keep = empty({rows, columns}, DType::Bool);
   for (std::int64_t i = 0; i < rows; ++i)
@@ -333,7 +348,8 @@ constexpr OpDef movedim_op = {
           const int n = c.in[0].ndim();
           const Dims &from = c.attrs.list(0), &to = c.attrs.list(1);
           if (from.ndim != to.ndim)
-            fail(ErrorKind::Runtime, "movedim: source ", from, " and destination ", to, " must have as many dims");
+            fail(ErrorKind::Runtime, "movedim: source ", from, " and destination ", to,
+                 " must have as many dims");
           Dims order;
           for (int d = 0; d < n; ++d) order.push(-1);
           unsigned taken = 0;
@@ -364,7 +380,9 @@ constexpr OpDef unflatten_op = {
           const int dim = wrap_dim("unflatten", c.attrs.i(0), x.ndim());
           const Dims& sizes = c.attrs.list(0);
           if (sizes.ndim == 0) fail(ErrorKind::Runtime, "unflatten: sizes must be non-empty");
-          if (x.ndim() == 0) fail(ErrorKind::Index, "unflatten: Dimension specified as ", c.attrs.i(0), " but tensor has no dimensions");
+          if (x.ndim() == 0)
+            fail(ErrorKind::Index, "unflatten: Dimension specified as ", c.attrs.i(0),
+                 " but tensor has no dimensions");
           std::int64_t known = 1;
           int open = -1;
           for (int k = 0; k < sizes.ndim; ++k) {
@@ -378,8 +396,8 @@ constexpr OpDef unflatten_op = {
           std::int64_t product = 1;
           for (std::int64_t n : full_sizes) product *= n;
           if (product != x.shape()[dim])
-            fail(ErrorKind::Runtime, "unflatten: Provided sizes ", sizes, " don't multiply up to the size of dim ", dim,
-                 " (", x.shape()[dim], ")");
+            fail(ErrorKind::Runtime, "unflatten: Provided sizes ", sizes,
+                 " don't multiply up to the size of dim ", dim, " (", x.shape()[dim], ")");
           Shape shape;
           for (int d = 0; d < x.ndim(); ++d) {
             if (d != dim) shape.push(x.shape()[d]);
@@ -397,7 +415,8 @@ constexpr OpDef broadcast_to_op = {
     .composite = [](Call& c) { c.out[0] = expand(c.in[0], c.attrs.list(0)); },
 };
 
-// ---- Products of vectors and batches -----------------------------------------------------------------------
+// ---- Products of vectors and batches
+// -----------------------------------------------------------------------
 
 void need_ndim(const Call& c, int i, int ndim, const char* what) {
   if (c.in[i].ndim() != ndim)
@@ -405,8 +424,8 @@ void need_ndim(const Call& c, int i, int ndim, const char* what) {
 }
 void need_one_dtype(const Call& c) {
   if (c.in[0].dtype() != c.in[1].dtype())
-    fail(ErrorKind::DType, name_of(*c.op), ": expected both to have the same dtype, got ", name(c.in[0].dtype()), " and ",
-         name(c.in[1].dtype()));
+    fail(ErrorKind::DType, name_of(*c.op), ": expected both to have the same dtype, got ",
+         name(c.in[0].dtype()), " and ", name(c.in[1].dtype()));
 }
 
 constexpr OpDef outer_op = {
@@ -430,7 +449,8 @@ constexpr OpDef dot_op = {
           need_ndim(c, 1, 1, "tensor");
           need_one_dtype(c);
           if (c.in[0].numel() != c.in[1].numel())
-            fail(ErrorKind::Shape, "dot: inconsistent tensor size, expected the same number of elements, but got ",
+            fail(ErrorKind::Shape,
+                 "dot: inconsistent tensor size, expected the same number of elements, but got ",
                  c.in[0].numel(), " and ", c.in[1].numel());
           c.out[0] = to(sum(c.in[0] * c.in[1]), c.in[0].dtype());
         },
@@ -455,8 +475,8 @@ constexpr OpDef bmm_op = {
           need_ndim(c, 0, 3, "batch1");
           need_ndim(c, 1, 3, "batch2");
           if (c.in[0].shape()[0] != c.in[1].shape()[0])
-            fail(ErrorKind::Shape, "bmm: batch sizes differ; input has shape ", c.in[0].shape(), ", mat2 has shape ",
-                 c.in[1].shape());
+            fail(ErrorKind::Shape, "bmm: batch sizes differ; input has shape ", c.in[0].shape(),
+                 ", mat2 has shape ", c.in[1].shape());
           c.out[0] = matmul(c.in[0], c.in[1]);
         },
 };
@@ -464,9 +484,27 @@ constexpr OpDef bmm_op = {
 }  // namespace
 
 std::span<const OpDef* const> reorder_ops() {
-  static const OpDef* const ops[] = {
-      &split_op,  &split_sizes_op, &chunk_op, &unbind_op,           &diagonal_op,              &flip_op, &roll_op,
-      &repeat_op, &tile_op,        &repeat_interleave_op, &repeat_interleave_each_op, &tril_op, &triu_op, &diag_op, &movedim_op, &unflatten_op, &broadcast_to_op, &outer_op, &dot_op, &mv_op, &bmm_op};
+  static const OpDef* const ops[] = {&split_op,
+                                     &split_sizes_op,
+                                     &chunk_op,
+                                     &unbind_op,
+                                     &diagonal_op,
+                                     &flip_op,
+                                     &roll_op,
+                                     &repeat_op,
+                                     &tile_op,
+                                     &repeat_interleave_op,
+                                     &repeat_interleave_each_op,
+                                     &tril_op,
+                                     &triu_op,
+                                     &diag_op,
+                                     &movedim_op,
+                                     &unflatten_op,
+                                     &broadcast_to_op,
+                                     &outer_op,
+                                     &dot_op,
+                                     &mv_op,
+                                     &bmm_op};
   return ops;
 }
 

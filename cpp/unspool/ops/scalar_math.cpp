@@ -1,5 +1,6 @@
-// Functions of one or two numbers that are not worth a vector kernel: a plain loop over the C library's function,
-// compiled once, with the derivative written in ops. Ones that networks lean on are in elementwise.h.
+// Functions of one or two numbers that are not worth a vector kernel: a plain loop over the C library's
+// function, compiled once, with the derivative written in ops. Ones that networks lean on are in
+// elementwise.h.
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -14,15 +15,15 @@ Tensor number(double x) { return wrapped_number(x); }
 Tensor square(const Tensor& x) { return x * x; }
 
 // One row a function: F<T>(x) is the value, d(x, y) the derivative. `whole` ones leave integers as they are.
-#define UNSPOOL_UNARY(Name, value, derivative)                       \
-  struct Name {                                                      \
-    template <class T>                                               \
-    static T f(T x) {                                                \
-      return value;                                                  \
-    }                                                                \
+#define UNSPOOL_UNARY(Name, value, derivative)                                            \
+  struct Name {                                                                           \
+    template <class T>                                                                    \
+    static T f(T x) {                                                                     \
+      return value;                                                                       \
+    }                                                                                     \
     static Tensor d([[maybe_unused]] const Tensor& x, [[maybe_unused]] const Tensor& y) { \
-      return derivative;                                             \
-    }                                                                \
+      return derivative;                                                                  \
+    }                                                                                     \
   };
 
 Tensor sin_of(const Tensor& x);
@@ -47,8 +48,8 @@ UNSPOOL_UNARY(Log1p, std::log1p(x), 1.0 / (x + number(1.0)))
 UNSPOOL_UNARY(Log2, std::log2(x), 1.0 / (x * std::numbers::ln2))
 UNSPOOL_UNARY(Log10, std::log10(x), 1.0 / (x * std::numbers::ln10))
 UNSPOOL_UNARY(Expm1, std::expm1(x), y + number(1.0))
-UNSPOOL_UNARY(Exp2, std::exp2(x), y * std::numbers::ln2)
-UNSPOOL_UNARY(Rsqrt, T(1) / std::sqrt(x), y * square(y) * -0.5)
+UNSPOOL_UNARY(Exp2, std::exp2(x), y* std::numbers::ln2)
+UNSPOOL_UNARY(Rsqrt, T(1) / std::sqrt(x), y* square(y) * -0.5)
 UNSPOOL_UNARY(Floor, std::floor(x), zeros_like(x))
 UNSPOOL_UNARY(Ceil, std::ceil(x), zeros_like(x))
 UNSPOOL_UNARY(Trunc, std::trunc(x), zeros_like(x))
@@ -67,16 +68,15 @@ void unary_forward(Call& c) {
 }
 
 void unary_shape(Call& c) {
-  if (c.in[0].dtype() == DType::Bool)
-    fail(ErrorKind::DType, name_of(*c.op), ": not implemented for 'bool'");
+  if (c.in[0].dtype() == DType::Bool) fail(ErrorKind::DType, name_of(*c.op), ": not implemented for 'bool'");
   c.in[0] = contiguous(c.in[0]);
   c.allocate(0, c.in[0].shape(), c.in[0].dtype());
 }
 
 // promote: Floating lifts integers; None leaves them.
 template <class F>
-constexpr OpDef unary(const char* schema, const char* doc, const char* grad_name, Promote promote = Promote::Floating,
-                      Domain domain = Domain::Real) {
+constexpr OpDef unary(const char* schema, const char* doc, const char* grad_name,
+                      Promote promote = Promote::Floating, Domain domain = Domain::Real) {
   return {.schema = schema,
           .doc = doc,
           .grad_name = grad_name,
@@ -85,21 +85,28 @@ constexpr OpDef unary(const char* schema, const char* doc, const char* grad_name
           .promote = promote,
           .shape = unary_shape,
           .forward = unary_forward<F>,
-          .derivative = custom(
-              [](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = g[0] * F::d(r.x(0), r.y); },
-              [](const Record& r, const Tensor* dx, Tensor* dy) { dy[0] = dx[0] * F::d(r.x(0), r.y); },
-              kSaveIn0 | kSaveOut),
+          .derivative =
+              custom([](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = g[0] * F::d(r.x(0), r.y); },
+                     [](const Record& r, const Tensor* dx, Tensor* dy) { dy[0] = dx[0] * F::d(r.x(0), r.y); },
+                     kSaveIn0 | kSaveOut),
           .domain = domain};
 }
 
-constexpr OpDef sin_op = unary<Sin>("sin(Tensor input)", "The sine of each element, in radians.", "SinBackward0");
-constexpr OpDef cos_op = unary<Cos>("cos(Tensor input)", "The cosine of each element, in radians.", "CosBackward0");
-constexpr OpDef tan_op = unary<Tan>("tan(Tensor input)", "The tangent of each element, in radians.", "TanBackward0");
+constexpr OpDef sin_op =
+    unary<Sin>("sin(Tensor input)", "The sine of each element, in radians.", "SinBackward0");
+constexpr OpDef cos_op =
+    unary<Cos>("cos(Tensor input)", "The cosine of each element, in radians.", "CosBackward0");
+constexpr OpDef tan_op =
+    unary<Tan>("tan(Tensor input)", "The tangent of each element, in radians.", "TanBackward0");
 constexpr OpDef asin_op = unary<Asin>("asin(Tensor input)", "The arc sine of each element.", "AsinBackward0");
-constexpr OpDef acos_op = unary<Acos>("acos(Tensor input)", "The arc cosine of each element.", "AcosBackward0");
-constexpr OpDef atan_op = unary<Atan>("atan(Tensor input)", "The arc tangent of each element.", "AtanBackward0");
-constexpr OpDef sinh_op = unary<Sinh>("sinh(Tensor input)", "The hyperbolic sine of each element.", "SinhBackward0");
-constexpr OpDef cosh_op = unary<Cosh>("cosh(Tensor input)", "The hyperbolic cosine of each element.", "CoshBackward0");
+constexpr OpDef acos_op =
+    unary<Acos>("acos(Tensor input)", "The arc cosine of each element.", "AcosBackward0");
+constexpr OpDef atan_op =
+    unary<Atan>("atan(Tensor input)", "The arc tangent of each element.", "AtanBackward0");
+constexpr OpDef sinh_op =
+    unary<Sinh>("sinh(Tensor input)", "The hyperbolic sine of each element.", "SinhBackward0");
+constexpr OpDef cosh_op =
+    unary<Cosh>("cosh(Tensor input)", "The hyperbolic cosine of each element.", "CoshBackward0");
 constexpr OpDef asinh_op =
     unary<Asinh>("asinh(Tensor input)", "The inverse hyperbolic sine of each element.", "AsinhBackward0");
 constexpr OpDef acosh_op =
@@ -107,9 +114,10 @@ constexpr OpDef acosh_op =
 constexpr OpDef atanh_op =
     unary<Atanh>("atanh(Tensor input)", "The inverse hyperbolic tangent of each element.", "AtanhBackward0");
 constexpr OpDef erf_op =
-    unary<Erf>("erf(Tensor input)", "The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.",
-               "ErfBackward0");
-constexpr OpDef erfc_op = unary<Erfc>("erfc(Tensor input)", "1 - erf(x), without cancellation.", "ErfcBackward0");
+    unary<Erf>("erf(Tensor input)",
+               "The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.", "ErfBackward0");
+constexpr OpDef erfc_op =
+    unary<Erfc>("erfc(Tensor input)", "1 - erf(x), without cancellation.", "ErfcBackward0");
 constexpr OpDef log1p_op =
     unary<Log1p>("log1p(Tensor input)", "ln(1 + x), accurate for small x.", "Log1PBackward0");
 constexpr OpDef log2_op = unary<Log2>("log2(Tensor input)", "The logarithm to base 2.", "Log2Backward0");
@@ -117,18 +125,18 @@ constexpr OpDef log10_op = unary<Log10>("log10(Tensor input)", "The logarithm to
 constexpr OpDef expm1_op =
     unary<Expm1>("expm1(Tensor input)", "e^x - 1, accurate for small x.", "Expm1Backward0");
 constexpr OpDef exp2_op = unary<Exp2>("exp2(Tensor input)", "2^x of each element.", "Exp2Backward0");
-constexpr OpDef rsqrt_op = unary<Rsqrt>("rsqrt(Tensor input)", "1/sqrt(x) of each element.", "RsqrtBackward0");
-constexpr OpDef floor_op =
-    unary<Floor>("floor(Tensor input)", "The largest whole number not above x.", "FloorBackward0", Promote::None);
-constexpr OpDef ceil_op =
-    unary<Ceil>("ceil(Tensor input)", "The smallest whole number not below x.", "CeilBackward0", Promote::None);
+constexpr OpDef rsqrt_op =
+    unary<Rsqrt>("rsqrt(Tensor input)", "1/sqrt(x) of each element.", "RsqrtBackward0");
+constexpr OpDef floor_op = unary<Floor>("floor(Tensor input)", "The largest whole number not above x.",
+                                        "FloorBackward0", Promote::None);
+constexpr OpDef ceil_op = unary<Ceil>("ceil(Tensor input)", "The smallest whole number not below x.",
+                                      "CeilBackward0", Promote::None);
 constexpr OpDef trunc_op =
     unary<Trunc>("trunc(Tensor input)", "x without its fraction.", "TruncBackward0", Promote::None);
 constexpr OpDef round_whole_op = unary<Round>(
     "round(Tensor input)", "The nearest whole number, of two the even one.", "RoundBackward0", Promote::None);
-constexpr OpDef frac_op =
-    unary<Frac>("frac(Tensor input)", "x - trunc(x): the fraction, with the sign of x.", "FracBackward0",
-                Promote::None);
+constexpr OpDef frac_op = unary<Frac>("frac(Tensor input)", "x - trunc(x): the fraction, with the sign of x.",
+                                      "FracBackward0", Promote::None);
 
 constexpr OpDef round_op = {
     .schema = "round(Tensor input, *, int decimals)",
@@ -245,12 +253,14 @@ constexpr OpDef binary(const char* schema, const char* doc, const char* grad_nam
           .domain = Domain::NonZero};
 }
 
-constexpr OpDef atan2_op = binary<Atan2>("atan2(Tensor input, Tensor other)",
-                                         "The angle of the point (other, input), in radians.", "Atan2Backward0");
-constexpr OpDef hypot_op =
-    binary<Hypot>("hypot(Tensor input, Tensor other)", "sqrt(input^2 + other^2), without overflow.", "HypotBackward0");
-constexpr OpDef copysign_op = binary<Copysign>("copysign(Tensor input, Operand other)",
-                                               "The size of input with the sign of other.", "CopysignBackward0");
+constexpr OpDef atan2_op =
+    binary<Atan2>("atan2(Tensor input, Tensor other)", "The angle of the point (other, input), in radians.",
+                  "Atan2Backward0");
+constexpr OpDef hypot_op = binary<Hypot>("hypot(Tensor input, Tensor other)",
+                                         "sqrt(input^2 + other^2), without overflow.", "HypotBackward0");
+constexpr OpDef copysign_op =
+    binary<Copysign>("copysign(Tensor input, Operand other)", "The size of input with the sign of other.",
+                     "CopysignBackward0");
 constexpr OpDef fmod_floats_op = {
     .schema = "fmod_floats(Tensor input, Tensor other)",
     .grad_name = "FmodBackward0",
@@ -262,7 +272,8 @@ constexpr OpDef fmod_floats_op = {
 
 constexpr OpDef fmod_op = {
     .schema = "fmod(Tensor input, Operand other)",
-    .doc = "input - other · trunc(input / other), with the sign of input. An integer by 0 raises RuntimeError.",
+    .doc =
+        "input - other · trunc(input / other), with the sign of input. An integer by 0 raises RuntimeError.",
     .surface = kBoth | kInplace,
     .promote = Promote::Arithmetic,
     .composite =
@@ -315,7 +326,8 @@ constexpr OpDef div_rounded_op = {
           if (down) return;
           // Towards 0: one more where the quotient is negative and not whole.
           const Tensor whole = wrapped_number(std::int64_t{0});
-          const Tensor up = (c.out[0] < whole) * (to(c.out[0] * b == a, DType::Bool) == wrapped_number(false));
+          const Tensor up =
+              (c.out[0] < whole) * (to(c.out[0] * b == a, DType::Bool) == wrapped_number(false));
           c.out[0] = c.out[0] + to(up, c.out[0].dtype());
         },
     .domain = Domain::NonZero,
@@ -323,8 +335,12 @@ constexpr OpDef div_rounded_op = {
 
 Tensor isnan_of(const Tensor& x) { return (x == x) == wrapped_number(false); }
 
-Tensor at_least(const Tensor& x, const Tensor& bound) { return where((x < bound) + isnan_of(bound), bound, x); }
-Tensor at_most(const Tensor& x, const Tensor& bound) { return where((x > bound) + isnan_of(bound), bound, x); }
+Tensor at_least(const Tensor& x, const Tensor& bound) {
+  return where((x < bound) + isnan_of(bound), bound, x);
+}
+Tensor at_most(const Tensor& x, const Tensor& bound) {
+  return where((x > bound) + isnan_of(bound), bound, x);
+}
 
 constexpr OpDef clamp_tensor_op = {
     .schema = "clamp(Tensor input, Tensor? min=None, Tensor? max=None)",
@@ -378,7 +394,8 @@ template <int Which>
 constexpr OpDef infinity(const char* schema, const char* doc) {
   return {.schema = schema, .doc = doc, .surface = kBoth, .composite = infinity_test<Which>};
 }
-constexpr OpDef isfinite_op = infinity<0>("isfinite(Tensor input)", "Whether each element is neither infinite nor NaN.");
+constexpr OpDef isfinite_op =
+    infinity<0>("isfinite(Tensor input)", "Whether each element is neither infinite nor NaN.");
 constexpr OpDef isinf_op = infinity<1>("isinf(Tensor input)", "Whether each element is infinite.");
 constexpr OpDef isposinf_op = infinity<2>("isposinf(Tensor input)", "Whether each element is +inf.");
 constexpr OpDef isneginf_op = infinity<3>("isneginf(Tensor input)", "Whether each element is -inf.");
@@ -433,8 +450,8 @@ constexpr OpDef addcdiv_op = {
     .composite =
         [](Call& c) {
           if (!is_floating(c.in[1].dtype()) && !is_floating(c.in[2].dtype()))
-            fail(ErrorKind::DType, "addcdiv: integer division is no longer supported, got ", name(c.in[1].dtype()),
-                 " and ", name(c.in[2].dtype()));
+            fail(ErrorKind::DType, "addcdiv: integer division is no longer supported, got ",
+                 name(c.in[1].dtype()), " and ", name(c.in[2].dtype()));
           c.out[0] = add(c.in[0], c.in[1] / c.in[2], c.attrs.f(0));
         },
 };
@@ -448,11 +465,14 @@ Tensor trunc(const Tensor& x) { return call(trunc_op, {x}); }
 
 std::span<const OpDef* const> scalar_math_ops() {
   static const OpDef* const ops[] = {
-      &sin_op,   &cos_op,    &tan_op,     &asin_op,        &acos_op,       &atan_op,       &sinh_op,     &cosh_op,
-      &asinh_op, &acosh_op,  &atanh_op,   &erf_op,         &erfc_op,       &log1p_op,      &log2_op,     &log10_op,
-      &expm1_op, &exp2_op,   &rsqrt_op,   &floor_op,       &ceil_op,       &trunc_op,      &round_whole_op, &round_op,
-      &frac_op,  &square_op, &atan2_op,   &hypot_op,       &copysign_op,   &fmod_op,       &isfinite_op, &isinf_op,
-      &isposinf_op, &isneginf_op, &logical_xor_op, &logical_and_op, &logical_or_op, &div_rounded_op, &clamp_tensor_op, &clamp_min_op, &clamp_max_op, &lerp_op, &addcmul_op, &addcdiv_op};
+      &sin_op,        &cos_op,         &tan_op,          &asin_op,      &acos_op,        &atan_op,
+      &sinh_op,       &cosh_op,        &asinh_op,        &acosh_op,     &atanh_op,       &erf_op,
+      &erfc_op,       &log1p_op,       &log2_op,         &log10_op,     &expm1_op,       &exp2_op,
+      &rsqrt_op,      &floor_op,       &ceil_op,         &trunc_op,     &round_whole_op, &round_op,
+      &frac_op,       &square_op,      &atan2_op,        &hypot_op,     &copysign_op,    &fmod_op,
+      &isfinite_op,   &isinf_op,       &isposinf_op,     &isneginf_op,  &logical_xor_op, &logical_and_op,
+      &logical_or_op, &div_rounded_op, &clamp_tensor_op, &clamp_min_op, &clamp_max_op,   &lerp_op,
+      &addcmul_op,    &addcdiv_op};
   return ops;
 }
 

@@ -1,5 +1,5 @@
-// Reductions and scans that are made of sums, extremes and sorted orders: var, norm, logsumexp, prod, cumsum, sort,
-// median. A scan or an order works on the last dim; the dim that is asked for is moved there and back.
+// Reductions and scans that are made of sums, extremes and sorted orders: var, norm, logsumexp, prod, cumsum,
+// sort, median. A scan or an order works on the last dim; the dim that is asked for is moved there and back.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -32,7 +32,9 @@ std::int64_t count_in(const Tensor& x, const Dims& dims) {
 }
 
 // Sum over dims; of none of them, x itself.
-Tensor sum_over(const Tensor& x, const Dims& dims, bool keepdim) { return dims.ndim ? sum(x, dims, keepdim) : x; }
+Tensor sum_over(const Tensor& x, const Dims& dims, bool keepdim) {
+  return dims.ndim ? sum(x, dims, keepdim) : x;
+}
 
 Tensor without_dims(const Tensor& y, const Dims& dims, bool keepdim) {
   if (keepdim) return y;
@@ -82,24 +84,27 @@ void spread_by_flag(Call& c) {
   spread(c, dims_in(c, 0), c.attrs.i(0) ? 1.0 : 0.0, c.attrs.i(1) != 0, Std, Mean);
 }
 
-#define UNSPOOL_SPREAD(Name, name, Std, Mean, results, text)                                                      \
-  constexpr OpDef Name##_all_op = {.schema = name "(Tensor input, bool unbiased)" results,                         \
-                                   .doc = text,                                                                    \
-                                   .surface = kBoth,                                                               \
-                                   .composite = spread_of_all<Std, Mean>};                                                      \
-  constexpr OpDef Name##_flag_op = {.schema = name "(Tensor input, int[]? dim, bool unbiased, bool keepdim=False)" results, \
-                                    .doc = text " Of n elements: over n - 1 where unbiased, else over n.",         \
-                                    .surface = kBoth,                                                              \
-                                    .composite = spread_by_flag<Std, Mean>};                                       \
-  constexpr OpDef Name##_op = {                                                                                    \
-      .schema = name "(Tensor input, int[]? dim=None, *, Scalar? correction=None, bool keepdim=False)" results,    \
-      .doc = text " In two passes; the divisor is n - correction (1 where None), NaN of too few elements.",        \
-      .surface = kBoth,                                                                                            \
+#define UNSPOOL_SPREAD(Name, name, Std, Mean, results, text)                                                \
+  constexpr OpDef Name##_all_op = {.schema = name "(Tensor input, bool unbiased)" results,                  \
+                                   .doc = text,                                                             \
+                                   .surface = kBoth,                                                        \
+                                   .composite = spread_of_all<Std, Mean>};                                  \
+  constexpr OpDef Name##_flag_op = {                                                                        \
+      .schema = name "(Tensor input, int[]? dim, bool unbiased, bool keepdim=False)" results,               \
+      .doc = text " Of n elements: over n - 1 where unbiased, else over n.",                                \
+      .surface = kBoth,                                                                                     \
+      .composite = spread_by_flag<Std, Mean>};                                                              \
+  constexpr OpDef Name##_op = {                                                                             \
+      .schema =                                                                                             \
+          name "(Tensor input, int[]? dim=None, *, Scalar? correction=None, bool keepdim=False)" results,   \
+      .doc = text " In two passes; the divisor is n - correction (1 where None), NaN of too few elements.", \
+      .surface = kBoth,                                                                                     \
       .composite = spread_by_correction<Std, Mean>};
 
 UNSPOOL_SPREAD(var, "var", false, false, "", "The variance over dim, or of all elements.")
 UNSPOOL_SPREAD(std, "std", true, false, "", "The standard deviation over dim, or of all elements.")
-UNSPOOL_SPREAD(var_mean, "var_mean", false, true, " -> (Tensor var, Tensor mean)", "Variance and mean over dim.")
+UNSPOOL_SPREAD(var_mean, "var_mean", false, true, " -> (Tensor var, Tensor mean)",
+               "Variance and mean over dim.")
 UNSPOOL_SPREAD(std_mean, "std_mean", true, true, " -> (Tensor std, Tensor mean)",
                "Standard deviation and mean over dim.")
 #undef UNSPOOL_SPREAD
@@ -206,8 +211,9 @@ void norm(Call& c, double p, int flag) {
 }
 constexpr OpDef norm_op = {
     .schema = "norm(Tensor input, Scalar? p=2, int[]? dim=None, bool keepdim=False, *, DType? dtype=None)",
-    .doc = "The p-norm of the elements over dim, or of all: (sum |x|^p)^(1/p); the largest for inf, the number of "
-           "elements that are not 0 for 0.",
+    .doc =
+        "The p-norm of the elements over dim, or of all: (sum |x|^p)^(1/p); the largest for inf, the number of "
+        "elements that are not 0 for 0.",
     .surface = kBoth,
     .composite = [](Call& c) { norm(c, c.attrs.given(0) ? c.attrs.f(0) : 2.0, 1); },
 };
@@ -320,10 +326,12 @@ const OpDef prod_rows_op = {
             });
           });
         },
-    .derivative = custom(
-        [](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = unsqueeze(g[0], g[0].ndim()) * others(r); },
-        [](const Record& r, const Tensor* dx, Tensor* dy) { dy[0] = sum(dx[0] * others(r), Dims{-1}, false); },
-        kSaveIn0 | kSaveOut),
+    .derivative = custom([](const Record& r, const Tensor* g,
+                            Tensor* gx) { gx[0] = unsqueeze(g[0], g[0].ndim()) * others(r); },
+                         [](const Record& r, const Tensor* dx, Tensor* dy) {
+                           dy[0] = sum(dx[0] * others(r), Dims{-1}, false);
+                         },
+                         kSaveIn0 | kSaveOut),
 };
 
 extern const OpDef cumprod_rows_op;
@@ -428,7 +436,9 @@ Tensor order_of(const Tensor& x, bool descending) {
     each_row<T>(x, [&](const T* v, std::int64_t r, std::int64_t n) {
       std::int64_t* at = out + r * n;
       for (std::int64_t i = 0; i < n; ++i) at[i] = i;
-      auto less = [v](std::int64_t a, std::int64_t b) { return v[a] < v[b] || (v[b] != v[b] && v[a] == v[a]); };
+      auto less = [v](std::int64_t a, std::int64_t b) {
+        return v[a] < v[b] || (v[b] != v[b] && v[a] == v[a]);
+      };
       if (descending)
         std::stable_sort(at, at + n, [&](std::int64_t a, std::int64_t b) { return less(b, a); });
       else
@@ -451,13 +461,15 @@ void sorted(Call& c, std::int64_t dim, bool descending) {
   c.out[0] = gather(c.in[0], d, c.out[1]);
 }
 constexpr OpDef sort_op = {
-    .schema = "sort(Tensor input, int dim=-1, bool descending=False, *, bool stable=False) -> (Tensor values, Tensor indices)",
+    .schema =
+        "sort(Tensor input, int dim=-1, bool descending=False, *, bool stable=False) -> (Tensor values, Tensor indices)",
     .doc = "The elements in order along dim, and where they stood; stable; NaN counts as the largest.",
     .surface = kBoth,
     .composite = [](Call& c) { sorted(c, c.attrs.i(0), c.attrs.i(1) != 0); },
 };
 constexpr OpDef sort_stable_op = {
-    .schema = "sort(Tensor input, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
+    .schema =
+        "sort(Tensor input, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
     .doc = "The order is always stable.",
     .surface = kBoth,
     .composite = [](Call& c) { sorted(c, c.attrs.i(1), c.attrs.i(2) != 0); },
@@ -481,14 +493,16 @@ constexpr OpDef msort_op = {
 std::int64_t length_along(const Tensor& x, int dim) { return x.ndim() ? x.shape()[dim] : 1; }
 
 constexpr OpDef topk_op = {
-    .schema = "topk(Tensor input, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)",
+    .schema =
+        "topk(Tensor input, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)",
     .doc = "The k largest (or smallest) elements along dim in order, and where they stand.",
     .surface = kBoth,
     .composite =
         [](Call& c) {
           const int dim = wrap_dim("topk", c.attrs.i(1), c.in[0].ndim());
           const std::int64_t k = c.attrs.i(0), n = length_along(c.in[0], dim);
-          if (k < 0 || k > n) fail(ErrorKind::Runtime, "topk: selected index k out of range; k is ", k, ", size is ", n);
+          if (k < 0 || k > n)
+            fail(ErrorKind::Runtime, "topk: selected index k out of range; k is ", k, ", size is ", n);
           Tensor order = ordered(c.in[0], dim, c.attrs.i(2) != 0);
           c.n_out = 2;
           c.out[1] = c.in[0].ndim() ? contiguous(narrow(order, dim, 0, k)) : order;
@@ -507,7 +521,8 @@ void ranked(Call& c, int dim, std::int64_t k, bool keepdim) {
   c.out[1] = drop ? squeeze(at, dim) : at;
 }
 constexpr OpDef kthvalue_op = {
-    .schema = "kthvalue(Tensor input, int k, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)",
+    .schema =
+        "kthvalue(Tensor input, int k, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)",
     .doc = "The k-th smallest element along dim, k from 1, and where it stands.",
     .surface = kBoth,
     .composite =
@@ -515,8 +530,8 @@ constexpr OpDef kthvalue_op = {
           const int dim = wrap_dim("kthvalue", c.attrs.i(1), c.in[0].ndim());
           const std::int64_t k = c.attrs.i(0), n = length_along(c.in[0], dim);
           if (k < 1 || k > n)
-            fail(ErrorKind::Runtime, "kthvalue: selected number k out of range for dimension ", dim, "; k is ", k,
-                 ", size is ", n);
+            fail(ErrorKind::Runtime, "kthvalue: selected number k out of range for dimension ", dim,
+                 "; k is ", k, ", size is ", n);
           ranked(c, dim, k - 1, c.attrs.i(2) != 0);
         },
 };
@@ -550,8 +565,8 @@ constexpr OpDef median_dim_op = {
           const Tensor& x = c.in[0];
           const int dim = wrap_dim("median", c.attrs.i(0), x.ndim());
           if (length_along(x, dim) == 0)
-            fail(ErrorKind::Index, "median: Expected reduction dim ", dim, " to have non-zero size; input has shape ",
-                 x.shape());
+            fail(ErrorKind::Index, "median: Expected reduction dim ", dim,
+                 " to have non-zero size; input has shape ", x.shape());
           const Tensor at = median_places(x, dim);
           const Tensor y = gather(x, dim, at);
           const bool drop = !c.attrs.i(1) && x.ndim();
@@ -591,11 +606,13 @@ constexpr OpDef count_nonzero_op = {
 
 std::span<const OpDef* const> statistics_ops() {
   static const OpDef* const ops[] = {
-      &var_all_op, &std_all_op, &var_mean_all_op, &std_mean_all_op, &var_flag_op, &var_op,       &std_flag_op,  &std_op,         &var_mean_flag_op, &var_mean_op, &std_mean_flag_op,
-      &std_mean_op, &amax_op,      &amin_op,      &logsumexp_op,   &norm_op,          &frobenius_op, &cumsum_rows_op,
-      &prod_rows_op, &cumprod_rows_op, &cumsum_op, &cumprod_op,    &prod_all_op,      &prod_op,     &sort_op,
-      &sort_stable_op, &argsort_op, &msort_op,    &topk_op,        &kthvalue_op,      &median_op,   &median_dim_op,
-      &count_nonzero_op};
+      &var_all_op,       &std_all_op,    &var_mean_all_op, &std_mean_all_op,  &var_flag_op,
+      &var_op,           &std_flag_op,   &std_op,          &var_mean_flag_op, &var_mean_op,
+      &std_mean_flag_op, &std_mean_op,   &amax_op,         &amin_op,          &logsumexp_op,
+      &norm_op,          &frobenius_op,  &cumsum_rows_op,  &prod_rows_op,     &cumprod_rows_op,
+      &cumsum_op,        &cumprod_op,    &prod_all_op,     &prod_op,          &sort_op,
+      &sort_stable_op,   &argsort_op,    &msort_op,        &topk_op,          &kthvalue_op,
+      &median_op,        &median_dim_op, &count_nonzero_op};
   return ops;
 }
 

@@ -248,7 +248,8 @@ Tensor separable_places(const char* op, const Shape& shape, std::span<const Vect
   std::int64_t repeat = 1;  // elements over which the index of dim d stays
   for (int d = result.ndim - 1; d >= 0; --d) {
     for (std::int64_t i = 0; i < n; ++i)
-      out[i] += tables[static_cast<std::size_t>(d)][static_cast<std::size_t>(i / repeat % result[d])] * strides[d];
+      out[i] +=
+          tables[static_cast<std::size_t>(d)][static_cast<std::size_t>(i / repeat % result[d])] * strides[d];
     repeat *= result[d];
   }
   return places;

@@ -1,5 +1,6 @@
 // Elements at given places: the two ops that indexing, gather, scatter, flip, sort … are made of.
-// Places are flat positions in a tensor of some shape, as an int64 tensor that the functions here make and check.
+// Places are flat positions in a tensor of some shape, as an int64 tensor that the functions here make and
+// check.
 #pragma once
 
 #include "unspool/ops/op.h"
