@@ -34,7 +34,9 @@ def random_index(r: random.Random, shape: tuple[int, ...]) -> list[Any]:
             index.append(...)
             dim = len(shape)
         elif choice == 7 and dim + 1 < len(shape):
-            index.append(np.array([r.random() < 0.5 for _ in range(n * shape[dim + 1])], bool).reshape(n, shape[dim + 1]))
+            index.append(
+                np.array([r.random() < 0.5 for _ in range(n * shape[dim + 1])], bool).reshape(n, shape[dim + 1])
+            )
             dim += 1
         elif choice == 8:
             index.append(r.random() < 0.5)
@@ -80,9 +82,13 @@ def test_a_random_index_reads_and_writes_what_pytorch_does(seed: int, torch: Any
             with pytest.raises((IndexError, TypeError, ValueError, RuntimeError)):
                 outcome(unspool, data, spelt(unspool, index, form))
             continue
-        if theirs[0].ndim > 8:  # unspool's limit
-            continue
-        for a, b in zip(outcome(unspool, data, spelt(unspool, index, form)), theirs, strict=True):
+        try:
+            mine = outcome(unspool, data, spelt(unspool, index, form))
+        except ValueError as error:
+            if "at most 8 dimensions" in str(error):
+                continue
+            raise
+        for a, b in zip(mine, theirs, strict=True):
             assert a.shape == b.shape, (shape, index, form)
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12, err_msg=f"{shape} {index} {form}")
 

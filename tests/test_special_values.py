@@ -71,7 +71,9 @@ def check(name: str, inputs: list[Any], got: Any, wanted: Any, exact: Any) -> No
     wrong = ~(close(wanted) | (subnormal & close(exact))) | (zeros & (np.signbit(got) != np.signbit(wanted)))
     if name in QUOTIENT_OVERFLOWS:
         wrong &= ~(np.isnan(wanted) & np.isfinite(got))
-    cases = [f"({', '.join(str(x[i]) for x in inputs)}) -> {got[i]}, PyTorch {wanted[i]}" for i in np.flatnonzero(wrong)]
+    cases = [
+        f"({', '.join(str(x[i]) for x in inputs)}) -> {got[i]}, PyTorch {wanted[i]}" for i in np.flatnonzero(wrong)
+    ]
     assert not cases, f"{name}: " + "; ".join(cases[:12])
 
 

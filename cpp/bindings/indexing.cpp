@@ -58,8 +58,7 @@ void put_mask(Indexed& x, const Tensor& mask, int dim, int original) {
            " does not match the shape of the indexed tensor at dimension ", original + d, ", which has size ",
            x.view.shape()[dim + d]);
   Vector<Tensor> columns = nonzero_columns(mask);
-  for (int d = 0; d < mask.ndim(); ++d)
-    x.indices[static_cast<std::size_t>(dim + d)] = columns[static_cast<std::size_t>(d)];
+  for (std::size_t d = 0; d < columns.size(); ++d) x.indices[static_cast<std::size_t>(dim) + d] = columns[d];
 }
 
 // One item of the index; returns the next dim of the view.

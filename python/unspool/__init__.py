@@ -39,6 +39,7 @@ _ELSEWHERE = frozenset(
         "kaiming_uniform_",
         "linear",
         "mse_loss",
+        "one_hot",
         "sgd_step",
         "slice_rows",
         "trunc_normal_",

@@ -106,49 +106,49 @@ constexpr OpDef unbind_op = {
         },
 };
 
-constexpr OpDef diagonal_op = {
+extern const OpDef diagonal_op;
+
+void diagonal_shape(Call& c) {
+  const Tensor& x = c.in[0];
+  const int a = wrap_dim("diagonal", c.attrs.i(1), x.ndim()),
+            b = wrap_dim("diagonal", c.attrs.i(2), x.ndim());
+  if (a == b || x.ndim() < 2)
+    fail(ErrorKind::Runtime, "diagonal: diagonal dimensions cannot be identical ", c.attrs.i(1), ", ",
+         c.attrs.i(2));
+  const std::int64_t offset = c.attrs.i(0);
+  const std::int64_t down = offset < 0 ? -offset : 0, right = offset > 0 ? offset : 0;
+  const std::int64_t n = std::max<std::int64_t>(0, std::min(x.shape()[a] - down, x.shape()[b] - right));
+  Shape shape;
+  Strides strides;
+  for (int d = 0; d < x.ndim(); ++d) {
+    if (d == a || d == b) continue;
+    shape.push(x.shape()[d]);
+    strides.push(x.strides()[d]);
+  }
+  shape.push(n);
+  strides.push(x.strides()[a] + x.strides()[b]);
+  make_view(c, shape, strides, x->offset() + (n ? down * x.strides()[a] + right * x.strides()[b] : 0));
+}
+
+// Where the elements of the diagonal stand: the diagonal of the flat positions.
+Tensor diagonal_places(const Record& r) {
+  GradMode off(false);
+  Tensor all = empty(r.shape(0), DType::Int64);
+  for (std::int64_t i = 0; i < all.numel(); ++i) reinterpret_cast<std::int64_t*>(all->data)[i] = i;
+  return contiguous(call(diagonal_op, {all}, {r.attrs[0], r.attrs[1], r.attrs[2]}));
+}
+
+const OpDef diagonal_op = {
     .schema = "diagonal(Tensor input, int offset=0, int dim1=0, int dim2=1)",
     .doc = "A view of the diagonal of two dims, which vanish, as a new last dim; `offset` counts above it.",
+    .grad_name = "DiagonalBackward0",
     .surface = kBoth,
     .cls = Class::View,
-    .composite =
-        [](Call& c) {
-          const Tensor& x = c.in[0];
-          const int a = wrap_dim("diagonal", c.attrs.i(1), x.ndim()),
-                    b = wrap_dim("diagonal", c.attrs.i(2), x.ndim());
-          if (a == b || x.ndim() < 2)
-            fail(ErrorKind::Runtime, "diagonal: diagonal dimensions cannot be identical ", c.attrs.i(1), ", ",
-                 c.attrs.i(2));
-          const std::int64_t offset = c.attrs.i(0), rows = x.shape()[a], columns = x.shape()[b];
-          const std::int64_t down = offset < 0 ? -offset : 0, right = offset > 0 ? offset : 0;
-          const std::int64_t n = std::max<std::int64_t>(0, std::min(rows - down, columns - right));
-          Dims order;
-          for (int d = 0; d < x.ndim(); ++d)
-            if (d != a && d != b) order.push(d);
-          order.push(a);
-          order.push(b);
-          const Tensor y = permute(x, order);
-          Shape shape = y.shape();
-          Strides strides = y.strides();
-          shape.ndim -= 1;
-          strides.ndim -= 1;
-          shape[shape.ndim - 1] = n;
-          const std::int64_t at =
-              n ? down * y.strides()[y.ndim() - 2] + right * y.strides()[y.ndim() - 1] : 0;
-          strides[shape.ndim - 1] = y.strides()[y.ndim() - 2] + y.strides()[y.ndim() - 1];
-          if (x.requires_grad() && !x.contiguous()) {
-            // as_strided's gradient counts in a contiguous base.
-            const Tensor dense = contiguous(y);
-            Strides s = contiguous_strides(dense.shape());
-            Strides flat = s;
-            flat.ndim -= 1;
-            flat[shape.ndim - 1] = s[y.ndim() - 2] + s[y.ndim() - 1];
-            c.out[0] =
-                as_strided(dense, shape, flat, n ? down * s[y.ndim() - 2] + right * s[y.ndim() - 1] : 0);
-            return;
-          }
-          c.out[0] = as_strided(x, shape, strides, at);
-        },
+    .shape = diagonal_shape,
+    .forward = no_kernel,
+    .derivative = linear([](const Record& r, const Tensor* g, Tensor* gx) {
+      gx[0] = put_flat(zeros(r.shape(0), g[0].dtype()), diagonal_places(r), g[0], false);
+    }),
 };
 
 // ---- Order -------------------------------------------------------------------------------------------

@@ -14,16 +14,28 @@ namespace {
 Tensor number(double x) { return wrapped_number(x); }
 Tensor square(const Tensor& x) { return x * x; }
 
-// One row a function: F<T>(x) is the value, d(x, y) the derivative. `whole` ones leave integers as they are.
-#define UNSPOOL_UNARY(Name, value, derivative)                                            \
-  struct Name {                                                                           \
-    template <class T>                                                                    \
-    static T f(T x) {                                                                     \
-      return value;                                                                       \
-    }                                                                                     \
-    static Tensor d([[maybe_unused]] const Tensor& x, [[maybe_unused]] const Tensor& y) { \
-      return derivative;                                                                  \
-    }                                                                                     \
+// One row a function: f is the value, d the derivative by the one of x and y that it reads, so that the other
+// may be overwritten; a step has the same slope everywhere and reads neither.
+#define UNSPOOL_UNARY(Name, value, reads, derivative)        \
+  struct Name {                                              \
+    static constexpr std::uint32_t kSaves = reads;           \
+    template <class T>                                       \
+    static T f(T x) {                                        \
+      return value;                                          \
+    }                                                        \
+    static Tensor pulled(const Record& r, const Tensor& g) { \
+      const Tensor& v = reads == kSaveOut ? r.y : r.x(0);    \
+      return g * (derivative);                               \
+    }                                                        \
+  };
+#define UNSPOOL_STEP(Name, value, slope)                                                       \
+  struct Name {                                                                                \
+    static constexpr std::uint32_t kSaves = kSaveNothing;                                      \
+    template <class T>                                                                         \
+    static T f(T x) {                                                                          \
+      return value;                                                                            \
+    }                                                                                          \
+    static Tensor pulled(const Record&, const Tensor& g) { return slope ? g : zeros_like(g); } \
   };
 
 Tensor sin_of(const Tensor& x);
@@ -31,31 +43,32 @@ Tensor cos_of(const Tensor& x);
 Tensor sinh_of(const Tensor& x);
 Tensor cosh_of(const Tensor& x);
 
-UNSPOOL_UNARY(Sin, std::sin(x), cos_of(x))
-UNSPOOL_UNARY(Cos, std::cos(x), -sin_of(x))
-UNSPOOL_UNARY(Tan, std::tan(x), square(y) + number(1.0))
-UNSPOOL_UNARY(Asin, std::asin(x), 1.0 / sqrt(1.0 - square(x)))
-UNSPOOL_UNARY(Acos, std::acos(x), -(1.0 / sqrt(1.0 - square(x))))
-UNSPOOL_UNARY(Atan, std::atan(x), 1.0 / (square(x) + number(1.0)))
-UNSPOOL_UNARY(Sinh, std::sinh(x), cosh_of(x))
-UNSPOOL_UNARY(Cosh, std::cosh(x), sinh_of(x))
-UNSPOOL_UNARY(Asinh, std::asinh(x), 1.0 / sqrt(square(x) + number(1.0)))
-UNSPOOL_UNARY(Acosh, std::acosh(x), 1.0 / sqrt(square(x) - number(1.0)))
-UNSPOOL_UNARY(Atanh, std::atanh(x), 1.0 / (1.0 - square(x)))
-UNSPOOL_UNARY(Erf, std::erf(x), exp(-square(x)) * (2.0 / std::sqrt(std::numbers::pi)))
-UNSPOOL_UNARY(Erfc, std::erfc(x), exp(-square(x)) * (-2.0 / std::sqrt(std::numbers::pi)))
-UNSPOOL_UNARY(Log1p, std::log1p(x), 1.0 / (x + number(1.0)))
-UNSPOOL_UNARY(Log2, std::log2(x), 1.0 / (x * std::numbers::ln2))
-UNSPOOL_UNARY(Log10, std::log10(x), 1.0 / (x * std::numbers::ln10))
-UNSPOOL_UNARY(Expm1, std::expm1(x), y + number(1.0))
-UNSPOOL_UNARY(Exp2, std::exp2(x), y* std::numbers::ln2)
-UNSPOOL_UNARY(Rsqrt, T(1) / std::sqrt(x), y* square(y) * -0.5)
-UNSPOOL_UNARY(Floor, std::floor(x), zeros_like(x))
-UNSPOOL_UNARY(Ceil, std::ceil(x), zeros_like(x))
-UNSPOOL_UNARY(Trunc, std::trunc(x), zeros_like(x))
-UNSPOOL_UNARY(Round, std::nearbyint(x), zeros_like(x))
-UNSPOOL_UNARY(Frac, x - std::trunc(x), ones_like(x))
+UNSPOOL_UNARY(Sin, std::sin(x), kSaveIn0, cos_of(v))
+UNSPOOL_UNARY(Cos, std::cos(x), kSaveIn0, -sin_of(v))
+UNSPOOL_UNARY(Tan, std::tan(x), kSaveOut, square(v) + number(1.0))
+UNSPOOL_UNARY(Asin, std::asin(x), kSaveIn0, 1.0 / sqrt(1.0 - square(v)))
+UNSPOOL_UNARY(Acos, std::acos(x), kSaveIn0, -(1.0 / sqrt(1.0 - square(v))))
+UNSPOOL_UNARY(Atan, std::atan(x), kSaveIn0, 1.0 / (square(v) + number(1.0)))
+UNSPOOL_UNARY(Sinh, std::sinh(x), kSaveIn0, cosh_of(v))
+UNSPOOL_UNARY(Cosh, std::cosh(x), kSaveIn0, sinh_of(v))
+UNSPOOL_UNARY(Asinh, std::asinh(x), kSaveIn0, 1.0 / sqrt(square(v) + number(1.0)))
+UNSPOOL_UNARY(Acosh, std::acosh(x), kSaveIn0, 1.0 / sqrt(square(v) - number(1.0)))
+UNSPOOL_UNARY(Atanh, std::atanh(x), kSaveIn0, 1.0 / (1.0 - square(v)))
+UNSPOOL_UNARY(Erf, std::erf(x), kSaveIn0, exp(-square(v)) * (2.0 / std::sqrt(std::numbers::pi)))
+UNSPOOL_UNARY(Erfc, std::erfc(x), kSaveIn0, exp(-square(v)) * (-2.0 / std::sqrt(std::numbers::pi)))
+UNSPOOL_UNARY(Log1p, std::log1p(x), kSaveIn0, 1.0 / (v + number(1.0)))
+UNSPOOL_UNARY(Log2, std::log2(x), kSaveIn0, 1.0 / (v * std::numbers::ln2))
+UNSPOOL_UNARY(Log10, std::log10(x), kSaveIn0, 1.0 / (v * std::numbers::ln10))
+UNSPOOL_UNARY(Expm1, std::expm1(x), kSaveOut, v + number(1.0))
+UNSPOOL_UNARY(Exp2, std::exp2(x), kSaveOut, v* std::numbers::ln2)
+UNSPOOL_UNARY(Rsqrt, T(1) / std::sqrt(x), kSaveOut, v* square(v) * -0.5)
+UNSPOOL_STEP(Floor, std::floor(x), false)
+UNSPOOL_STEP(Ceil, std::ceil(x), false)
+UNSPOOL_STEP(Trunc, std::trunc(x), false)
+UNSPOOL_STEP(Round, std::nearbyint(x), false)
+UNSPOOL_STEP(Frac, x - std::trunc(x), true)
 #undef UNSPOOL_UNARY
+#undef UNSPOOL_STEP
 
 template <class F>
 void unary_forward(Call& c) {
@@ -85,10 +98,9 @@ constexpr OpDef unary(const char* schema, const char* doc, const char* grad_name
           .promote = promote,
           .shape = unary_shape,
           .forward = unary_forward<F>,
-          .derivative =
-              custom([](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = g[0] * F::d(r.x(0), r.y); },
-                     [](const Record& r, const Tensor* dx, Tensor* dy) { dy[0] = dx[0] * F::d(r.x(0), r.y); },
-                     kSaveIn0 | kSaveOut),
+          .derivative = custom(
+              [](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = F::pulled(r, g[0]); },
+              [](const Record& r, const Tensor* dx, Tensor* dy) { dy[0] = F::pulled(r, dx[0]); }, F::kSaves),
           .domain = domain};
 }
 

@@ -262,17 +262,13 @@ Vector<Tensor> nonzero_columns(const Tensor& mask) {
   std::int64_t count = 0;
   for (std::int64_t i = 0; i < truth.numel(); ++i) count += hit[i] != 0;
   Vector<Tensor> columns;
-  Vector<std::int64_t*> out;
-  for (int d = 0; d < mask.ndim(); ++d) {
-    columns.push_back(empty({count}, DType::Int64));
-    out.push_back(reinterpret_cast<std::int64_t*>(columns.back()->data));
-  }
+  for (int d = 0; d < mask.ndim(); ++d) columns.push_back(empty({count}, DType::Int64));
   std::int64_t k = 0;
   for (std::int64_t i = 0; i < truth.numel(); ++i) {
     if (!hit[i]) continue;
     std::int64_t rest = i;
     for (int d = mask.ndim() - 1; d >= 0; --d) {
-      out[static_cast<std::size_t>(d)][k] = rest % mask.shape()[d];
+      reinterpret_cast<std::int64_t*>(columns[static_cast<std::size_t>(d)]->data)[k] = rest % mask.shape()[d];
       rest /= mask.shape()[d];
     }
     ++k;

@@ -6,21 +6,91 @@ import warnings
 from typing import Any
 
 from unspool import _core
+from unspool.nn._activations import celu as celu
+from unspool.nn._activations import elu as elu
+from unspool.nn._activations import gelu as gelu
+from unspool.nn._activations import glu as glu
+from unspool.nn._activations import hardshrink as hardshrink
+from unspool.nn._activations import hardsigmoid as hardsigmoid
+from unspool.nn._activations import hardswish as hardswish
+from unspool.nn._activations import hardtanh as hardtanh
+from unspool.nn._activations import leaky_relu as leaky_relu
+from unspool.nn._activations import logsigmoid as logsigmoid
+from unspool.nn._activations import mish as mish
+from unspool.nn._activations import prelu as prelu
+from unspool.nn._activations import relu6 as relu6
+from unspool.nn._activations import selu as selu
+from unspool.nn._activations import silu as silu
+from unspool.nn._activations import softplus as softplus
+from unspool.nn._activations import softshrink as softshrink
+from unspool.nn._activations import softsign as softsign
+from unspool.nn._activations import tanhshrink as tanhshrink
+from unspool.nn._activations import threshold as threshold
+from unspool.nn._losses import binary_cross_entropy as binary_cross_entropy
+from unspool.nn._losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
+from unspool.nn._losses import huber_loss as huber_loss
+from unspool.nn._losses import kl_div as kl_div
+from unspool.nn._losses import l1_loss as l1_loss
+from unspool.nn._losses import legacy_reduction as legacy_reduction
+from unspool.nn._losses import nll_loss as nll_loss
+from unspool.nn._losses import smooth_l1_loss as smooth_l1_loss
+from unspool.nn._losses import warn_broadcast as warn_broadcast
+from unspool.nn._normalization import batch_norm as batch_norm
+from unspool.nn._normalization import dropout as dropout
+from unspool.nn._normalization import embedding as embedding
+from unspool.nn._normalization import layer_norm as layer_norm
+from unspool.nn._normalization import normalize as normalize
+from unspool.nn._normalization import rms_norm as rms_norm
 
 __all__ = [
+    "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "celu",
     "cross_entropy",
+    "dropout",
+    "elu",
+    "embedding",
+    "gelu",
+    "glu",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
     "linear",
     "log_softmax",
+    "logsigmoid",
+    "mish",
     "mse_loss",
+    "nll_loss",
+    "normalize",
+    "one_hot",
+    "prelu",
     "relu",
+    "relu6",
+    "rms_norm",
+    "selu",
     "sigmoid",
+    "silu",
+    "smooth_l1_loss",
     "softmax",
+    "softplus",
+    "softshrink",
+    "softsign",
     "tanh",
+    "tanhshrink",
+    "threshold",
 ]
 
 linear = _core.linear
 tanh = _core.tanh
 sigmoid = _core.sigmoid
+one_hot = _core.one_hot
 
 
 def relu(input: Any, inplace: bool = False) -> Any:
@@ -49,16 +119,6 @@ def log_softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype:
     return _core.log_softmax(input, dim) if dtype is None else _core.log_softmax(input, dim, dtype=dtype)
 
 
-def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
-    """The reduction that PyTorch's old pair of flags means, with a warning; without them, `reduction` itself."""
-    if size_average is None and reduce is None:
-        return reduction
-    averaged = size_average is None or size_average
-    meant = "none" if reduce is not None and not reduce else "mean" if averaged else "sum"
-    warnings.warn(f"size_average and reduce are deprecated; say reduction={meant!r}", stacklevel=4)
-    return meant
-
-
 def mse_loss(
     input: Any,
     target: Any,
@@ -77,17 +137,8 @@ def mse_loss(
     if weight is not None:
         raise NotImplementedError("mse_loss: weight is not supported; weight the squared differences yourself")
     if input.shape != target.shape:
-        _warn_broadcast(input, target)
+        warn_broadcast("mse_loss", input, target)
     return _core.mse_loss(input, target, reduction)
-
-
-def _warn_broadcast(input: Any, target: Any) -> None:
-    a, b = input.shape, target.shape
-    warnings.warn(
-        f"mse_loss: the input has size {a} and the target size {b}; they are broadcast, so every entry of one may "
-        "be compared with many of the other. Give both the same size, e.g. with reshape or unsqueeze",
-        stacklevel=3,
-    )
 
 
 def cross_entropy(

@@ -1,0 +1,160 @@
+"""Activation functions as compositions of native ops; `functional` gives them their public names."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from unspool import _core
+
+__all__ = [
+    "celu", "elu", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid",
+    "mish", "prelu", "relu6", "selu", "silu", "softplus", "softshrink", "softsign", "tanhshrink", "threshold",
+]  # fmt: skip
+
+# Klambauer et al., "Self-Normalizing Neural Networks", 2017: the fixed point of mean 0 and variance 1.
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def _placed(input: Any, result: Any, inplace: bool) -> Any:
+    return input.copy_(result) if inplace else result
+
+
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
+    """x where x > 0, negative_slope · x elsewhere."""
+    return _placed(input, _core.where(input > 0, input, input * negative_slope), inplace)
+
+
+def prelu(input: Any, weight: Any) -> Any:
+    """leaky_relu with a learnt slope: one number, or one for each channel (dim 1)."""
+    if weight.dim() > 1:
+        raise RuntimeError(f"prelu: weight must be a vector or a 0-d tensor, got shape {tuple(weight.shape)}")
+    if weight.numel() != 1:
+        channels = input.shape[1] if input.dim() > 1 else 1
+        if input.dim() == 0 or weight.numel() != channels:
+            raise RuntimeError(
+                f"prelu: weight has {weight.numel()} elements; an input of shape {tuple(input.shape)} needs 1 "
+                f"or {channels}"
+            )
+        weight = weight.reshape((1, -1) + (1,) * (input.dim() - 2) if input.dim() > 1 else (-1,))
+    elif input.dim() == 0:
+        weight = weight.reshape(())
+    return _core.where(input > 0, input, weight * input)
+
+
+def _exponential(input: Any, alpha: float, scale: float, steepness: float) -> Any:
+    # The branch that is not taken must stay finite: its gradient would be inf · 0.
+    low = _core.where(input > 0, 0.0, input)
+    return _core.where(input > 0, input * scale, _core.expm1(low * steepness) * (alpha * scale))
+
+
+def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    """x where x > 0, alpha (e^x - 1) elsewhere."""
+    return _placed(input, _exponential(input, alpha, 1.0, 1.0), inplace)
+
+
+def selu(input: Any, inplace: bool = False) -> Any:
+    """elu with the alpha and the scale that keep mean 0 and variance 1 (Klambauer et al., 2017)."""
+    return _placed(input, _exponential(input, _SELU_ALPHA, _SELU_SCALE, 1.0), inplace)
+
+
+def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    """max(x, 0) + min(0, alpha (e^(x/alpha) - 1))."""
+    if alpha == 0:
+        raise RuntimeError("celu: ZeroDivisionError, alpha cannot be 0")
+    return _placed(input, _exponential(input, alpha, 1.0, 1.0 / alpha), inplace)
+
+
+def gelu(input: Any, *, approximate: str = "none") -> Any:
+    """x Φ(x) with the normal distribution's Φ ('none'), or its 'tanh' approximation (Hendrycks, Gimpel, 2016)."""
+    if approximate == "none":
+        return input * 0.5 * (1.0 + _core.erf(input * math.sqrt(0.5)))
+    if approximate != "tanh":
+        raise RuntimeError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+    inner = math.sqrt(2.0 / math.pi) * (input + 0.044715 * (input * input * input))
+    return 0.5 * input * (1.0 + _core.tanh(inner))
+
+
+def silu(input: Any, inplace: bool = False) -> Any:
+    """x sigmoid(x), also called swish."""
+    return _placed(input, input * _core.sigmoid(input), inplace)
+
+
+def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """ln(1 + e^(beta x)) / beta; x itself where beta x > threshold."""
+    scaled = input * beta
+    low = _core.where(scaled > threshold, 0.0, scaled)
+    return _core.where(scaled > threshold, input, _core.log1p(_core.exp(low)) / beta)
+
+
+def mish(input: Any, inplace: bool = False) -> Any:
+    """x tanh(softplus(x))."""
+    return _placed(input, input * _core.tanh(softplus(input)), inplace)
+
+
+def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
+    """x brought into [min_val, max_val]; the derivative is 0 at the bounds."""
+    if min_val > max_val:
+        raise ValueError(f"hardtanh: min_val {min_val} is greater than max_val {max_val}")
+    y = _core.where(input <= min_val, min_val, _core.where(input >= max_val, max_val, input))
+    return _placed(input, y.to(input.dtype), inplace)
+
+
+def relu6(input: Any, inplace: bool = False) -> Any:
+    """min(max(x, 0), 6)."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def hardsigmoid(input: Any, inplace: bool = False) -> Any:
+    """relu6(x + 3) / 6."""
+    y = _core.where(input <= -3, 0.0, _core.where(input >= 3, 1.0, input / 6 + 0.5))
+    return _placed(input, y, inplace)
+
+
+def hardswish(input: Any, inplace: bool = False) -> Any:
+    """x relu6(x + 3) / 6."""
+    y = _core.where(input <= -3, input * 0.0, _core.where(input >= 3, input, input * (input + 3) / 6))
+    return _placed(input, y, inplace)
+
+
+def logsigmoid(input: Any) -> Any:
+    """ln sigmoid(x), without overflow."""
+    return _core.where(input < 0, input, 0.0) - _core.log1p(_core.exp(-input.abs()))
+
+
+def softsign(input: Any) -> Any:
+    """x / (1 + |x|)."""
+    return input / (input.abs() + 1)
+
+
+def tanhshrink(input: Any) -> Any:
+    """x - tanh(x)."""
+    return input - _core.tanh(input)
+
+
+def softshrink(input: Any, lambd: float = 0.5) -> Any:
+    """x moved towards 0 by lambd, 0 within."""
+    if lambd < 0:
+        raise RuntimeError(f"softshrink: lambda must be greater or equal to 0, but found to be {lambd}")
+    return _core.where(input > lambd, input - lambd, _core.where(input < -lambd, input + lambd, input * 0.0))
+
+
+def hardshrink(input: Any, lambd: float = 0.5) -> Any:
+    """x where |x| > lambd, 0 within."""
+    return _core.where((input >= -lambd) & (input <= lambd), 0.0, input)
+
+
+def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
+    """x where x > threshold, value elsewhere."""
+    return _placed(input, _core.where(input <= threshold, value, input).to(input.dtype), inplace)
+
+
+def glu(input: Any, dim: int = -1) -> Any:
+    """a sigmoid(b) of the two halves a, b along dim."""
+    if input.dim() == 0:
+        raise RuntimeError("glu: does not support 0-dimensional tensors")
+    if input.shape[dim] % 2:
+        raise RuntimeError(f"glu: halving dimension must be even, but dimension {dim} has size {input.shape[dim]}")
+    a, b = input.split(input.shape[dim] // 2, dim) if input.shape[dim] else (input, input)
+    return a * _core.sigmoid(b)
