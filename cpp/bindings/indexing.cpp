@@ -98,7 +98,7 @@ int apply(Indexed& x, PyObject* item, const Tensor& index, int dim, int& origina
     }
     if (is_floating(index.dtype()))
       fail(ErrorKind::Index, "index: tensors used as indices must be long, int, byte or bool tensors, got ",
-           name(index.dtype()));
+           short_repr(item), " of dtype ", name(index.dtype()));
     x.indices[static_cast<std::size_t>(dim)] = index_as_int64("index", index);
     ++original;
     return dim + 1;

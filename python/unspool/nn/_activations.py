@@ -97,7 +97,9 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     """x brought into [min_val, max_val]; the derivative is 0 at the bounds."""
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val {min_val} is greater than max_val {max_val}")
-    y = _core.where(input <= min_val, min_val, _core.where(input >= max_val, max_val, input))
+    # At a bound the value is the input's (-0 stays -0), and its gradient 0.
+    bounded = input.detach().clamp(min_val, max_val)
+    y = _core.where((input <= min_val) | (input >= max_val), bounded, input)
     return _placed(input, y.to(input.dtype), inplace)
 
 
@@ -137,7 +139,8 @@ def softshrink(input: Any, lambd: float = 0.5) -> Any:
     """x moved towards 0 by lambd, 0 within."""
     if lambd < 0:
         raise RuntimeError(f"softshrink: lambda must be greater or equal to 0, but found to be {lambd}")
-    return _core.where(input > lambd, input - lambd, _core.where(input < -lambd, input + lambd, input * 0.0))
+    outside = _core.where(input > 0, input - lambd, input + lambd)
+    return _core.where((input >= -lambd) & (input <= lambd), 0.0, outside)
 
 
 def hardshrink(input: Any, lambd: float = 0.5) -> Any:
