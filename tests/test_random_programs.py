@@ -30,7 +30,7 @@ Step = Callable[[Any, list[Any]], Any]
 Maker = Callable[[random.Random, list[Any]], Step | None]
 
 UNARY = ("sin", "cos", "tanh", "sigmoid", "square", "neg", "abs", "relu", "erf", "expm1", "log1p", "exp", "sqrt",
-         "rsqrt", "log", "atan", "floor", "clone", "detach", "contiguous", "reciprocal")  # fmt: skip
+         "rsqrt", "log", "atan", "floor", "clone", "detach", "reciprocal")  # fmt: skip
 POSITIVE = {"log1p", "sqrt", "rsqrt", "log", "reciprocal"}
 BINARY = ("add", "sub", "mul", "maximum", "minimum", "atan2", "where", "div", "lerp", "addcmul")
 INPLACE = ("mul_", "add_", "sub_", "copy_", "fill_", "zero_", "tanh_", "neg_", "sin_", "exp_", "div_")
