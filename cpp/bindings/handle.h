@@ -66,6 +66,7 @@ bool is_generator(PyObject* o);
 
 void bind_errors(py::module_& m);
 void bind_types(py::module_& m);    // dtype, Size, device
+void bind_dtypes(py::module_& m);   // promotion, and questions about dtypes
 void bind_handle(py::module_& m);   // Tensor
 void bind_ops(py::module_& m);      // a loop over the op table
 void bind_methods(py::module_& m);  // what is no op: backward, item, to …

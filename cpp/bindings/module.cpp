@@ -43,6 +43,7 @@ PYBIND11_MODULE(_core, m) {
   }
   bind_types(m);
   bind_handle(m);
+  bind_dtypes(m);
   bind_ops(m);
   bind_methods(m);
   bind_numpy(m);

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from unspool import optim as optim
     from unspool import utils as utils
     from unspool._core import *  # noqa: F403
+    from unspool._functions import *  # noqa: F403
 
 _ELSEWHERE = frozenset(
     (
@@ -53,6 +54,13 @@ _SUBMODULES = frozenset(("autograd", "errors", "func", "nn", "optim", "utils"))
 for _name in dir(_core):
     if not _name.startswith("_") and _name not in _ELSEWHERE:
         globals()[_name] = getattr(_core, _name)
+del _name
+
+from unspool import _functions  # noqa: E402  the core's names stand first; these may replace one
+
+for _name in _functions.__dict__:
+    if not _name.startswith("_") and _name not in ("algebra", "counting", "creation", "dtypes", "elementwise", "grids", "parts", "scans"):
+        globals()[_name] = getattr(_functions, _name)
 del _name
 
 # PyTorch's second names for dtypes; they shadow builtins in this file from here on

@@ -171,6 +171,63 @@ const OpDef as_strided_op = {
                    nullptr},
 };
 
+// Whether all elements of a view lie between the first and the last one of a contiguous tensor.
+bool inside(const Tensor& t, const Dims& size, const Dims& stride, std::int64_t offset) {
+  if (!t.contiguous()) return false;
+  std::int64_t last = offset;
+  for (int d = 0; d < size.ndim; ++d) {
+    if (size[d] == 0) return offset >= t->offset() && offset <= t->offset() + t.numel();
+    last += (size[d] - 1) * stride[d];
+  }
+  return offset >= t->offset() && last < t->offset() + t.numel();
+}
+
+void check_storage(const Tensor& t, const Dims& size, const Dims& stride, std::int64_t offset) {
+  if (size.ndim != stride.ndim)
+    fail(ErrorKind::Runtime, "as_strided: mismatch in length of strides and shape: size ", size, ", stride ",
+         stride);
+  if (offset < 0) fail(ErrorKind::Runtime, "as_strided: invalid storage offset ", offset);
+  const std::int64_t item = static_cast<std::int64_t>(item_size(t.dtype()));
+  const std::int64_t held = t->storage->bytes / item;
+  numel_of(size, "as_strided");  // negative sizes and overflow
+  __int128 last = offset;
+  for (int d = 0; d < size.ndim; ++d) {
+    if (stride[d] < 0)
+      fail(ErrorKind::Runtime, "as_strided: Negative strides are not supported; got strides: ", stride);
+    if (size[d] == 0) return;
+    last += static_cast<__int128>(size[d] - 1) * stride[d];
+  }
+  if (last >= held)
+    fail(ErrorKind::Runtime, "as_strided: sizes ", size, ", strides ", stride, ", storage offset ", offset,
+         " are out of bounds for storage of size ", held);
+}
+
+constexpr OpDef as_strided_public_op = {
+    .schema = "as_strided(Tensor input, int[] size, int[] stride, int? storage_offset=None)",
+    .doc =
+        "A view of the tensor's storage with these sizes and strides, in elements from the start of the storage. "
+        "RuntimeError where an element would lie outside of the storage.",
+    .surface = kBoth,
+    .composite =
+        [](Call& c) {
+          const Tensor& x = c.in[0];
+          const Dims &size = c.attrs.list(0), &stride = c.attrs.list(1);
+          const std::int64_t offset = c.attrs.given(0) ? c.attrs.i(0) : x->offset();
+          check_storage(x, size, stride, offset);
+          // Its history is that of a tensor that covers it: x, or what x is a view of.
+          for (const Tensor& whole : {x, x->view ? x->view->base : x})
+            if (inside(whole, size, stride, offset)) {
+              c.out[0] = as_strided(whole, size, stride, offset - whole->offset());
+              return;
+            }
+          if (x.requires_grad())
+            fail(ErrorKind::Runtime, "as_strided: of a tensor that requires grad, only its own elements in ",
+                 "contiguous memory; shape ", x.shape(), ", strides ", x.strides(),
+                 ". Call it on detach() or contiguous()");
+          c.out[0] = alias(x, size, stride, offset);
+        },
+};
+
 }  // namespace
 
 const OpDef as_strided_scatter_op = {
@@ -225,6 +282,7 @@ std::span<const OpDef* const> part_ops() {
                                      &slice_op,
                                      &narrow_op,
                                      &as_strided_backward_op,
+                                     &as_strided_public_op,
                                      &as_strided_op,
                                      &as_strided_scatter_op};
   return ops;

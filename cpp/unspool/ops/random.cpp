@@ -232,6 +232,28 @@ constexpr OpDef bernoulli_op = {
     .derivative = kForgotten,
 };
 
+constexpr OpDef bernoulli_each_op = {
+    .schema = "bernoulli_(Tensor input, Tensor p, *, Generator? generator=None)",
+    .doc = "With a probability for each element, broadcast.",
+    .surface = kMethod | kInplace,
+    .cls = Class::Update,
+    .shape =
+        [](Call& c) {
+          if (!is_floating(c.in[1].dtype()))
+            fail(ErrorKind::DType, "bernoulli_: p must be a floating tensor, got ", name(c.in[1].dtype()));
+          c.in[1] = contiguous(expand(c.in[1], c.in[0].shape()));
+        },
+    .forward =
+        [](Call& c) {
+          with_generator(c.attrs[0],
+                         [&](Generator& g) { fill_bernoulli(g, c.out[0].view(), c.in[1].view()); });
+        },
+    .derivative =
+        custom(
+            [](const Record&, const Tensor* g, Tensor* gx) { gx[0] = zeros_like(g[0]); },
+            [](const Record&, const Tensor* dx, Tensor* dy) { dy[0] = zeros_like(dx[0] ? dx[0] : dx[1]); }),
+};
+
 }  // namespace
 
 void uniform_(const Tensor& t, double from, double to, const Attr& generator) {
@@ -251,7 +273,7 @@ std::span<const OpDef* const> random_ops() {
   static const OpDef* const ops[] = {&rand_op,        &randn_op,        &rand_like_op,   &randn_like_op,
                                      &normal_op,      &randint_high_op, &randint_op,     &randperm_op,
                                      &uniform_op,     &normal_fill_op,  &random_any_op,  &random_to_op,
-                                     &random_from_op, &bernoulli_op,    &trunc_normal_op};
+                                     &random_from_op, &bernoulli_op,    &bernoulli_each_op, &trunc_normal_op};
   return ops;
 }
 

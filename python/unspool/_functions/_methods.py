@@ -1,0 +1,65 @@
+"""How a Python function becomes a method of Tensor, or its in-place form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from unspool._core import DTypeError, ShapeError, Tensor
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def method(f: _F) -> _F:
+    """Make `f(input, …)` a method of Tensor as well."""
+    setattr(Tensor, f.__name__, f)
+    return f
+
+
+def with_inplace(f: _F) -> _F:
+    """The same, and `Tensor.f_`, which writes the result into the tensor."""
+    method(f)
+    name = f.__name__ + "_"
+
+    @wraps(f)
+    def write(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        result = f(input, *args, **kwargs)
+        if result.shape != input.shape:
+            raise ShapeError(
+                f"{name}: output with shape {tuple(input.shape)} doesn't match the broadcast shape {tuple(result.shape)}"
+            )
+        if result.dtype.is_floating_point and not input.dtype.is_floating_point:
+            raise DTypeError(f"{name}: result type {result.dtype} can't be cast to the desired type {input.dtype}")
+        return input.copy_(result)
+
+    write.__name__ = write.__qualname__ = name
+    write.__doc__ = f"`{f.__name__}`, written into the tensor."
+    setattr(Tensor, name, write)
+    return f
+
+
+def tensor_arguments(op: str, values: Any) -> list[Tensor]:
+    """The tensors of a call `op(a, b)` or `op([a, b])`; TypeError for anything else."""
+    if len(values) == 1 and isinstance(values[0], (list, tuple)):
+        values = values[0]
+    for i, x in enumerate(values):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{op}: argument {i} must be a Tensor, got {type(x).__name__}")
+    return list(values)
+
+
+def need_tensor(op: str, name: str, x: Any) -> None:
+    """TypeError unless `x` is a Tensor."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{op}: {name} must be a Tensor, got {type(x).__name__}")
+
+
+def wrap_dim(op: str, dim: int, ndim: int) -> int:
+    """`dim` counted from the front; IndexError where there is no such dim."""
+    if not isinstance(dim, int):
+        raise TypeError(f"{op}: dim must be an int, got {dim!r}")
+    n = max(ndim, 1)
+    if not -n <= dim < n:
+        raise IndexError(f"{op}: Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
+    return dim % n

@@ -1,0 +1,174 @@
+"""Limits of dtypes, and small questions about tensors and the library's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unspool import _core
+from unspool._core import Tensor
+from unspool._functions._methods import method, need_tensor
+
+__all__ = [
+    "are_deterministic_algorithms_enabled",
+    "finfo",
+    "get_float32_matmul_precision",
+    "get_num_interop_threads",
+    "get_num_threads",
+    "iinfo",
+    "is_nonzero",
+    "is_storage",
+    "numel",
+    "set_default_device",
+    "set_float32_matmul_precision",
+    "set_num_threads",
+    "typename",
+    "use_deterministic_algorithms",
+]
+
+
+class finfo:
+    """The limits of a floating dtype, the default one where none is given: bits, eps, max, min, tiny, resolution.
+
+    Raises:
+        TypeError: the dtype is not floating.
+    """
+
+    def __init__(self, type: Any = None) -> None:
+        import numpy as np
+
+        kind = _core.get_default_dtype() if type is None else type
+        if not isinstance(kind, _core.dtype) or not kind.is_floating_point:
+            raise TypeError(f"finfo: requires a floating point input type, got {kind!r}")
+        limits = np.finfo(str(kind).removeprefix("torch."))
+        self.dtype = str(kind).removeprefix("torch.")
+        self.bits = kind.itemsize * 8
+        self.eps = float(limits.eps)
+        self.max = float(limits.max)
+        self.min = float(limits.min)
+        self.tiny = self.smallest_normal = float(limits.tiny)
+        self.resolution = float(limits.resolution)
+
+    def __repr__(self) -> str:
+        return (
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "
+            f"smallest_normal={self.tiny:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, finfo) and self.dtype == other.dtype
+
+    def __hash__(self) -> int:
+        return hash(self.dtype)
+
+
+class iinfo:
+    """The limits of an integer dtype: bits, max, min.
+
+    Raises:
+        TypeError: the dtype is not an integer one.
+    """
+
+    def __init__(self, type: Any) -> None:
+        import numpy as np
+
+        if not isinstance(type, _core.dtype) or type.is_floating_point or type == _core.bool:
+            raise TypeError(f"iinfo: requires an integer input type, got {type!r}")
+        self.dtype = str(type).removeprefix("torch.")
+        limits = np.iinfo(self.dtype)
+        self.bits = type.itemsize * 8
+        self.max, self.min = int(limits.max), int(limits.min)
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, iinfo) and self.dtype == other.dtype
+
+    def __hash__(self) -> int:
+        return hash(self.dtype)
+
+
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    need_tensor("numel", "input", input)
+    return input.numel()
+
+
+@method
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the one element is not 0; RuntimeError where there are more."""
+    if input.numel() != 1:
+        raise RuntimeError(f"is_nonzero: Boolean value of Tensor with {input.numel()} values is ambiguous")
+    return bool(input.item() != 0)
+
+
+@method
+def is_signed(input: Tensor) -> bool:
+    """Whether the dtype has negative numbers."""
+    return _core.is_signed(input)
+
+
+@method
+def is_complex(input: Tensor) -> bool:
+    """False: there are no complex dtypes."""
+    return False
+
+
+def is_storage(obj: Any) -> bool:
+    """False: storages are no objects of their own here."""
+    return False
+
+
+def typename(obj: Any) -> str:
+    """The tensor's type as PyTorch names it, or the object's module and class."""
+    if isinstance(obj, Tensor):
+        return obj.type()
+    kind = obj if isinstance(obj, type) else type(obj)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def set_default_device(device: Any) -> None:
+    """Accepts the CPU, where everything is; RuntimeError for another device."""
+    if device is not None:
+        _core.empty(0, device=device)
+
+
+# Results are the same on every run and for any number of threads, so these settings change nothing.
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Nothing to do: every algorithm is deterministic."""
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """True."""
+    return True
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Nothing to do: products of float32 are computed in float32. ValueError for an unknown precision."""
+    if precision not in ("highest", "high", "medium"):
+        raise ValueError(f"set_float32_matmul_precision: must be 'highest', 'high' or 'medium', got {precision!r}")
+
+
+def get_float32_matmul_precision() -> str:
+    """'highest'."""
+    return "highest"
+
+
+def set_num_threads(num: int) -> None:
+    """The most threads that an operation may use; at present each uses one. RuntimeError unless positive."""
+    if not isinstance(num, int) or isinstance(num, bool):
+        raise TypeError(f"set_num_threads: expects an int, but got {type(num).__name__}")
+    if num <= 0:
+        raise RuntimeError(f"set_num_threads: expects a positive integer, got {num}")
+
+
+def get_num_threads() -> int:
+    """The number of threads an operation uses: 1."""
+    return 1
+
+
+def get_num_interop_threads() -> int:
+    """The number of operations that run at a time: 1."""
+    return 1

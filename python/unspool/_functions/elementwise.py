@@ -1,0 +1,323 @@
+"""Elementwise functions and comparisons that are made of others."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from unspool import _core
+from unspool._core import DTypeError, Tensor
+from unspool._functions._methods import method, need_tensor, with_inplace
+
+__all__ = [
+    "allclose",
+    "deg2rad",
+    "equal",
+    "float_power",
+    "fmax",
+    "fmin",
+    "gcd",
+    "heaviside",
+    "is_same_size",
+    "isclose",
+    "isreal",
+    "lcm",
+    "ldexp",
+    "logaddexp",
+    "logaddexp2",
+    "logit",
+    "nan_to_num",
+    "positive",
+    "rad2deg",
+    "rsub",
+    "sgn",
+    "signbit",
+    "sinc",
+    "xlogy",
+]
+
+
+def _floating(x: Tensor) -> Tensor:
+    return x if x.dtype.is_floating_point else x.to(_core.get_default_dtype())
+
+
+def _promoted(op: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Both as tensors of one dtype; one of them may be a number."""
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        raise TypeError(f"{op}: one argument must be a Tensor, got {a!r} and {b!r}")
+    dtype = _core.result_type(a, b)
+    x, y = (v.to(dtype) if isinstance(v, Tensor) else _core.tensor(v, dtype=dtype) for v in (a, b))
+    return x, y
+
+
+@with_inplace
+def deg2rad(input: Tensor, *, out: None = None) -> Tensor:
+    """Degrees to radians."""
+    return _floating(input) * (math.pi / 180)
+
+
+@with_inplace
+def rad2deg(input: Tensor, *, out: None = None) -> Tensor:
+    """Radians to degrees."""
+    return _floating(input) * (180 / math.pi)
+
+
+@method
+def positive(input: Tensor) -> Tensor:
+    """The tensor itself; of bools, an error."""
+    if input.dtype == _core.bool:
+        raise DTypeError("positive: the + operator on a bool tensor is not supported")
+    return input
+
+
+@with_inplace
+def sgn(input: Tensor, *, out: None = None) -> Tensor:
+    """-1, 0 or 1 by the sign of each element."""
+    return _core.sign(input)
+
+
+@method
+def signbit(input: Tensor, *, out: None = None) -> Tensor:
+    """Whether the sign bit is set: true for -0 as well."""
+    if not input.dtype.is_floating_point:
+        return input < 0 if input.dtype != _core.bool else _core.zeros_like(input)
+    return _core.copysign(_core.ones_like(input), input.detach()) < 0
+
+
+@method
+def isreal(input: Tensor) -> Tensor:
+    """True for each element: there are no complex numbers here."""
+    return _core.ones_like(input, dtype=_core.bool)
+
+
+@with_inplace
+def sinc(input: Tensor, *, out: None = None) -> Tensor:
+    """sin(πx) / (πx), and 1 at 0."""
+    x = _floating(input) * math.pi
+    zero = x == 0
+    # near 0 the quotient's derivatives are those of its series
+    safe = _core.where(zero, _core.ones_like(x), x)
+    return _core.where(zero, 1 - x * x / 6, _core.sin(safe) / safe)
+
+
+@with_inplace
+def logit(input: Tensor, eps: float | None = None, *, out: None = None) -> Tensor:
+    """ln(x / (1 - x)), of x kept in [eps, 1 - eps] where eps is given; else NaN outside of [0, 1]."""
+    x = _floating(input)
+    if eps is not None:
+        x = x.clamp(eps, 1 - eps)
+    return _core.log(x / (1 - x))
+
+
+@with_inplace
+def nan_to_num(
+    input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None, *, out: None = None
+) -> Tensor:
+    """NaN as 0 or `nan`, infinities as the largest finite numbers of the dtype or the given ones."""
+    if not input.dtype.is_floating_point:
+        return input.clone()
+    limit = _core.finfo(input.dtype).max
+
+    def constant(value: float) -> Tensor:
+        return _core.tensor(value, dtype=input.dtype)
+
+    y = _core.where(input != input, constant(0.0 if nan is None else nan), input)
+    y = _core.where(input == math.inf, constant(limit if posinf is None else posinf), y)
+    return _core.where(input == -math.inf, constant(-limit if neginf is None else neginf), y)
+
+
+@method
+def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    """other - alpha · input."""
+    if input.dtype == _core.bool or (isinstance(other, Tensor) and other.dtype == _core.bool):
+        raise DTypeError("rsub: subtraction with a bool tensor is not supported; use ~ or logical_not() instead")
+    return other - (input if alpha == 1 else input * alpha)
+
+
+def _extreme(op: str, input: Tensor, other: Tensor, larger: Any) -> Tensor:
+    need_tensor(op, "other", other)
+    a, b = _promoted(op, input, other)
+    if not a.dtype.is_floating_point:
+        return larger(a, b)
+    # The smaller-or-equal test of PyTorch: ties and NaN give the gradient to the first.
+    first = (a >= b) if larger is _core.maximum else (a <= b)
+    return _core.where(first | (b != b), a, b)
+
+
+@method
+def fmax(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+    """The larger of both; a NaN only where both are."""
+    return _extreme("fmax", input, other, _core.maximum)
+
+
+@method
+def fmin(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+    """The smaller of both; a NaN only where both are."""
+    return _extreme("fmin", input, other, _core.minimum)
+
+
+def _log_of_sum(op: str, input: Tensor, other: Tensor, exp: Any, log1p: Any) -> Tensor:
+    need_tensor(op, "other", other)
+    a, b = _promoted(op, input, other)
+    if not a.dtype.is_floating_point:
+        raise NotImplementedError(f"{op}: not implemented for {a.dtype}")
+    # Equal infinities have no difference; their sum is themselves.
+    same = (a == b) & _core.isinf(a)
+    zero = _core.zeros_like(a + b)
+    a0, b0 = _core.where(same, zero, a), _core.where(same, zero, b)
+    high = _core.maximum(a0, b0).detach()
+    high = _core.where(_core.isinf(high), _core.zeros_like(high), high)
+    return _core.where(same, a + zero, log1p(exp(a0 - high) + exp(b0 - high)) + high)
+
+
+@method
+def logaddexp(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+    """ln(e^input + e^other), without overflow."""
+    return _log_of_sum("logaddexp", input, other, _core.exp, _core.log)
+
+
+@method
+def logaddexp2(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+    """log₂(2^input + 2^other), without overflow."""
+    return _log_of_sum("logaddexp2", input, other, _core.exp2, _core.log2)
+
+
+def xlogy(input: Any, other: Any, *, out: None = None) -> Tensor:
+    """input · ln(other), 0 where input is 0; NaN where other is NaN."""
+    a, b = _promoted("xlogy", input, other)
+    a, b = _floating(a), _floating(b)
+    zero = (a == 0) & (b == b)
+    return _core.where(zero, _core.zeros_like(a), a * _core.log(_core.where(zero, _core.ones_like(b), b)))
+
+
+with_inplace(xlogy)
+
+
+@with_inplace
+def heaviside(input: Tensor, values: Tensor, *, out: None = None) -> Tensor:
+    """0 below 0, 1 above, `values` at 0; NaN stays."""
+    need_tensor("heaviside", "values", values)
+    if input.dtype != values.dtype:
+        raise RuntimeError(f"heaviside: is not yet implemented for tensors with different dtypes, got {input.dtype} and {values.dtype}")
+    x = input.detach()
+    step = _core.where(x != x, x, (x > 0).to(x.dtype)) if x.dtype.is_floating_point else (x > 0).to(x.dtype)
+    return _core.where(x == 0, values.detach(), step)
+
+
+def float_power(input: Any, exponent: Any, *, out: None = None) -> Tensor:
+    """pow in float64."""
+    base = input.double() if isinstance(input, Tensor) else float(input)
+    power = exponent.double() if isinstance(exponent, Tensor) else float(exponent)
+    return _core.pow(base, power)
+
+
+def _float_power_inplace(input: Tensor, exponent: Any) -> Tensor:
+    """`float_power`, written into the tensor, which must be float64."""
+    if input.dtype != _core.float64:
+        raise RuntimeError(f"float_power_: the base given to float_power_ has dtype {input.dtype} but the operation's result requires dtype torch.float64")
+    return input.copy_(float_power(input, exponent))
+
+
+Tensor.float_power = method(float_power)  # type: ignore[attr-defined]
+Tensor.float_power_ = _float_power_inplace  # type: ignore[attr-defined]
+
+
+@with_inplace
+def ldexp(input: Tensor, other: Any, *, out: None = None) -> Tensor:
+    """input · 2^other."""
+    return input * _core.pow(2.0, other)
+
+
+def _whole(op: str, input: Tensor, other: Tensor) -> tuple[Any, Any, Any]:
+    need_tensor(op, "other", other)
+    a, b = _promoted(op, input, other)
+    if a.dtype.is_floating_point or a.dtype == _core.bool:
+        raise NotImplementedError(f"{op}: not implemented for {a.dtype}")
+    return a.numpy(), b.numpy(), a.dtype
+
+
+@with_inplace
+def gcd(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+    """The greatest common divisor of integers; gcd(0, 0) is 0."""
+    import numpy as np
+
+    a, b, dtype = _whole("gcd", input, other)
+    return _core.tensor(np.gcd(a, b), dtype=dtype)
+
+
+@with_inplace
+def lcm(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+    """The least common multiple of integers."""
+    import numpy as np
+
+    a, b, dtype = _whole("lcm", input, other)
+    return _core.tensor(np.lcm(a, b), dtype=dtype)
+
+
+# comparisons of whole tensors
+
+
+@method
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
+    """Whether |input - other| <= atol + rtol · |other|, or both are equal (infinities), or both NaN with `equal_nan`."""
+    need_tensor("isclose", "other", other)
+    if input.dtype != other.dtype:
+        raise DTypeError(f"isclose: {input.dtype} did not match {other.dtype}")
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if not value >= 0:
+            raise RuntimeError(f"isclose: {name} must be greater than or equal to zero, but got {value}")
+    with _core_no_grad():
+        close = input == other
+        if equal_nan and input.dtype.is_floating_point:
+            close = close | ((input != input) & (other != other))
+        if rtol == 0 and atol == 0:
+            return close
+        if input.dtype == _core.bool:
+            input, other = input.long(), other.long()
+        gap = _core.abs(input - other)
+        return close | (_core.isfinite(gap) & (gap <= atol + _core.abs(rtol * other)))
+
+
+def _core_no_grad() -> Any:
+    from unspool.autograd.grad_mode import no_grad
+
+    return no_grad()
+
+
+@method
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+    """Whether isclose holds for all elements."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
+
+
+@method
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Whether both have the same shape and equal elements; NaN equals nothing."""
+    need_tensor("equal", "other", other)
+    return input.shape == other.shape and bool((input.detach() == other.detach()).all())
+
+
+@method
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether both have the same shape."""
+    need_tensor("is_same_size", "other", other)
+    return input.shape == other.shape
+
+
+def _comparison(name: str) -> None:
+    @with_inplace
+    def compare(input: Tensor, other: Any) -> Tensor:
+        return getattr(_core, name)(input, other).to(input.dtype)
+
+    write = Tensor.compare_  # type: ignore[attr-defined]
+    write.__name__ = write.__qualname__ = f"{name}_"
+    write.__doc__ = f"`{name}`, written into the tensor as 0 and 1."
+    setattr(Tensor, f"{name}_", write)
+    del Tensor.compare, Tensor.compare_  # type: ignore[attr-defined]
+
+
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    _comparison(_name)
+for _name, _other in (("less", "lt"), ("less_equal", "le"), ("greater", "gt"), ("greater_equal", "ge"), ("not_equal", "ne")):
+    setattr(Tensor, f"{_name}_", getattr(Tensor, f"{_other}_"))
+del _name, _other
