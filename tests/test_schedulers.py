@@ -18,6 +18,15 @@ _SCHEDULES: list[tuple[str, Any]] = [
     ("MultiStepLR", lambda s, o, **k: s.MultiStepLR(o, [2, 5, 5, 9], gamma=0.3, **k)),
     ("ExponentialLR", lambda s, o, **k: s.ExponentialLR(o, 0.93, **k)),
     ("LambdaLR", lambda s, o, **k: s.LambdaLR(o, lambda e: 0.95**e, **k)),
+    ("MultiplicativeLR", lambda s, o, **k: s.MultiplicativeLR(o, lambda e: 0.95, **k)),
+    ("ConstantLR", lambda s, o, **k: s.ConstantLR(o, **k)),
+    ("ConstantLR 1/4", lambda s, o, **k: s.ConstantLR(o, 0.25, 7, **k)),
+    ("LinearLR", lambda s, o, **k: s.LinearLR(o, **k)),
+    ("LinearLR down", lambda s, o, **k: s.LinearLR(o, 1.0, 0.1, 13, **k)),
+    ("PolynomialLR", lambda s, o, **k: s.PolynomialLR(o, 20, 0.9, **k)),
+    ("CosineAnnealingLR", lambda s, o, **k: s.CosineAnnealingLR(o, 10, **k)),
+    ("CosineAnnealingLR min", lambda s, o, **k: s.CosineAnnealingLR(o, 7, 0.01, **k)),
+    ("CosineAnnealingWarmRestarts", lambda s, o, **k: s.CosineAnnealingWarmRestarts(o, 5, 2, 0.001, **k)),
     ("LambdaLR list", lambda s, o, **k: s.LambdaLR(o, [lambda e: 1 / (1 + e), lambda e: 0.5], **k)),
 ]
 _IDS = [name for name, _ in _SCHEDULES]
@@ -67,7 +76,10 @@ def test_resuming(name: str, make: Any) -> None:
     assert results[0] == results[1]
 
 
-@pytest.mark.parametrize(("name", "make"), _SCHEDULES, ids=_IDS)
+_WARNING = [case for case in _SCHEDULES if "Restarts" not in case[0]]  # that one takes epochs
+
+
+@pytest.mark.parametrize(("name", "make"), _WARNING, ids=[name for name, _ in _WARNING])
 def test_going_to_an_epoch(name: str, make: Any) -> None:
     results = []
     for t in (unspool, torch):
@@ -120,3 +132,113 @@ def test_bad_input() -> None:
         schedulers.StepLR(_optimizer(unspool), 0)
     with pytest.raises(ValueError, match="2 parameter groups"):
         schedulers.LambdaLR(_optimizer(unspool), [lambda e: 1.0])
+
+
+# These set what the groups hold beside the rate, or wrap others: compared as they run from the start.
+_OTHERS: list[tuple[str, Any]] = [
+    ("OneCycleLR", lambda s, o: s.OneCycleLR(o, 0.5, total_steps=40)),
+    ("OneCycleLR three", lambda s, o: s.OneCycleLR(o, [0.5, 0.7], epochs=4, steps_per_epoch=10, three_phase=True)),
+    ("OneCycleLR linear", lambda s, o: s.OneCycleLR(o, 0.5, 40, anneal_strategy="linear", cycle_momentum=False)),
+    ("CyclicLR", lambda s, o: s.CyclicLR(o, 0.01, 0.1, 4)),
+    ("CyclicLR 2", lambda s, o: s.CyclicLR(o, [0.01, 0.02], 0.1, 3, 5, mode="triangular2", cycle_momentum=False)),
+    ("CyclicLR exp", lambda s, o: s.CyclicLR(o, 0.01, 0.1, 3, mode="exp_range", gamma=0.9)),
+    ("CyclicLR fn", lambda s, o: s.CyclicLR(o, 0.01, 0.1, 3, scale_fn=lambda x: 1 / x, scale_mode="cycle")),
+    ("ChainedScheduler", lambda s, o: s.ChainedScheduler([s.ConstantLR(o, 0.1, 5), s.ExponentialLR(o, 0.9)])),
+    (
+        "SequentialLR",
+        lambda s, o: s.SequentialLR(o, [s.LinearLR(o, 0.1, 1.0, 5), s.CosineAnnealingLR(o, 20)], [5]),
+    ),
+    (
+        "SequentialLR 3",
+        lambda s, o: s.SequentialLR(o, [s.ConstantLR(o, 0.1, 3), s.StepLR(o, 4), s.ExponentialLR(o, 0.9)], [4, 17]),
+    ),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "make"), _OTHERS, ids=[name for name, _ in _OTHERS])
+def test_cycles_and_compositions(name: str, make: Any) -> None:
+    results = []
+    for t in (unspool, torch):
+        optimizer = t.optim.SGD(
+            [{"params": [t.nn.Parameter(t.ones(1))]}, {"params": [t.nn.Parameter(t.ones(1))], "lr": 0.3}],
+            lr=0.1,
+            momentum=0.9,
+        )
+        scheduler = make(t.optim.lr_scheduler, optimizer)
+        rates = [(scheduler.get_last_lr(), [g["momentum"] for g in optimizer.param_groups])]
+        for _ in range(38):
+            optimizer.step()
+            scheduler.step()
+            rates.append((scheduler.get_last_lr(), [g["momentum"] for g in optimizer.param_groups]))
+        results.append((rates, repr(optimizer)))
+    assert results[0] == results[1]
+
+
+def test_cycling_adams_beta() -> None:
+    results = []
+    for t in (unspool, torch):
+        optimizer = t.optim.Adam([t.nn.Parameter(t.ones(1))])
+        scheduler = t.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=10)
+        seen = []
+        for _ in range(9):
+            optimizer.step()
+            scheduler.step()
+            seen.append((optimizer.param_groups[0]["betas"], scheduler.get_last_lr()))
+        results.append(seen)
+        scheduler.step()
+        with pytest.raises(ValueError, match="10"):
+            scheduler.step()
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {},
+        {"mode": "max"},
+        {"threshold_mode": "abs", "threshold": 0.5},
+        {"cooldown": 3, "patience": 1},
+        {"min_lr": [0.02, 0.1]},
+    ],
+)
+def test_a_plateau_lowers_the_rate(kwargs: dict[str, Any]) -> None:
+    metrics = [5, 4, 4, 4, 3.9999, 4, 4, 4, 4, 4, 4, 4, 1, 1, 1, 1, 1, 1, 1, 7, 7, 7, 7, 7, 7, 7, 7, float("nan"), 7]
+    results = []
+    for t in (unspool, torch):
+        optimizer = _optimizer(t)
+        scheduler = t.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **{"patience": 2, "factor": 0.3, **kwargs})
+        seen = []
+        for m in metrics:
+            scheduler.step(t.tensor(float(m)))
+            seen.append((scheduler.get_last_lr(), scheduler.best, scheduler.num_bad_epochs, scheduler.cooldown_counter))
+        results.append((seen, scheduler.state_dict()))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "match"),
+    [
+        (lambda s, o: s.ReduceLROnPlateau(o, factor=1.5), ValueError, "1.5"),
+        (lambda s, o: s.ReduceLROnPlateau(o, mode="up"), ValueError, "up"),
+        (lambda s, o: s.ReduceLROnPlateau(o, min_lr=[0.1]), ValueError, "min_lr"),
+        (lambda s, o: s.OneCycleLR(o, 0.1), ValueError, "total_steps"),
+        (lambda s, o: s.OneCycleLR(o, 0.1, total_steps=-1), ValueError, "-1"),
+        (lambda s, o: s.OneCycleLR(o, 0.1, total_steps=5, pct_start=2.0), ValueError, "2.0"),
+        (lambda s, o: s.CyclicLR(o, 0.1, 0.2, mode="sine"), ValueError, "sine"),
+        (lambda s, o: s.CyclicLR(o, [0.1], 0.2), ValueError, "base_lr"),
+        (lambda s, o: s.LinearLR(o, 0.0), ValueError, "0.0"),
+        (lambda s, o: s.ConstantLR(o, 2.0), ValueError, "2.0"),
+        (lambda s, o: s.CosineAnnealingWarmRestarts(o, 0), ValueError, "T_0"),
+        (lambda s, o: s.SequentialLR(o, [s.StepLR(o, 1)], [1]), ValueError, "milestone"),
+        (lambda s, o: s.SequentialLR(o, [], []), ValueError, "none"),
+        (lambda s, o: s.ChainedScheduler([]), ValueError, "none"),
+        (lambda s, o: s.CosineAnnealingLR("o", 3), TypeError, "Optimizer"),
+    ],
+)
+def test_impossible_schedules(make: Any, error: type[Exception], match: str) -> None:
+    optimizer = unspool.optim.SGD([{"params": [unspool.ones(1)]}, {"params": [unspool.ones(1)]}], lr=0.1)
+    before = repr(optimizer)
+    with pytest.raises(error, match=match):
+        make(unspool.optim.lr_scheduler, optimizer)
+    assert repr(optimizer) == before or "initial_lr" in repr(optimizer)

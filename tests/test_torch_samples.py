@@ -43,14 +43,14 @@ DIFFERENT: dict[str, str] = {
     "new_empty_strided": "its elements are not set",
     "empty_strided": "its elements are not set",
     "norm.nuc": "singular values are not there",
-    "normal": "means and deviations are numbers, not tensors",
-    "normal.number_mean": "means and deviations are numbers, not tensors",
+    "as_strided.partial_views": "the samples' storages are larger than what is translated",
+    "as_strided_scatter": "the samples' storages are larger than what is translated",
     "zero_": "a method; PyTorch has it as a function, too, undocumented",
 }
 
 
 # Gradients of 0 that are differences of large terms, in float32.
-LOOSER = {"nn.functional.layer_norm": 1e-2}
+LOOSER = {"nn.functional.layer_norm": 1e-2, "logcumsumexp": 1e-3}
 
 # Which of equal elements comes first is not defined, in PyTorch either: their indices are not compared.
 TIES = {"sort", "argsort", "topk", "kthvalue", "median", "mode"}
@@ -189,7 +189,7 @@ def check_tangents(f: Any, sample: Any, what: str) -> None:
     unspool.manual_seed(SEED)
     xs = wanting((arguments, keywords), unspool)
     results = wanting(f(*arguments, **keywords), unspool)
-    if not results or results[0].dtype != unspool.float64:
+    if not results or any(t.dtype != unspool.float64 for t in (results[0], *xs)):
         return
     y = results[0]
     rng = np.random.default_rng(3)

@@ -59,7 +59,16 @@ del _name
 from unspool import _functions  # noqa: E402  the core's names stand first; these may replace one
 
 for _name in _functions.__dict__:
-    if not _name.startswith("_") and _name not in ("algebra", "counting", "creation", "dtypes", "elementwise", "grids", "parts", "scans"):
+    if not _name.startswith("_") and _name not in (
+        "algebra",
+        "counting",
+        "creation",
+        "dtypes",
+        "elementwise",
+        "grids",
+        "parts",
+        "scans",
+    ):
         globals()[_name] = getattr(_functions, _name)
 del _name
 

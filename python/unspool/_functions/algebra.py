@@ -32,9 +32,10 @@ __all__ = [
 
 def _combined(op: str, input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     """beta · input + alpha · product; with beta 0 what input holds is ignored, NaN included."""
-    for name, value in (("beta", beta), ("alpha", alpha)):
-        if isinstance(value, float) and not product.dtype.is_floating_point:
-            raise RuntimeError(f"{op}: for integral tensors {name} must not be a floating point number, got {value}")
+    if not product.dtype.is_floating_point:
+        if op == "addmm" and (isinstance(beta, float) or isinstance(alpha, float)):
+            raise RuntimeError(f"{op}: for integral tensors beta and alpha must be whole, got {beta} and {alpha}")
+        beta, alpha = int(beta), int(alpha)
     try:
         whole = input.expand(product.shape)
     except RuntimeError:
@@ -56,7 +57,7 @@ def _shaped(op: str, name: str, x: Any, ndim: int) -> None:
 
 
 @with_inplace
-def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: None = None) -> Tensor:
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · mat1 mat2, of (n, m) and (m, p); the input broadcasts."""
     _shaped("addmm", "mat1", mat1, 2)
     _shaped("addmm", "mat2", mat2, 2)
@@ -64,7 +65,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
 
 
 @with_inplace
-def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: None = None) -> Tensor:
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · mat vec, of (n, m) and (m,)."""
     _shaped("addmv", "mat", mat, 2)
     _shaped("addmv", "vec", vec, 1)
@@ -72,7 +73,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 
 
 @with_inplace
-def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: None = None) -> Tensor:
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · vec1 ⊗ vec2, of (n,) and (m,)."""
     _shaped("addr", "vec1", vec1, 1)
     _shaped("addr", "vec2", vec2, 1)
@@ -84,19 +85,19 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
 
 
 @with_inplace
-def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: None = None) -> Tensor:
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · batch1 batch2, of (b, n, m) and (b, m, p)."""
     return _combined("baddbmm", input, _core.bmm(batch1, batch2), beta, alpha)
 
 
 @with_inplace
-def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: None = None) -> Tensor:
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · the sum over the batch of batch1 batch2."""
     return _combined("addbmm", input, _core.bmm(batch1, batch2).sum(0).to(batch1.dtype), beta, alpha)
 
 
 @method
-def inner(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+def inner(input: Tensor, other: Tensor) -> Tensor:
     """The sums of products over the last dim of both; with a 0-d tensor, the product."""
     need_tensor("inner", "other", other)
     if input.dtype != other.dtype:
@@ -112,7 +113,7 @@ def inner(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
 
 
 @method
-def vdot(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+def vdot(input: Tensor, other: Tensor) -> Tensor:
     """The sum of products of two 1-d tensors."""
     return _core.dot(input, other)
 
@@ -126,7 +127,7 @@ def trace(input: Tensor) -> Tensor:
 
 
 @method
-def kron(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+def kron(input: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product: every element of the input times the whole other tensor."""
     need_tensor("kron", "other", other)
     n = max(input.dim(), other.dim())
@@ -138,7 +139,7 @@ def kron(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
 
 
 @method
-def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: None = None) -> Tensor:
+def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The vector product along a dim of size 3, the first of that size where none is given."""
     need_tensor("cross", "other", other)
     if dim is None:
@@ -163,7 +164,7 @@ def _joint(a: Tensor, b: Tensor) -> Any:
 
 
 @method
-def matrix_power(input: Tensor, n: int, *, out: None = None) -> Tensor:
+def matrix_power(input: Tensor, n: int) -> Tensor:
     """The n-th power of square matrices, n from 0, by repeated squaring."""
     if input.dim() < 2 or input.shape[-1] != input.shape[-2]:
         raise RuntimeError(f"matrix_power: needs square matrices, got shape {tuple(input.shape)}")
@@ -207,13 +208,15 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> T
         if not x.dtype.is_floating_point:
             raise RuntimeError(f"cdist: only supports floating-point dtypes, {name} got: {x.dtype}")
     if x1.shape[-1] != x2.shape[-1]:
-        raise RuntimeError(f"cdist: X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}")
+        raise RuntimeError(
+            f"cdist: X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}"
+        )
     if not p >= 0:
         raise RuntimeError(f"cdist: only supports non-negative p values, got {p}")
     return _core.norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
 
 
-def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: None = None) -> Tensor:
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """The sum over pairs of dims: the last `dims` of a with the first `dims` of b, or dims[0][i] of a with
     dims[1][i] of b. A dim of size 1 on one side sums the other side's."""
     need_tensor("tensordot", "a", a)
@@ -264,7 +267,9 @@ def _terms(equation: str, count: int) -> tuple[list[list[str]], list[str] | None
         if any(not (ch == "." or (ch.isascii() and ch.isalpha())) for ch in t) or t.count(".") > 1:
             raise RuntimeError(f"einsum: expected letters of the alphabet, '...' and ',', got equation {equation!r}")
     if len(terms) != count:
-        raise RuntimeError(f"einsum: the equation {equation!r} has {len(terms)} operands, but {count} tensors were given")
+        raise RuntimeError(
+            f"einsum: the equation {equation!r} has {len(terms)} operands, but {count} tensors were given"
+        )
     return terms, list(right) if arrow else None
 
 
@@ -355,7 +360,9 @@ def _contracted(names: list[str], x: Tensor, others: list[str], y: Tensor, later
     mine, theirs = [n for n in names if n not in both], [n for n in others if n not in both]
     a = x.permute([names.index(n) for n in batch + mine + gone])
     b = y.permute([others.index(n) for n in batch + gone + theirs])
-    a = a.expand([size[n] for n in batch] + list(a.shape[len(batch) : len(batch) + len(mine)]) + [size[n] for n in gone])
+    a = a.expand(
+        [size[n] for n in batch] + list(a.shape[len(batch) : len(batch) + len(mine)]) + [size[n] for n in gone]
+    )
     b = b.expand([size[n] for n in batch + gone] + list(b.shape[len(both) :]))
     rows, columns = a.shape[len(batch) : len(batch) + len(mine)], b.shape[len(both) :]
     m, n, k = math.prod(rows), math.prod(columns), math.prod(size[g] for g in gone)
@@ -372,7 +379,9 @@ def _from_sublists(values: tuple[Any, ...]) -> tuple[str, list[Tensor]]:
         chars = []
         for n in numbers:
             if n is not Ellipsis and not (isinstance(n, int) and 0 <= n < 52):
-                raise RuntimeError(f"einsum: expected subscripts in sublist to be integers in [0, 52) or ..., got {n!r}")
+                raise RuntimeError(
+                    f"einsum: expected subscripts in sublist to be integers in [0, 52) or ..., got {n!r}"
+                )
             chars.append("..." if n is Ellipsis else chr(ord("A") + n) if n < 26 else chr(ord("a") + n - 26))
         return "".join(chars)
 

@@ -38,7 +38,11 @@ def _results(values: Tensor, inverse: Tensor | None, counts: Tensor | None) -> A
 
 @method
 def unique(
-    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
 ) -> Any:
     """The different elements in order, or the different slices along dim; on request where each element went and
     how often each value stands. Each NaN is different."""
@@ -47,7 +51,9 @@ def unique(
     x = _array(input)
     axis = None if dim is None else wrap_dim("unique", dim, input.dim())
     if axis is not None and input.dim() and 0 in x.shape and x.shape[axis] != 0:
-        raise RuntimeError(f"unique: There are 0 sized dimensions, and they aren't selected, got shape {tuple(x.shape)}")
+        raise RuntimeError(
+            f"unique: There are 0 sized dimensions, and they aren't selected, got shape {tuple(x.shape)}"
+        )
     values, inverse, counts = np.unique(
         x, return_inverse=True, return_counts=True, axis=axis if input.dim() else None, equal_nan=False
     )
@@ -105,7 +111,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 
 
 @method
-def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: None = None) -> Tensor:
+def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements lie in each of so many bins between min and max (the extremes where both are equal)."""
     import numpy as np
 
@@ -138,7 +144,6 @@ def searchsorted(
     right: bool = False,
     side: str | None = None,
     sorter: Tensor | None = None,
-    out: None = None,
 ) -> Tensor:
     """Where each value would stand in the sorted last dim: before equal elements, or behind them with `right`.
 
@@ -150,7 +155,9 @@ def searchsorted(
     if side not in (None, "left", "right"):
         raise RuntimeError(f"searchsorted: side can only be 'left' or 'right' but got {side}")
     if side == "left" and right:
-        raise RuntimeError("searchsorted: side and right can't be set to opposites, got side of left while right was True")
+        raise RuntimeError(
+            "searchsorted: side and right can't be set to opposites, got side of left while right was True"
+        )
     behind = right or side == "right"
     values = input if isinstance(input, Tensor) else _core.tensor(input)
     seq, x = sorted_sequence, values
@@ -180,13 +187,16 @@ def searchsorted(
     if a.ndim == 1:
         at = np.searchsorted(a, b, name)
     else:
-        rows = [np.searchsorted(u, v, name) for u, v in zip(a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]), strict=True)]
+        rows = [
+            np.searchsorted(u, v, name)
+            for u, v in zip(a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]), strict=True)
+        ]
         at = np.stack(rows).reshape(b.shape) if rows else np.zeros(b.shape, np.int64)
     result = _int64(at, x.shape)
     return result.int() if out_int32 else result
 
 
-def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False, out: None = None) -> Tensor:
+def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """searchsorted of the values in 1-d boundaries."""
     need_tensor("bucketize", "boundaries", boundaries)
     if boundaries.dim() != 1:
@@ -211,7 +221,7 @@ class _Mode(NamedTuple):
 
 
 @method
-def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: None = None) -> Any:
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """(values, indices) of the most frequent element along dim: of equally frequent ones the smallest, at its last place."""
     import numpy as np
 
@@ -219,13 +229,19 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: None = Non
     if input.dim() == 0:
         return _Mode(input.clone(), _core.zeros([], dtype=_core.int64))
     if input.shape[d] == 0:
-        raise IndexError(f"mode: Expected reduction dim {d} to have non-zero size; input has shape {tuple(input.shape)}")
+        raise IndexError(
+            f"mode: Expected reduction dim {d} to have non-zero size; input has shape {tuple(input.shape)}"
+        )
     x = np.moveaxis(_array(input), d, -1)
     rows = x.reshape(-1, x.shape[-1])
     at = np.empty(len(rows), np.int64)
     for i, row in enumerate(rows):
         values, counts = np.unique(row, return_counts=True)
-        at[i] = np.flatnonzero(row == values[np.argmax(counts)])[-1] if not np.isnan(values[np.argmax(counts)]) else len(row) - 1
+        at[i] = (
+            np.flatnonzero(row == values[np.argmax(counts)])[-1]
+            if not np.isnan(values[np.argmax(counts)])
+            else len(row) - 1
+        )
     places = _int64(at, [*x.shape[:-1], 1]).movedim(-1, d).contiguous()
     values = _core.gather(input, d, places)
     return _Mode(values, places) if keepdim else _Mode(values.squeeze(d), places.squeeze(d))

@@ -35,7 +35,13 @@ def _size(size: tuple[Any, ...]) -> Any:
 
 @method
 def new_zeros(
-    input: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, layout: Any = None, pin_memory: bool = False
+    input: Tensor,
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Zeros of that size, in the tensor's dtype unless another is given."""
     return _core.zeros(_size(size), **_options(input, dtype, requires_grad))
@@ -43,7 +49,13 @@ def new_zeros(
 
 @method
 def new_ones(
-    input: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, layout: Any = None, pin_memory: bool = False
+    input: Tensor,
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Ones of that size, in the tensor's dtype unless another is given."""
     return _core.ones(_size(size), **_options(input, dtype, requires_grad))
@@ -51,7 +63,13 @@ def new_ones(
 
 @method
 def new_empty(
-    input: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, layout: Any = None, pin_memory: bool = False
+    input: Tensor,
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """An unset tensor of that size, in the tensor's dtype unless another is given."""
     return _core.empty(_size(size), **_options(input, dtype, requires_grad))
@@ -75,7 +93,14 @@ def new_full(
 
 @method
 def new_tensor(
-    input: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, layout: Any = None, pin_memory: bool = False
+    input: Tensor,
+    data: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A copy of data, in the tensor's dtype unless another is given."""
     return _core.tensor(data, **_options(input, dtype, requires_grad))
@@ -83,14 +108,27 @@ def new_tensor(
 
 @method
 def new_empty_strided(
-    input: Tensor, size: Sequence[int], stride: Sequence[int], dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any
+    input: Tensor,
+    size: Sequence[int],
+    stride: Sequence[int],
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
 ) -> Tensor:
     """An unset tensor of that size and strides, in the tensor's dtype unless another is given."""
     return empty_strided(size, stride, **_options(input, dtype, requires_grad))
 
 
 def empty_strided(
-    size: Sequence[int], stride: Sequence[int], *, dtype: Any = None, requires_grad: bool = False, device: Any = None, layout: Any = None, pin_memory: bool = False
+    size: Sequence[int],
+    stride: Sequence[int],
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    device: Any = None,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """An unset tensor of that size and strides, in elements."""
     if len(size) != len(stride):
@@ -102,16 +140,34 @@ def empty_strided(
     return t.requires_grad_() if requires_grad else t
 
 
-def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
+def scalar_tensor(
+    s: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
     """A 0-d tensor of a number, in the default dtype unless another is given."""
     return _core.tensor(s, dtype=_core.get_default_dtype() if dtype is None else dtype, requires_grad=requires_grad)
 
 
 def logspace(
-    start: float, end: float, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any
+    start: float,
+    end: float,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
 ) -> Tensor:
     """base to the powers from start to end, evenly spaced powers."""
-    if not isinstance(steps, int) or steps < 0:
+    if not isinstance(steps, int):
+        raise TypeError(f"logspace: steps must be an int, got {steps!r}")
+    if steps < 0:
         raise RuntimeError(f"logspace: number of steps must be non-negative, got {steps!r}")
     kind = _core.get_default_dtype() if dtype is None else dtype
     powers = _core.linspace(float(start), float(end), steps, dtype=_core.float64)
@@ -131,7 +187,7 @@ def range(start: float = 0, end: Any = None, step: float = 1, *, dtype: Any = No
     return (places * step + start).to(_core.get_default_dtype() if dtype is None else dtype)
 
 
-def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:  # noqa: N803  PyTorch's name
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     """The matrix of powers of a 1-d tensor's elements, the highest first unless `increasing`."""
     need_tensor("vander", "x", x)
     if x.dim() != 1:
@@ -158,19 +214,27 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
     if n == 0:
         raise ValueError("frombuffer: both buffer length (0) and count (-1) must not be 0")
     if not 0 <= offset < n:
-        raise ValueError(f"frombuffer: offset ({offset} bytes) must be non-negative and no greater than buffer length ({n} bytes) - 1")
+        raise ValueError(
+            f"frombuffer: offset ({offset} bytes) must be non-negative and no greater than buffer length ({n} bytes) - 1"
+        )
     if count == 0 or count < -1:
         raise ValueError(f"frombuffer: count must be positive or -1, got {count}")
     if count < 0 and (n - offset) % dtype.itemsize:
-        raise ValueError(f"frombuffer: buffer size ({n - offset}) is not a multiple of the element size ({dtype.itemsize})")
+        raise ValueError(
+            f"frombuffer: buffer size ({n - offset}) is not a multiple of the element size ({dtype.itemsize})"
+        )
     if count > 0 and offset + count * dtype.itemsize > n:
-        raise ValueError(f"frombuffer: requested buffer length ({count} * {dtype.itemsize} bytes) after offset ({offset} bytes) must not be greater than actual buffer length ({n} bytes)")
+        raise ValueError(
+            f"frombuffer: requested buffer length ({count} * {dtype.itemsize} bytes) after offset ({offset} bytes) must not be greater than actual buffer length ({n} bytes)"
+        )
     array = np.frombuffer(buffer, np.dtype(repr(dtype).split(".")[-1]), count, offset)
     t = _core.from_numpy(array) if array.flags.writeable else _core.tensor(array)
     return t.requires_grad_() if requires_grad else t
 
 
-def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False) -> Tensor:
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of obj: on its memory where it is a tensor, an array, has DLPack or a buffer, unless `copy`; else a copy.
 
     Raises:
@@ -188,7 +252,9 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
     if shared is None and copy is not True:
         shared = _core.as_tensor(source)
         if copy is False and not hasattr(source, "__array_interface__"):
-            raise ValueError("asarray: can't alias arbitrary sequence into a tensor; copy=False needs a tensor, an array or a buffer")
+            raise ValueError(
+                "asarray: can't alias arbitrary sequence into a tensor; copy=False needs a tensor, an array or a buffer"
+            )
     if shared is None:
         return _core.tensor(source, dtype=dtype, requires_grad=requires_grad)
     if dtype is not None and shared.dtype != dtype:
@@ -206,7 +272,7 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
 
 
 @method
-def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None, out: None = None) -> Tensor:
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability that stands in each element (or `p`), else 0, in the tensor's dtype."""
     need_tensor("bernoulli", "input", input)
     if p is not None:
@@ -214,7 +280,16 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None, o
     return _core.empty_like(input).bernoulli_(input.detach(), generator=generator)
 
 
-def randint_like(input: Tensor, low: Any, high: Any = None, *, dtype: Any = None, generator: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+def randint_like(
+    input: Tensor,
+    low: Any,
+    high: Any = None,
+    *,
+    dtype: Any = None,
+    generator: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
+) -> Tensor:
     """Uniform integers in [low, high), or [0, low), in the tensor's shape and dtype."""
     need_tensor("randint_like", "input", input)
     first, last = (0, low) if high is None else (low, high)
@@ -222,7 +297,7 @@ def randint_like(input: Tensor, low: Any, high: Any = None, *, dtype: Any = None
     return _core.randint(first, last, list(input.shape), generator=generator, dtype=kind, requires_grad=requires_grad)
 
 
-def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None, out: None = None, **options: Any) -> Tensor:
+def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None, **options: Any) -> Tensor:
     """Normal numbers of that mean and standard deviation: numbers with a size, or tensors that broadcast."""
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         if size is None:
@@ -237,7 +312,9 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any 
     elif not std >= 0:
         raise RuntimeError(f"normal: expects std >= 0.0, but found std {std}")
     tensor = mean if isinstance(mean, Tensor) else std
-    shape = (tensor if not (isinstance(mean, Tensor) and isinstance(std, Tensor)) else mean.detach() + std.detach()).shape
+    shape = (
+        tensor if not (isinstance(mean, Tensor) and isinstance(std, Tensor)) else mean.detach() + std.detach()
+    ).shape
     # As PyTorch: standard normal numbers first, scaled and shifted after.
     noise = _core.empty(shape, dtype=tensor.dtype).normal_(generator=generator)
     scale = std.detach() if isinstance(std, Tensor) else std
@@ -245,7 +322,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any 
 
 
 @method
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None, out: None = None) -> Tensor:
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
     """Indices drawn with probabilities in proportion to the last dim of a 1-d or 2-d tensor; int64.
 
     Raises:
@@ -259,7 +336,9 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     if not isinstance(num_samples, int) or num_samples <= 0:
         raise RuntimeError(f"multinomial: cannot sample n_sample <= 0 samples, got {num_samples!r}")
     if not replacement and num_samples > input.shape[-1]:
-        raise RuntimeError(f"multinomial: cannot sample n_sample > prob_dist.size(-1) samples without replacement, got {num_samples} > {input.shape[-1]}")
+        raise RuntimeError(
+            f"multinomial: cannot sample n_sample > prob_dist.size(-1) samples without replacement, got {num_samples} > {input.shape[-1]}"
+        )
     weights = input.detach()
     if not bool((_core.isfinite(weights) & (weights >= 0)).all()):
         raise RuntimeError("multinomial: probability tensor contains either `inf`, `nan` or element < 0")

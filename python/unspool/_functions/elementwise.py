@@ -8,6 +8,7 @@ from typing import Any
 from unspool import _core
 from unspool._core import DTypeError, Tensor
 from unspool._functions._methods import method, need_tensor, with_inplace
+from unspool._functions.dtypes import finfo
 
 __all__ = [
     "allclose",
@@ -51,13 +52,13 @@ def _promoted(op: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
 
 
 @with_inplace
-def deg2rad(input: Tensor, *, out: None = None) -> Tensor:
+def deg2rad(input: Tensor) -> Tensor:
     """Degrees to radians."""
     return _floating(input) * (math.pi / 180)
 
 
 @with_inplace
-def rad2deg(input: Tensor, *, out: None = None) -> Tensor:
+def rad2deg(input: Tensor) -> Tensor:
     """Radians to degrees."""
     return _floating(input) * (180 / math.pi)
 
@@ -71,13 +72,13 @@ def positive(input: Tensor) -> Tensor:
 
 
 @with_inplace
-def sgn(input: Tensor, *, out: None = None) -> Tensor:
+def sgn(input: Tensor) -> Tensor:
     """-1, 0 or 1 by the sign of each element."""
     return _core.sign(input)
 
 
 @method
-def signbit(input: Tensor, *, out: None = None) -> Tensor:
+def signbit(input: Tensor) -> Tensor:
     """Whether the sign bit is set: true for -0 as well."""
     if not input.dtype.is_floating_point:
         return input < 0 if input.dtype != _core.bool else _core.zeros_like(input)
@@ -91,7 +92,7 @@ def isreal(input: Tensor) -> Tensor:
 
 
 @with_inplace
-def sinc(input: Tensor, *, out: None = None) -> Tensor:
+def sinc(input: Tensor) -> Tensor:
     """sin(πx) / (πx), and 1 at 0."""
     x = _floating(input) * math.pi
     zero = x == 0
@@ -101,7 +102,7 @@ def sinc(input: Tensor, *, out: None = None) -> Tensor:
 
 
 @with_inplace
-def logit(input: Tensor, eps: float | None = None, *, out: None = None) -> Tensor:
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """ln(x / (1 - x)), of x kept in [eps, 1 - eps] where eps is given; else NaN outside of [0, 1]."""
     x = _floating(input)
     if eps is not None:
@@ -111,12 +112,12 @@ def logit(input: Tensor, eps: float | None = None, *, out: None = None) -> Tenso
 
 @with_inplace
 def nan_to_num(
-    input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None, *, out: None = None
+    input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
     """NaN as 0 or `nan`, infinities as the largest finite numbers of the dtype or the given ones."""
     if not input.dtype.is_floating_point:
         return input.clone()
-    limit = _core.finfo(input.dtype).max
+    limit = finfo(input.dtype).max
 
     def constant(value: float) -> Tensor:
         return _core.tensor(value, dtype=input.dtype)
@@ -135,6 +136,7 @@ def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 
 
 def _extreme(op: str, input: Tensor, other: Tensor, larger: Any) -> Tensor:
+    need_tensor(op, "input", input)
     need_tensor(op, "other", other)
     a, b = _promoted(op, input, other)
     if not a.dtype.is_floating_point:
@@ -145,13 +147,13 @@ def _extreme(op: str, input: Tensor, other: Tensor, larger: Any) -> Tensor:
 
 
 @method
-def fmax(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+def fmax(input: Tensor, other: Tensor) -> Tensor:
     """The larger of both; a NaN only where both are."""
     return _extreme("fmax", input, other, _core.maximum)
 
 
 @method
-def fmin(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+def fmin(input: Tensor, other: Tensor) -> Tensor:
     """The smaller of both; a NaN only where both are."""
     return _extreme("fmin", input, other, _core.minimum)
 
@@ -171,18 +173,18 @@ def _log_of_sum(op: str, input: Tensor, other: Tensor, exp: Any, log1p: Any) -> 
 
 
 @method
-def logaddexp(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """ln(e^input + e^other), without overflow."""
     return _log_of_sum("logaddexp", input, other, _core.exp, _core.log)
 
 
 @method
-def logaddexp2(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log₂(2^input + 2^other), without overflow."""
     return _log_of_sum("logaddexp2", input, other, _core.exp2, _core.log2)
 
 
-def xlogy(input: Any, other: Any, *, out: None = None) -> Tensor:
+def xlogy(input: Any, other: Any) -> Tensor:
     """input · ln(other), 0 where input is 0; NaN where other is NaN."""
     a, b = _promoted("xlogy", input, other)
     a, b = _floating(a), _floating(b)
@@ -194,18 +196,22 @@ with_inplace(xlogy)
 
 
 @with_inplace
-def heaviside(input: Tensor, values: Tensor, *, out: None = None) -> Tensor:
+def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """0 below 0, 1 above, `values` at 0; NaN stays."""
     need_tensor("heaviside", "values", values)
     if input.dtype != values.dtype:
-        raise RuntimeError(f"heaviside: is not yet implemented for tensors with different dtypes, got {input.dtype} and {values.dtype}")
+        raise RuntimeError(
+            f"heaviside: is not yet implemented for tensors with different dtypes, got {input.dtype} and {values.dtype}"
+        )
     x = input.detach()
     step = _core.where(x != x, x, (x > 0).to(x.dtype)) if x.dtype.is_floating_point else (x > 0).to(x.dtype)
     return _core.where(x == 0, values.detach(), step)
 
 
-def float_power(input: Any, exponent: Any, *, out: None = None) -> Tensor:
+def float_power(input: Any, exponent: Any) -> Tensor:
     """pow in float64."""
+    if not isinstance(input, Tensor) and not isinstance(exponent, Tensor):
+        raise TypeError(f"float_power: one argument must be a Tensor, got {input!r} and {exponent!r}")
     base = input.double() if isinstance(input, Tensor) else float(input)
     power = exponent.double() if isinstance(exponent, Tensor) else float(exponent)
     return _core.pow(base, power)
@@ -214,7 +220,9 @@ def float_power(input: Any, exponent: Any, *, out: None = None) -> Tensor:
 def _float_power_inplace(input: Tensor, exponent: Any) -> Tensor:
     """`float_power`, written into the tensor, which must be float64."""
     if input.dtype != _core.float64:
-        raise RuntimeError(f"float_power_: the base given to float_power_ has dtype {input.dtype} but the operation's result requires dtype torch.float64")
+        raise RuntimeError(
+            f"float_power_: the base given to float_power_ has dtype {input.dtype} but the operation's result requires dtype torch.float64"
+        )
     return input.copy_(float_power(input, exponent))
 
 
@@ -223,12 +231,15 @@ Tensor.float_power_ = _float_power_inplace  # type: ignore[attr-defined]
 
 
 @with_inplace
-def ldexp(input: Tensor, other: Any, *, out: None = None) -> Tensor:
+def ldexp(input: Tensor, other: Any) -> Tensor:
     """input · 2^other."""
+    need_tensor("ldexp", "input", input)
+    need_tensor("ldexp", "other", other)
     return input * _core.pow(2.0, other)
 
 
 def _whole(op: str, input: Tensor, other: Tensor) -> tuple[Any, Any, Any]:
+    need_tensor(op, "input", input)
     need_tensor(op, "other", other)
     a, b = _promoted(op, input, other)
     if a.dtype.is_floating_point or a.dtype == _core.bool:
@@ -237,7 +248,7 @@ def _whole(op: str, input: Tensor, other: Tensor) -> tuple[Any, Any, Any]:
 
 
 @with_inplace
-def gcd(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+def gcd(input: Tensor, other: Tensor) -> Tensor:
     """The greatest common divisor of integers; gcd(0, 0) is 0."""
     import numpy as np
 
@@ -246,7 +257,7 @@ def gcd(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
 
 
 @with_inplace
-def lcm(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
+def lcm(input: Tensor, other: Tensor) -> Tensor:
     """The least common multiple of integers."""
     import numpy as np
 
@@ -318,6 +329,12 @@ def _comparison(name: str) -> None:
 
 for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     _comparison(_name)
-for _name, _other in (("less", "lt"), ("less_equal", "le"), ("greater", "gt"), ("greater_equal", "ge"), ("not_equal", "ne")):
+for _name, _other in (
+    ("less", "lt"),
+    ("less_equal", "le"),
+    ("greater", "gt"),
+    ("greater_equal", "ge"),
+    ("not_equal", "ne"),
+):
     setattr(Tensor, f"{_name}_", getattr(Tensor, f"{_other}_"))
 del _name, _other

@@ -69,12 +69,12 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
             raise RuntimeError(f"meshgrid: tensors must have one dtype, got {given[0].dtype} and {x.dtype}")
     shape = [x.numel() for x in given]
     ndim = len(given)
-    grids = [
-        x.reshape([shape[k] if k == i else 1 for k in range(ndim)]).expand(shape) for i, x in enumerate(given)
-    ]
+    grids = [x.reshape([shape[k] if k == i else 1 for k in range(ndim)]).expand(shape) for i, x in enumerate(given)]
     if indexing == "xy" and ndim > 1:
         order = [1, 0]
-        swapped = [x.reshape([-1 if k == (order[i] if i < 2 else i) else 1 for k in range(ndim)]) for i, x in enumerate(given)]
+        swapped = [
+            x.reshape([-1 if k == (order[i] if i < 2 else i) else 1 for k in range(ndim)]) for i, x in enumerate(given)
+        ]
         sizes = [shape[1], shape[0], *shape[2:]]
         grids = [x.expand(sizes) for x in swapped]
     return tuple(grids)
@@ -113,7 +113,7 @@ def _stacked(op: str, tensors: Any, least: Any, dim: int) -> Tensor:
     return _core.cat([least(x) for x in given], dim)
 
 
-def vstack(tensors: Sequence[Tensor], *, out: None = None) -> Tensor:
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors below each other: 1-d ones are rows."""
     return _stacked("vstack", tensors, atleast_2d, 0)
 
@@ -121,18 +121,18 @@ def vstack(tensors: Sequence[Tensor], *, out: None = None) -> Tensor:
 row_stack = vstack
 
 
-def hstack(tensors: Sequence[Tensor], *, out: None = None) -> Tensor:
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors side by side: along dim 1, 1-d ones along dim 0."""
     given = tensor_arguments("hstack", (tensors,))
     return _stacked("hstack", given, atleast_1d, 0 if given and given[0].dim() < 2 else 1)
 
 
-def dstack(tensors: Sequence[Tensor], *, out: None = None) -> Tensor:
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors behind each other: along dim 2."""
     return _stacked("dstack", tensors, atleast_3d, 2)
 
 
-def column_stack(tensors: Sequence[Tensor], *, out: None = None) -> Tensor:
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors side by side: 0-d and 1-d ones are columns."""
     return _stacked("column_stack", tensors, lambda x: x if x.dim() > 1 else x.reshape([x.numel(), 1]), 1)
 

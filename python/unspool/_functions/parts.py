@@ -133,7 +133,12 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     a, b = (wrap_dim("rot90", d, input.dim()) for d in dims)
     if a == b:
         raise RuntimeError(f"rot90: expected rotation dims to be different, but got {tuple(dims)}")
-    turned = [lambda: input.clone(), lambda: input.flip(b).transpose(a, b), lambda: input.flip(a, b), lambda: input.flip(a).transpose(a, b)]
+    turned = [
+        lambda: input.clone(),
+        lambda: input.flip(b).transpose(a, b),
+        lambda: input.flip(a, b),
+        lambda: input.flip(a).transpose(a, b),
+    ]
     return turned[k % 4]()
 
 
@@ -214,14 +219,28 @@ def _triangle(op: str, row: int, col: int, inside: Any, dtype: Any, offset: int)
 
 
 def tril_indices(
-    row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None, pin_memory: Any = None
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    layout: Any = None,
+    pin_memory: Any = None,
 ) -> Tensor:
     """The indices of the lower triangle of a row × col matrix, (2, n), row after row."""
     return _triangle("tril_indices", row, col, _core.tril, dtype, offset)
 
 
 def triu_indices(
-    row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None, pin_memory: Any = None
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    layout: Any = None,
+    pin_memory: Any = None,
 ) -> Tensor:
     """The indices of the upper triangle of a row × col matrix, (2, n), row after row."""
     return _triangle("triu_indices", row, col, _core.triu, dtype, offset)
@@ -240,4 +259,3 @@ def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, 
         parts.append(rest % n)
         rest = rest.div(n, rounding_mode="floor")
     return tuple(reversed(parts))
-

@@ -55,19 +55,19 @@ def _running(op: str, input: Tensor, dim: int, largest: bool) -> _ValuesIndices:
 
 
 @method
-def cummax(input: Tensor, dim: int, *, out: None = None) -> Any:
+def cummax(input: Tensor, dim: int) -> Any:
     """(values, indices) of the largest element up to each along dim; of equal ones the last."""
     return _running("cummax", input, dim, True)
 
 
 @method
-def cummin(input: Tensor, dim: int, *, out: None = None) -> Any:
+def cummin(input: Tensor, dim: int) -> Any:
     """(values, indices) of the smallest element up to each along dim; of equal ones the last."""
     return _running("cummin", input, dim, False)
 
 
 @method
-def logcumsumexp(input: Tensor, dim: int, *, out: None = None) -> Tensor:
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """ln of the running sums of e^x along dim, without overflow."""
     if not input.dtype.is_floating_point:
         raise NotImplementedError(f"logcumsumexp: not implemented for {input.dtype}")
@@ -84,7 +84,7 @@ def logcumsumexp(input: Tensor, dim: int, *, out: None = None) -> Tensor:
 
 @method
 def diff(
-    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *, out: None = None
+    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
 ) -> Tensor:
     """The n-th differences of neighbours along dim, with `prepend` and `append` at the ends first."""
     if input.dim() == 0:
@@ -93,6 +93,8 @@ def diff(
     if n < 0:
         raise RuntimeError(f"diff: order must be non-negative but got {n}")
     ends = [x for x in (prepend, input, append) if x is not None]
+    if n == 0:
+        return input.clone()
     for x in ends:
         if x.dim() != input.dim():
             raise RuntimeError("diff: expects prepend or append to be the same dimension as input")
@@ -101,17 +103,21 @@ def diff(
         size = x.shape[d]
         a, b = x.narrow(d, min(1, size), max(size - 1, 0)), x.narrow(d, 0, max(size - 1, 0))
         x = a ^ b if x.dtype == _core.bool else a - b
-    return x if n or len(ends) > 1 else input.clone()
+    return x
 
 
 @method
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: None = None) -> Any:
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """(min, max) of all elements, or along dim."""
     if dim is None:
         if input.numel() == 0:
-            raise RuntimeError("aminmax: cannot compute aminmax over an empty dimension as the operation has no identity")
+            raise RuntimeError(
+                "aminmax: cannot compute aminmax over an empty dimension as the operation has no identity"
+            )
         low, high = _core.amin(input), _core.amax(input)
-        return _MinMax(low.reshape([1] * input.dim()), high.reshape([1] * input.dim())) if keepdim else _MinMax(low, high)
+        return (
+            _MinMax(low.reshape([1] * input.dim()), high.reshape([1] * input.dim())) if keepdim else _MinMax(low, high)
+        )
     return _MinMax(_core.amin(input, dim, keepdim), _core.amax(input, dim, keepdim))
 
 
@@ -120,13 +126,13 @@ def _without_nan(x: Tensor) -> Tensor:
 
 
 @method
-def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: None = None) -> Tensor:
+def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum without the NaNs."""
     return _core.sum(_without_nan(input), dim, keepdim, dtype=dtype)
 
 
 @method
-def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: None = None) -> Tensor:
+def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean without the NaNs; NaN of none."""
     if not input.dtype.is_floating_point:
         raise RuntimeError(f"nanmean: expected input to have floating point dtype but got {input.dtype}")
@@ -135,14 +141,16 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
 
 
 @method
-def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: None = None) -> Any:
+def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The median without the NaNs: of all elements, or (values, indices) along dim."""
     flat = input.reshape([-1]) if dim is None else input
     d = wrap_dim("nanmedian", 0 if dim is None else dim, flat.dim())
     if flat.dim() and flat.shape[d] == 0:
         if dim is None:
             return _core.full([], float("nan"), dtype=input.dtype)
-        raise IndexError(f"nanmedian: Expected reduction dim {d} to have non-zero size; input has shape {tuple(input.shape)}")
+        raise IndexError(
+            f"nanmedian: Expected reduction dim {d} to have non-zero size; input has shape {tuple(input.shape)}"
+        )
     order = _core.argsort(flat.detach(), d, stable=True)  # NaN last
     there = (flat == flat).to(_core.int64)
     count = there.sum(d, keepdim=True) if flat.dim() else there
@@ -159,11 +167,15 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False, *, o
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
-def _quantile(op: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, skip_nan: bool) -> Tensor:
+def _quantile(
+    op: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, skip_nan: bool
+) -> Tensor:
     if not input.dtype.is_floating_point:
         raise RuntimeError(f"{op}: input tensor must be either float or double dtype, got {input.dtype}")
     if interpolation not in _INTERPOLATIONS:
-        raise RuntimeError(f"{op}: interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}")
+        raise RuntimeError(
+            f"{op}: interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}"
+        )
     qs = q if isinstance(q, Tensor) else _core.tensor(q, dtype=input.dtype)
     if qs.dim() > 1:
         raise RuntimeError(f"{op}: q must be a scalar or 1D tensor, got shape {tuple(qs.shape)}")
@@ -179,9 +191,9 @@ def _quantile(op: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, in
     n = flat.shape[-1]
     if skip_nan:
         last = (flat == flat).sum(-1, keepdim=True).to(input.dtype) - 1
-        rank = qs.detach() * last.clamp(min=0)
+        rank = qs * last.clamp(min=0)
     else:
-        rank = (qs.detach() * (n - 1)).expand([*flat.shape[:-1], max(qs.numel(), 1)])
+        rank = (qs * (n - 1)).expand([*flat.shape[:-1], max(qs.numel(), 1)])
         with_nan = (flat != flat).any(-1, keepdim=True)
         rank = rank.masked_fill(with_nan, n - 1.0)  # NaN stands last
     if interpolation == "lower":
@@ -190,12 +202,16 @@ def _quantile(op: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, in
         rank = rank.ceil()
     elif interpolation == "nearest":
         rank = rank.round()
-    low = rank.floor().long()
+    low = rank.detach().floor().long()
     result = _core.gather(values, -1, low)
     if interpolation in ("linear", "midpoint"):
         weight = _core.full_like(rank, 0.5) if interpolation == "midpoint" else rank - rank.floor()
-        weight = _core.where(rank == rank.floor(), _core.zeros_like(weight), weight) if interpolation == "midpoint" else weight
-        upper = _core.gather(values, -1, rank.ceil().long())
+        weight = (
+            _core.where(rank == rank.floor(), _core.zeros_like(weight), weight)
+            if interpolation == "midpoint"
+            else weight
+        )
+        upper = _core.gather(values, -1, rank.detach().ceil().long())
         result = _core.lerp(result, upper, weight)
     if keepdim:
         shape = [1] * input.dim() if dim is None else [1 if i == d else s for i, s in enumerate(input.shape)]
@@ -207,7 +223,7 @@ def _quantile(op: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, in
 
 @method
 def quantile(
-    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear", out: None = None
+    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
     """The q-quantiles of all elements or along dim, interpolated between neighbours; several q become the first dim."""
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
@@ -215,18 +231,22 @@ def quantile(
 
 @method
 def nanquantile(
-    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear", out: None = None
+    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
     """quantile without the NaNs; NaN of none."""
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)
 
 
 @method
-def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
+def cov(
+    input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
+) -> Tensor:
     """The covariance matrix of variables in rows and observations in columns, each counted `fweights` times and
     weighted by `aweights`."""
     if input.dim() > 2:
-        raise RuntimeError(f"cov: expected input to have two or fewer dimensions but got an input with {input.dim()} dimensions")
+        raise RuntimeError(
+            f"cov: expected input to have two or fewer dimensions but got an input with {input.dim()} dimensions"
+        )
     if input.dtype == _core.bool:
         raise RuntimeError("cov: bool dtype is not supported for input")
     x = input if input.dim() == 2 else input.reshape([1, -1])
@@ -240,7 +260,9 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
         if name == "fweights" and (w.dtype.is_floating_point or w.dtype == _core.bool):
             raise RuntimeError(f"cov: expected fweights to have integral dtype but got fweights with {w.dtype} dtype")
         if name == "aweights" and not w.dtype.is_floating_point:
-            raise RuntimeError(f"cov: expected aweights to have floating point dtype but got aweights with {w.dtype} dtype")
+            raise RuntimeError(
+                f"cov: expected aweights to have floating point dtype but got aweights with {w.dtype} dtype"
+            )
         if w.numel() != n:
             raise RuntimeError(f"cov: expected {name} to have the same numel, {n}, got {w.numel()}")
         if bool((w < 0).any()):
@@ -268,7 +290,9 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
 def corrcoef(input: Tensor) -> Tensor:
     """The correlation matrix of variables in rows, kept in [-1, 1]."""
     if input.dim() > 2:
-        raise RuntimeError(f"corrcoef: expected input to have two or fewer dimensions but got an input with {input.dim()} dimensions")
+        raise RuntimeError(
+            f"corrcoef: expected input to have two or fewer dimensions but got an input with {input.dim()} dimensions"
+        )
     c = cov(input)
     if c.dim() == 0:
         return c / c
@@ -282,7 +306,9 @@ def _steps(op: str, y: Tensor, x: Tensor | None, dx: Any, dim: int) -> Any:
         return dx, d
     if x.dim() == 1 and y.dim() != 1:
         if x.shape[0] != y.shape[d]:
-            raise RuntimeError(f"{op}: There must be one `x` value for each sample point, got {x.shape[0]} for {y.shape[d]}")
+            raise RuntimeError(
+                f"{op}: There must be one `x` value for each sample point, got {x.shape[0]} for {y.shape[d]}"
+            )
         steps = diff(x)
         return steps.reshape([-1 if i == d else 1 for i in range(y.dim())]), d
     if x.dim() < y.dim():
@@ -318,7 +344,7 @@ def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim
 
 
 @with_inplace
-def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: None = None) -> Tensor:
+def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """Each slice along dim scaled down to a p-norm of at most maxnorm."""
     if not p > 0:
         raise RuntimeError(f"renorm: non-positive-norm not supported, got p = {p}")
@@ -338,6 +364,8 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: None = Non
 def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     """Summed over the dims that a tensor of that size was broadcast over."""
     shape: Sequence[int] = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
+    if len(shape) == 0:
+        return input.sum()
     lead = input.dim() - len(shape)
     if lead < 0 or any(n not in (1, m) for n, m in zip(shape, input.shape[lead:], strict=True)):
         raise RuntimeError(f"sum_to_size: size {{{list(shape)}}} is not expandable to size {{{list(input.shape)}}}.")

@@ -1,10 +1,29 @@
-"""Optimizers and learning-rate schedules. The arithmetic of a step is one native call a parameter group."""
+"""Optimizers and learning-rate schedules. A step of SGD, Adam and AdamW is one native call a parameter group."""
 
 from __future__ import annotations
 
 from unspool.optim import lr_scheduler, optimizer
+from unspool.optim.adagrad import Adadelta, Adagrad
 from unspool.optim.adam import Adam
+from unspool.optim.adam_variants import Adamax, NAdam, RAdam
+from unspool.optim.adamw import AdamW
 from unspool.optim.optimizer import Optimizer
+from unspool.optim.rmsprop import RMSprop
+from unspool.optim.rprop import Rprop
 from unspool.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "Optimizer", "lr_scheduler", "optimizer"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "lr_scheduler",
+    "optimizer",
+]

@@ -1,0 +1,64 @@
+"""The base of optimizers whose step is written in tensor operations, one parameter after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from unspool import _core
+from unspool.autograd.grad_mode import enable_grad, no_grad
+from unspool.optim.optimizer import Optimizer, check_at_least_0, check_number, check_only_default
+
+__all__ = ["PerParameter"]
+
+
+class PerParameter(Optimizer):
+    """A subclass gives `_start`, the state of a parameter before its first step, and `_update`, one step."""
+
+    _notes_steps = True
+    _not_negative: tuple[str, ...] = ()
+
+    def _check_group(self, group: dict[str, Any]) -> None:
+        op = type(self).__name__
+        for name in ("lr", *self._not_negative):
+            check_at_least_0(op, name, group[name], "learning rate" if name == "lr" else f"{name} value")
+        if "betas" in group:
+            betas = group["betas"]
+            if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+                raise ValueError(f"{op}: betas must be two numbers, got {betas!r}")
+            for i, beta in enumerate(betas):
+                check_number(op, f"beta at index {i}", beta)
+                if not 0.0 <= beta < 1.0:
+                    raise ValueError(f"{op}: invalid beta parameter at index {i}: {beta!r}; it must lie in [0, 1)")
+        check_only_default(op, group, ("foreach", "capturable", "differentiable", "fused"))
+
+    def _start(self, group: dict[str, Any], p: Any) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _update(self, group: dict[str, Any], p: Any, g: Any, state: dict[str, Any], t: float) -> None:
+        raise NotImplementedError
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient; returns what `closure`, called first, returns."""
+        self._opt_called = True
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with no_grad():
+            for group in self.param_groups:
+                for p in group["params"]:
+                    if p.grad is not None:
+                        self._step_one(group, p)
+        return loss
+
+    def _step_one(self, group: dict[str, Any], p: Any) -> None:
+        state = self.state[p]
+        if not state:
+            state["step"] = _core.tensor(0.0, dtype=_core.float32)
+            state.update(self._start(group, p))
+        state["step"] += 1
+        g = -p.grad if group["maximize"] else p.grad
+        if group.get("weight_decay") and not group.get("decoupled_weight_decay"):
+            g = g.add(p, alpha=group["weight_decay"])
+        self._update(group, p, g, state, state["step"].item())
