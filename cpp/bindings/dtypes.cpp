@@ -38,9 +38,10 @@ bool is_signed(DType d) { return d != DType::UInt8 && d != DType::Bool; }
 void bind_dtypes(py::module_& m) {
   py::options options;
   options.disable_function_signatures();
-  m.def("result_type", result_type, py::arg("tensor1"), py::arg("tensor2"),
-        "result_type(tensor1: Tensor | float, tensor2: Tensor | float) -> dtype\n\nThe dtype of arithmetic on "
-        "both: tensors with dims count most, then 0-d tensors, then numbers; the lighter ones only lift the kind.");
+  m.def(
+      "result_type", result_type, py::arg("tensor1"), py::arg("tensor2"),
+      "result_type(tensor1: Tensor | float, tensor2: Tensor | float) -> dtype\n\nThe dtype of arithmetic on "
+      "both: tensors with dims count most, then 0-d tensors, then numbers; the lighter ones only lift the kind.");
   m.def(
       "promote_types",
       [](const py::object& a, const py::object& b) {
@@ -51,7 +52,8 @@ void bind_dtypes(py::module_& m) {
   m.def(
       "can_cast",
       [](const py::object& from, const py::object& to) {
-        return info(dtype_in("can_cast: from_", from)).category <= info(dtype_in("can_cast: to", to)).category &&
+        return info(dtype_in("can_cast: from_", from)).category <=
+                   info(dtype_in("can_cast: to", to)).category &&
                !(dtype_in("can_cast", to) == DType::UInt8 && is_signed(dtype_in("can_cast", from)));
       },
       py::arg("from_"), py::arg("to"),
@@ -69,8 +71,8 @@ void bind_dtypes(py::module_& m) {
       },
       py::arg("input"), "is_complex(input: Tensor) -> bool\n\nFalse: there are no complex dtypes.");
   m.def(
-      "is_signed", [](const py::object& t) { return is_signed(tensor_dtype("is_signed", t)); }, py::arg("input"),
-      "is_signed(input: Tensor) -> bool\n\nWhether the dtype has negative numbers.");
+      "is_signed", [](const py::object& t) { return is_signed(tensor_dtype("is_signed", t)); },
+      py::arg("input"), "is_signed(input: Tensor) -> bool\n\nWhether the dtype has negative numbers.");
 }
 
 }  // namespace unspool::python

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "unspool/ops/ops.h"
+#include "unspool/tape/hooks.h"
 #include "unspool/tape/node.h"
 
 namespace unspool::python {
@@ -60,6 +61,7 @@ PyObject* allocate_handle(PyTypeObject* type) {
 void dealloc(PyObject* o) {
   auto* self = reinterpret_cast<TensorObject*>(o);
   PyTypeObject* type = Py_TYPE(o);
+  TensorImpl* suspicious = nullptr;  // its grad has a graph, which may hold it
   PyObject_GC_UnTrack(o);
   if (self->weakrefs) PyObject_ClearWeakRefs(o);
   if (TensorImpl* impl = self->impl) {
@@ -70,6 +72,7 @@ void dealloc(PyObject* o) {
       impl->attributes = new Attributes{type, std::exchange(self->dict, nullptr)};
     }
     self->impl = nullptr;
+    suspicious = impl->grad && impl->grad->node && impl->refs.load(std::memory_order_relaxed) > 1 ? impl : nullptr;
     Tensor::steal(impl);
   }
   Py_CLEAR(self->dict);
@@ -81,6 +84,7 @@ void dealloc(PyObject* o) {
     type->tp_free(o);
   }
   Py_DECREF(type);
+  if (suspicious) hook_calls.suspect(suspicious, false);
 }
 
 int traverse(PyObject* o, visitproc visit, void* arg) {

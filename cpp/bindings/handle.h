@@ -72,6 +72,10 @@ void bind_ops(py::module_& m);      // a loop over the op table
 void bind_methods(py::module_& m);  // what is no op: backward, item, to …
 void bind_numpy(py::module_& m);    // tensor, from_numpy, numpy, tolist
 void bind_autograd(py::module_& m);
+void bind_graph(py::module_& m);  // grad_fn, autograd.Function
+void bind_hooks(py::module_& m);
+void install_cycles();  // frees cycles of hooks and graphs
+void bind_sites(const std::string& folder);  // of the package: lines in it are no user's
 void bind_random(py::module_& m);
 void bind_init(py::module_& m);
 void bind_optim(py::module_& m);

@@ -92,31 +92,6 @@ PyObject* detach_in_place(PyObject* self, PyObject*) {
   });
 }
 
-struct GradFn {  // grad_fn: a recorded call
-  Node* node;
-  explicit GradFn(Node* n) : node(n) { retain(n); }
-  GradFn(const GradFn& o) : node(o.node) { retain(node); }
-  GradFn& operator=(const GradFn&) = delete;
-  ~GradFn() { release(node); }
-};
-
-py::tuple next_functions(const GradFn& f) {
-  py::list edges;
-  for (int i = 0; i < f.node->n_in; ++i) {
-    const Edge& e = f.node->inputs()[i].edge;
-    if (e.node)
-      edges.append(py::make_tuple(GradFn(e.node), e.output));
-    else
-      edges.append(py::make_tuple(py::none(), 0));
-  }
-  return py::tuple(edges);
-}
-
-py::object grad_fn(const Tensor& t) {
-  Node* node = history(t);
-  return node ? py::cast(GradFn(node)) : py::none();
-}
-
 Tensor one(const py::object& o, const char* what) {
   if (o.is_none()) return {};
   if (!is_tensor(o.ptr()))
@@ -351,7 +326,7 @@ PyMethodDef methods[] = {
 
 }  // namespace
 
-void bind_methods(py::module_& m) {
+void bind_methods(py::module_&) {
   const auto type = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(tensor_type));
   for (PyMethodDef* def = methods; def->ml_name; ++def) {
     PyObject* f = nullptr;
@@ -366,22 +341,6 @@ void bind_methods(py::module_& m) {
     if (!f) throw py::error_already_set();
     type.attr(def->ml_name) = py::reinterpret_steal<py::object>(f);
   }
-
-  py::options node_options;
-  node_options.disable_function_signatures();
-  py::class_<GradFn>(m, "Node", "A recorded call: what made a tensor.")
-      .def(
-          "name", [](const GradFn& f) { return std::string(f.node->op->grad_name); },
-          "name(self) -> str\n\nThe name of the call's derivative, as in AddBackward0.")
-      .def_property_readonly("next_functions", next_functions,
-                             "next_functions: tuple[tuple[Node | None, int], ...]\n\nThe calls "
-                             "that made its inputs; None for leaves.")
-      .def("__repr__", [](const GradFn& f) {
-        return "<" + std::string(f.node->op->grad_name) + " object at " +
-               std::string(py::str(
-                   py::module_::import("builtins").attr("hex")(reinterpret_cast<std::uintptr_t>(f.node)))) +
-               ">";
-      });
 
   auto def = [&](const char* name, auto f, const char* doc, const auto&... extra) {
     py::options options;
@@ -414,13 +373,6 @@ void bind_methods(py::module_& m) {
   def(
       "reshape_as", [](const Tensor& t, const Tensor& other) { return reshape(t, other.shape()); },
       "reshape_as(self, other: Tensor) -> Tensor\n\nreshape to the other's shape.");
-
-  static PyGetSetDef grad_fn_attribute = {
-      "grad_fn",
-      [](PyObject* self, void*) { return guarded([&] { return grad_fn(unwrap(self)).release().ptr(); }); },
-      nullptr, "grad_fn: Node | None\n\nThe recorded call that made this tensor.", nullptr};
-  type.attr("grad_fn") =
-      py::reinterpret_steal<py::object>(PyDescr_NewGetSet(tensor_type, &grad_fn_attribute));
 }
 
 }  // namespace unspool::python

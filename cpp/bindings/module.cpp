@@ -48,6 +48,13 @@ PYBIND11_MODULE(_core, m) {
   bind_methods(m);
   bind_numpy(m);
   bind_autograd(m);
+  bind_hooks(m);
+  bind_graph(m);
+  bind_sites(py::module_::import("os")
+                 .attr("path")
+                 .attr("dirname")(m.attr("__spec__").attr("origin"))
+                 .cast<std::string>() +
+             "/");
   bind_random(m);
   bind_init(m);
   bind_optim(m);

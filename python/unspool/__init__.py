@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _ELSEWHERE = frozenset(
     (
+        "Node",
+        "RemovableHandle",
         "adam_step",
         "backward",
         "calculate_fans",

@@ -9,6 +9,7 @@
 namespace unspool {
 
 Recorder recorder;
+Sites sites;
 
 namespace {
 
@@ -183,7 +184,7 @@ void call_inplace(const OpDef& op, std::span<Tensor> inputs, AttrsView attrs) {
   if (c.recording)
     recorder.record_inplace(c, target);
   else
-    bump_version(target);
+    note_write(target, op);
 }
 
 }  // namespace unspool

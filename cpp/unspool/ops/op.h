@@ -5,6 +5,7 @@
 
 #include <initializer_list>
 #include <span>
+#include <string>
 
 #include "unspool/tensor/tensor.h"
 
@@ -109,6 +110,7 @@ struct Record {
   const bool* wanted;  // a gradient that is not needed is not computed
   const Shape* shapes_in;
   const DType* dtypes_in;
+  Node* node = nullptr;  // the call itself, for a rule that is not written in ops
 
   const Tensor& x(int i) const { return saved_in[i]; }
   const Shape& shape(int i) const { return shapes_in[i]; }
@@ -207,6 +209,24 @@ struct Recorder {
   void (*view)(const Tensor& base, const Tensor& view) = nullptr;
 };
 extern Recorder recorder;
+
+// Where the program is: an opaque number that the bindings make, and its text.
+struct Sites {
+  std::uint32_t (*here)() = nullptr;
+  std::string (*text)(std::uint32_t site) = nullptr;
+};
+extern Sites sites;
+// " at file:line", or nothing.
+inline std::string at_site(std::uint32_t site) {
+  return site && sites.text ? " at " + sites.text(site) : std::string();
+}
+
+// Counts a write, and notes what made it.
+inline void note_write(const Tensor& t, const OpDef& op) {
+  bump_version(t);
+  t->version->writer = &op;
+  t->version->site = sites.here ? sites.here() : 0;
+}
 
 bool grad_enabled();
 bool set_grad_enabled(bool on);  // returns the previous

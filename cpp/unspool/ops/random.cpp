@@ -248,10 +248,9 @@ constexpr OpDef bernoulli_each_op = {
           with_generator(c.attrs[0],
                          [&](Generator& g) { fill_bernoulli(g, c.out[0].view(), c.in[1].view()); });
         },
-    .derivative =
-        custom(
-            [](const Record&, const Tensor* g, Tensor* gx) { gx[0] = zeros_like(g[0]); },
-            [](const Record&, const Tensor* dx, Tensor* dy) { dy[0] = zeros_like(dx[0] ? dx[0] : dx[1]); }),
+    .derivative = custom(
+        [](const Record&, const Tensor* g, Tensor* gx) { gx[0] = zeros_like(g[0]); },
+        [](const Record&, const Tensor* dx, Tensor* dy) { dy[0] = zeros_like(dx[0] ? dx[0] : dx[1]); }),
 };
 
 }  // namespace
@@ -270,9 +269,9 @@ void trunc_normal_(const Tensor& t, double mean, double std, double a, double b,
 }
 
 std::span<const OpDef* const> random_ops() {
-  static const OpDef* const ops[] = {&rand_op,        &randn_op,        &rand_like_op,   &randn_like_op,
-                                     &normal_op,      &randint_high_op, &randint_op,     &randperm_op,
-                                     &uniform_op,     &normal_fill_op,  &random_any_op,  &random_to_op,
+  static const OpDef* const ops[] = {&rand_op,        &randn_op,        &rand_like_op,      &randn_like_op,
+                                     &normal_op,      &randint_high_op, &randint_op,        &randperm_op,
+                                     &uniform_op,     &normal_fill_op,  &random_any_op,     &random_to_op,
                                      &random_from_op, &bernoulli_op,    &bernoulli_each_op, &trunc_normal_op};
   return ops;
 }

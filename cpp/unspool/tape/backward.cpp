@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "unspool/ops/ops.h"
+#include "unspool/tape/hooks.h"
 #include "unspool/tape/node.h"
 #include "unspool/tape/sweep.h"
 
@@ -76,7 +77,28 @@ class Sweep {
   Sweep(const Sweep&) = delete;
   Sweep& operator=(const Sweep&) = delete;
 
-  void start(const Tensor& root, const Tensor& g) { send(edge_of(root), g); }
+  // A leaf with hooks waits for all its contributions: how many are to come is counted first.
+  void expect(std::span<const Tensor> roots) {
+    std::vector<Node*> stack;
+    std::unordered_map<Node*, bool> seen;
+    auto reach = [&](const Edge& e) {
+      if (e.node) stack.push_back(e.node);
+      if (e.leaf && e.leaf->hooks) ++waiting_for(e.leaf).left;
+    };
+    for (const Tensor& t : roots) reach(edge_of(t));
+    while (!stack.empty()) {
+      Node* n = stack.back();
+      stack.pop_back();
+      if (!seen.emplace(n, true).second) continue;
+      for (int i = 0; i < n->n_in; ++i) reach(n->inputs()[i].edge);
+    }
+  }
+
+  void start(const Tensor& root, const Tensor& g) {
+    const Edge e = edge_of(root);
+    send(e, g);
+    if (e.leaf) arrived(e.leaf);
+  }
 
   void run() {
     while (!heap_.empty()) {
@@ -84,8 +106,13 @@ class Sweep {
       current_ = heap_.back();
       heap_.pop_back();
       visit(current_);
+      if (!waiting_.empty())
+        for (int i = 0; i < current_->n_in; ++i)
+          if (TensorImpl* leaf = current_->inputs()[i].edge.leaf) arrived(leaf);
       drop(std::exchange(current_, nullptr));
     }
+    // Where no gradient flowed along some edge, the last contribution never came.
+    for (std::size_t i = 0; i < waiting_.size(); ++i) deliver_waiting(i);
   }
 
   std::unordered_map<TensorImpl*, Tensor> leaf_grads;
@@ -107,13 +134,13 @@ class Sweep {
   bool wants(const Edge& e) const { return (e.node || e.leaf) && (!targets_ || targets_->wants(e)); }
 
   void visit(Node* n) {
-    if (targets_) {
-      if (targets_->asked(n)) {
-        auto& grads = node_grads[n];
-        for (int i = 0; i < n->n_out; ++i) grads.push_back(n->pending()[i]);
-      }
-      if (!targets_->inner(n)) return;
+    if (targets_ && targets_->asked(n)) {
+      auto& grads = node_grads[n];
+      for (int i = 0; i < n->n_out; ++i) grads.push_back(n->pending()[i]);
     }
+    if (n->hooks) call_hooks_before(n);
+    if (targets_ && !targets_->inner(n)) return;
+    if (n->hooks) call_node_hooks(n, Hook::Before, nullptr);
     constexpr int kInline = 4;
     Tensor inline_grads[kInline];
     Vector<Tensor> heap_grads;
@@ -129,6 +156,8 @@ class Sweep {
       }
       n->op->derivative.vjp(unpacked.record, n->pending(), gx);
     }
+    if (anomaly_mode()) refuse_nan(n, gx);
+    if (n->hooks) call_node_hooks(n, Hook::After, gx);
     for (int i = 0; i < n->n_out; ++i) n->pending()[i] = Tensor();
     for (int i = 0; i < n->n_in; ++i) {
       if (!gx[i]) continue;
@@ -143,11 +172,29 @@ class Sweep {
     if (!options_.retain_graph) free_saved(n);
   }
 
+  static void refuse_nan(const Node* n, const Tensor* gx) {
+    for (int i = 0; i < n->n_in; ++i) {
+      if (!gx[i] || !is_floating(gx[i].dtype())) continue;
+      const Tensor dense = contiguous(alias(gx[i]));
+      visit_floating(dense.dtype(), [&]<class T>() {
+        const T* x = reinterpret_cast<const T*>(dense->data);
+        for (std::int64_t k = 0; k < dense.numel(); ++k)
+          if (x[k] != x[k])
+            fail(ErrorKind::Runtime, "backward: Function '", n->op->grad_name,
+                 "' returned nan values in its ", i, "th output; ", name_of(*n->op), " was called",
+                 at_site(n->site));
+      });
+    }
+  }
+
   static void free_saved(Node* n) {
     for (int i = 0; i < n->n_in; ++i) Tensor::steal(std::exchange(n->inputs()[i].saved, nullptr));
     Tensor::steal(std::exchange(n->y, nullptr));
     Tensor::steal(std::exchange(n->aux, nullptr));
     n->released = true;
+    if (n->hooks)
+      for (const Hook& h : n->hooks->all)
+        if (h.when == Hook::Owned) hook_calls.freed(h.target);
   }
 
   void send(const Edge& e, Tensor g) {
@@ -176,10 +223,78 @@ class Sweep {
       sum = sum + g;
   }
 
+  struct Waiting {
+    Tensor leaf;
+    int left = 0;
+    Tensor sum;
+    bool done = false;
+  };
+  Waiting& waiting_for(TensorImpl* leaf) {
+    auto [it, fresh] = place_.emplace(leaf, waiting_.size());
+    if (fresh) waiting_.push_back({Tensor::borrow(leaf), 0, {}, false});
+    return waiting_[it->second];
+  }
+  void arrived(TensorImpl* leaf) {
+    if (auto it = place_.find(leaf); it != place_.end() && --waiting_[it->second].left == 0)
+      deliver_waiting(it->second);
+  }
+  void deliver_waiting(std::size_t i) {
+    Waiting& w = waiting_[i];
+    if (std::exchange(w.done, true) || !w.sum) return;
+    Tensor g = std::move(w.sum);
+    TensorImpl* leaf = w.leaf.get();
+    const std::vector<Hook> all =
+        leaf->hooks ? leaf->hooks->all : std::vector<Hook>();  // one may remove itself
+    for (const Hook& h : all)
+      if (h.when == Hook::Gradient)
+        if (Tensor other = hook_calls.gradient(h.target, g)) g = std::move(other);
+    keep(leaf, std::move(g));
+    if (targets_ && !collect_into_grad) return;
+    for (const Hook& h : all)
+      if (h.when == Hook::Accumulated) hook_calls.accumulated(h.target, leaf);
+  }
+
+  // Hooks on single results, then what retains gradients.
+  static void call_hooks_before(Node* n) {
+    const std::vector<Hook> all = n->hooks->all;
+    for (const Hook& h : all) {
+      if (h.when != Hook::Gradient) continue;
+      Tensor& g = n->pending()[h.output];
+      if (!g) continue;
+      if (Tensor other = hook_calls.gradient(h.target, g)) g = std::move(other);
+    }
+    for (const Hook& h : n->hooks->all) {
+      if (h.when != Hook::Retain) continue;
+      const Tensor& g = n->pending()[h.output];
+      auto* t = static_cast<TensorImpl*>(h.target);
+      if (g) t->grad = t->grad ? t->grad + g : g;
+    }
+  }
+  static void call_node_hooks(Node* n, Hook::When when, Tensor* gx) {
+    const std::vector<Hook> all = n->hooks->all;
+    for (const Hook& h : all) {
+      if (h.when != when) continue;
+      if (when == Hook::Before)
+        hook_calls.before(h.target, n->pending(), n->n_out);
+      else
+        hook_calls.after(h.target, gx, n->n_in, n->pending(), n->n_out);
+    }
+  }
+
   void to_leaf(TensorImpl* leaf, Tensor g) {
+    if (!waiting_.empty())
+      if (auto it = place_.find(leaf); it != place_.end()) {
+        accumulate(waiting_[it->second].sum, std::move(g));
+        return;
+      }
+    keep(leaf, std::move(g));
+  }
+
+  void keep(TensorImpl* leaf, Tensor g) {
     if (targets_ && !collect_into_grad) {
       accumulate(leaf_grads[leaf], std::move(g));
     } else if (!leaf->grad) {
+      if (options_.create_graph && !leaf->handle && hook_calls.suspect) hook_calls.suspect(leaf, false);
       if (options_.create_graph)
         leaf->grad = std::move(g);
       else
@@ -197,6 +312,8 @@ class Sweep {
  private:
   SweepOptions options_;
   const Targets* targets_;
+  std::vector<Waiting> waiting_;
+  std::unordered_map<TensorImpl*, std::size_t> place_;
   std::vector<Node*> heap_;
   Node* current_ = nullptr;
 };
@@ -221,11 +338,18 @@ void start_all(Sweep& sweep, std::span<const Tensor> roots, std::span<const Tens
       fail(ErrorKind::DType, "backward: gradient must be floating, got ", name(grads[i].dtype()));
     }
   }
+  if (any_leaf_hooks()) sweep.expect(roots);
   for (std::size_t i = 0; i < roots.size(); ++i)
     sweep.start(roots[i], grads[i] ? to(grads[i], roots[i].dtype()) : ones_like(roots[i]));
 }
 
 }  // namespace
+
+namespace {
+std::atomic<bool> anomaly{false};
+}
+bool anomaly_mode() { return anomaly.load(std::memory_order_relaxed); }
+bool set_anomaly_mode(bool on) { return anomaly.exchange(on); }
 
 void backward(std::span<const Tensor> roots, std::span<const Tensor> grads, std::span<const Tensor> inputs,
               const SweepOptions& options) {

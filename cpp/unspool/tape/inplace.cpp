@@ -10,6 +10,7 @@
 #include "unspool/tape/inplace.h"
 
 #include "unspool/ops/ops.h"
+#include "unspool/tape/hooks.h"
 #include "unspool/tape/node.h"
 
 namespace unspool {
@@ -36,10 +37,12 @@ Node* history(const Tensor& t) {
   require_contiguous_base("view", view->base);
   GradMode on(true);
   const Tensor fresh = as_strided(view->base, t.shape(), t.strides(), t->offset() - view->base->offset());
-  if (t->node) release(t->node);
+  Node* before = t->node;
   t->node = fresh->node;
   if (t->node) retain(t->node);
   t->output = fresh->output;
+  if (t->retains_grad) move_retained(t.get(), before, t->node);
+  if (before) release(before);
   t->requires_grad = true;
   view->seen = version_of(t);
   return t->node;
@@ -83,7 +86,7 @@ void record_inplace(Call& c, const Tensor& target) {
   c.inplace = true;
   if (!target->view) {
     recorder.record(c);
-    bump_version(target);
+    note_write(target, *c.op);
     return;
   }
   // The value of the view after the write, as a tensor of its own on the tape.
@@ -92,7 +95,7 @@ void record_inplace(Call& c, const Tensor& target) {
   recorder.record(c);
   const Tensor value = c.out[0];
   c.out[0] = target;
-  bump_version(target);
+  note_write(target, *c.op);
 
   Tensor in[2] = {base, value};
   const Attrs attrs({target->offset() - base->offset()}, {target.shape(), target.strides()});

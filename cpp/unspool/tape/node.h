@@ -26,6 +26,8 @@ struct InputSlot {
   bool connected() const { return edge.node || edge.leaf; }
 };
 
+struct Hooks;  // hooks.h
+
 struct Node {
   std::atomic<std::uint32_t> refs{1};
   std::uint16_t n_in = 0;
@@ -43,7 +45,8 @@ struct Node {
   Node* link = nullptr;     // worklist of release()
   TensorImpl* y = nullptr;  // result 0, detached (a node must not own its own result)
   TensorImpl* aux = nullptr;
-  DType out_dtype[kMaxOutputs];
+  Hooks* hooks = nullptr;  // owned
+  std::uint32_t site = 0;  // where the program made the call
 
   InputSlot* inputs() { return reinterpret_cast<InputSlot*>(this + 1); }
   Tensor* pending() { return reinterpret_cast<Tensor*>(inputs() + n_in); }

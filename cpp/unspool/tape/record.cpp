@@ -3,6 +3,7 @@
 #include <new>
 
 #include "unspool/ops/ops.h"
+#include "unspool/tape/hooks.h"
 #include "unspool/tape/inplace.h"
 #include "unspool/tape/node.h"
 
@@ -22,24 +23,25 @@ bool wants(const OpDef& op, std::span<Tensor> in) {
 TensorImpl* keep(const Tensor& t) { return Tensor(t).take(); }
 
 void record_result(Call& c) {
+  // Calls of autograd.Function may have any number of results.
+  Tensor* const out = c.list ? c.list->data() : c.out;
+  const int n_out = c.list ? static_cast<int>(c.list->size()) : c.n_out;
   int n_shapes = 0;
   for (const Tensor& t : c.in) n_shapes += t ? t.ndim() : 0;
   const std::size_t bytes = sizeof(Node) + c.in.size() * sizeof(InputSlot) +
-                            static_cast<std::size_t>(c.n_out) * sizeof(Tensor) +
+                            static_cast<std::size_t>(n_out) * sizeof(Tensor) +
                             static_cast<std::size_t>(c.attrs.n) * sizeof(Attr) +
                             static_cast<std::size_t>(c.attrs.n_lists) * sizeof(Dims) +
                             static_cast<std::size_t>(n_shapes) * sizeof(std::int64_t);
   Node* node = new (allocate(bytes)) Node;
   node->bytes = static_cast<std::uint32_t>(bytes);
   node->op = c.op;
+  node->site = sites.here ? sites.here() : 0;
   node->n_in = static_cast<std::uint16_t>(c.in.size());
-  node->n_out = static_cast<std::uint8_t>(c.n_out);
+  node->n_out = static_cast<std::uint8_t>(n_out);
   node->n_attrs = static_cast<std::uint8_t>(c.attrs.n);
   node->n_lists = static_cast<std::uint8_t>(c.attrs.n_lists);
-  for (int i = 0; i < c.n_out; ++i) {
-    new (node->pending() + i) Tensor;
-    node->out_dtype[i] = c.out[i].dtype();
-  }
+  for (int i = 0; i < n_out; ++i) new (node->pending() + i) Tensor;
   for (int i = 0; i < c.attrs.n; ++i) new (node->attrs() + i) Attr(c.attrs.v[i]);
   for (int i = 0; i < c.attrs.n_lists; ++i) new (node->lists() + i) Dims(c.attrs.lists[i]);
 
@@ -81,13 +83,16 @@ void record_result(Call& c) {
     node->saves_aux = true;
   }
 
-  for (int i = 0; i < c.n_out; ++i) {
-    Tensor& y = c.out[i];
+  for (int i = 0; i < n_out; ++i) {
+    Tensor& y = out[i];
+    if (!y) continue;
     if (!is_floating(y.dtype())) continue;
-    if (y->node) release(y->node);
+    Node* before = y->node;
     retain(node);
     y->node = node;
     y->output = static_cast<std::uint32_t>(i);
+    if (y->retains_grad) move_retained(y.get(), before, node);
+    if (before) release(before);
     y->requires_grad = true;
   }
   release(node);
@@ -104,6 +109,10 @@ void free_node(Node* n) noexcept {
   for (int i = 0; i < n->n_out; ++i) n->pending()[i].~Tensor();
   Tensor::steal(n->y);
   Tensor::steal(n->aux);
+  if (n->hooks) {
+    if (hook_calls.forget) hook_calls.forget(n);
+    clear(n->hooks);
+  }
   const std::uint32_t bytes = n->bytes;
   n->~Node();
   deallocate(n, bytes);
@@ -148,10 +157,14 @@ namespace {
 }
 
 [[noreturn, gnu::cold]] void fail_overwritten(const Node* node, const Tensor& t, std::uint32_t saved) {
+  const OpDef* writer = t->version->writer;
+  const std::string by = writer ? name_of(*writer) + (writer->cls == Class::Update ? "" : "_") : "a write";
   fail(ErrorKind::Runtime, name_of(*node->op),
        ": one of the variables needed for gradient computation has been modified by an inplace "
        "operation: a tensor of shape ",
-       t.shape(), " that this op saved at version ", saved, " is at version ", version_of(t));
+       t.shape(), " that ", name_of(*node->op), at_site(node->site), " saved at version ", saved,
+       " is at version ", version_of(t), ", last written by ", by, at_site(t->version->site),
+       ". Write to a clone(), or before ", name_of(*node->op));
 }
 
 }  // namespace
@@ -209,15 +222,29 @@ Unpacked::Unpacked(Node* node, bool taped) {
                   .aux = std::move(aux),
                   .wanted = wanted,
                   .shapes_in = shapes,
-                  .dtypes_in = dtypes};
+                  .dtypes_in = dtypes,
+                  .node = node};
   record.attrs.v = node->attrs();
   record.attrs.lists = node->lists();
   record.attrs.n = node->n_attrs;
   record.attrs.n_lists = node->n_lists;
 }
 
+namespace {
+
+void release_hooks(TensorImpl* t) noexcept {
+  if (t->suspect) hook_calls.forget(t);
+  if (t->retains_grad) move_retained(t, t->node, nullptr);
+  if (!t->hooks) return;
+  count_leaf_hooks(-1);
+  clear(t->hooks);
+}
+
+}  // namespace
+
 void install_tape() {
   tensor_hooks.release_node = release;
+  tensor_hooks.release_hooks = release_hooks;
   recorder = {wants, record_result, check_inplace, record_inplace, note_view};
 }
 

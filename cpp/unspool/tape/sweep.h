@@ -27,4 +27,8 @@ std::vector<Tensor> grad(std::span<const Tensor> roots, std::span<const Tensor> 
 std::vector<Tensor> jvp(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
                         std::span<const Tensor> tangents);
 
+// While on, a gradient with NaN is an error that names the call that it came from.
+bool anomaly_mode();
+bool set_anomaly_mode(bool on);  // returns the previous
+
 }  // namespace unspool

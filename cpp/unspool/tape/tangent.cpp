@@ -34,6 +34,7 @@ std::vector<Tensor> jvp(std::span<const Tensor> outputs, std::span<const Tensor>
            inputs[i].shape());
     const Edge e = edge_of(inputs[i]);
     if (e.node) {
+      if (e.output >= kMaxOutputs) fail(ErrorKind::NotImplemented, "jvp: of a result of autograd.Function");
       flow[e.node][e.output] = tangents[i];
       given[e.node] = true;
     } else {

@@ -53,6 +53,7 @@ Tensor number(T value) {
 void destroy(TensorImpl* p) noexcept {
   while (p) {
     TensorImpl* next = p->grad.take();
+    if (p->hooks || p->retains_grad || p->suspect) tensor_hooks.release_hooks(p);
     if (p->node) tensor_hooks.release_node(p->node);
     if (p->attributes) tensor_hooks.release_attributes(p->attributes);
     if (p->view) {

@@ -16,11 +16,16 @@ namespace unspool {
 
 struct Node;        // tape/node.h
 struct TensorImpl;  // below
+struct Hooks;       // tape/hooks.h
+struct OpDef;       // ops/op.h
 
 // Counted writes of one piece of memory. Views and detached tensors share it; `.data` does not.
 struct Version {
   std::atomic<std::uint32_t> refs{1};
   std::atomic<std::uint32_t> count{0};
+  // The last write that the tape knows of, for the error message.
+  std::uint32_t site = 0;
+  const OpDef* writer = nullptr;
 };
 
 // A block of memory: the engine's own (header and bytes are one block) or somebody else's,
@@ -99,7 +104,9 @@ struct TensorImpl {
   bool requires_grad = false;   // asked for by the user (leaves), or recorded (results)
   bool wrapped_number = false;  // was a Python number: it does not decide the result's dtype
   bool contiguous = true;
-  std::uint32_t output = 0;  // which result of `node` this is
+  bool suspect = false;       // may be part of a cycle: bindings/cycles.cpp
+  bool retains_grad = false;  // keeps its gradient, although it is no leaf
+  std::uint32_t output = 0;   // which result of `node` this is
   Storage* storage = nullptr;
   Version* version = nullptr;
   char* data = nullptr;
@@ -107,6 +114,7 @@ struct TensorImpl {
   Node* node = nullptr;  // the record that made this; null for a leaf
   Tensor grad;
   ViewOf* view = nullptr;
+  Hooks* hooks = nullptr;      // of a leaf, owned
   void* handle = nullptr;      // the Python object while one is alive, borrowed
   void* attributes = nullptr;  // Python state that outlives the handle, owned
   Shape shape;
@@ -120,8 +128,9 @@ struct TensorImpl {
 
 // Set by the layers that own these resources, so that tensor/ needs neither.
 struct TensorHooks {
-  void (*release_node)(Node*) noexcept = nullptr;        // tape
-  void (*release_attributes)(void*) noexcept = nullptr;  // bindings
+  void (*release_node)(Node*) noexcept = nullptr;         // tape
+  void (*release_hooks)(TensorImpl*) noexcept = nullptr;  // tape
+  void (*release_attributes)(void*) noexcept = nullptr;   // bindings
 };
 extern TensorHooks tensor_hooks;
 

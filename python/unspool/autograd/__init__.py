@@ -9,12 +9,31 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unspool import _core
+from unspool.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
+from unspool.autograd.function import Function
 from unspool.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
     from unspool.autograd import functional as functional
+    from unspool.autograd.gradcheck import gradcheck as gradcheck
+    from unspool.autograd.gradcheck import gradgradcheck as gradgradcheck
 
-__all__ = ["backward", "enable_grad", "functional", "grad", "inference_mode", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "Function",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "functional",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "inference_mode",
+    "no_grad",
+    "set_detect_anomaly",
+    "set_grad_enabled",
+]
+
+Variable = _core.Tensor  # PyTorch's old name
 
 
 def _tensors(op: str, name: str, value: Any) -> list[Any]:
@@ -131,4 +150,10 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return import_module("unspool.autograd.functional")
+    if name in ("gradcheck", "gradgradcheck"):
+        from importlib import import_module
+
+        found = import_module("unspool.autograd.gradcheck")
+        globals().update(gradcheck=found.gradcheck, gradgradcheck=found.gradgradcheck)
+        return globals()[name]
     raise AttributeError(f"module 'unspool.autograd' has no attribute {name!r}")

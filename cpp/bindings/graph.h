@@ -1,0 +1,26 @@
+// grad_fn in Python: a recorded call, or AccumulateGrad, where the graph ends in a leaf.
+#pragma once
+
+#include "handle.h"
+#include "unspool/tape/node.h"
+
+namespace unspool::python {
+
+struct GradFn {
+  Node* node = nullptr;
+  Tensor leaf;
+  explicit GradFn(Node* n) : node(n) { retain(n); }
+  explicit GradFn(const Tensor& t) : leaf(t) {}
+  GradFn(const GradFn& o) : node(o.node), leaf(o.leaf) {
+    if (node) retain(node);
+  }
+  GradFn& operator=(const GradFn&) = delete;
+  ~GradFn() {
+    if (node) release(node);
+  }
+  std::string name() const;
+  py::object register_hook(const py::object& hook) const;
+  py::object register_prehook(const py::object& hook) const;
+};
+
+}  // namespace unspool::python

@@ -1,0 +1,98 @@
+// Sites: where the program made a call, as a number. A call is recorded too often for a string or a
+// reference, so (code object, instruction) pairs are kept in a table; its numbers are the sites.
+#define Py_BUILD_CORE  // the interpreter's frames, whose public form would have to be made for each call
+#include <Python.h>
+#if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030C0000
+#include <internal/pycore_frame.h>
+#define UNSPOOL_FRAMES 1
+#endif
+#undef Py_BUILD_CORE
+
+#include <cstring>
+#include <unordered_map>
+#include <vector>
+
+#include "handle.h"
+
+namespace unspool::python {
+namespace {
+
+struct Site {
+  PyCodeObject* code;  // kept for good: there are as many as lines in programs
+  int instruction;     // a byte offset
+};
+
+constexpr std::size_t kSlots = 1 << 12;  // of the fast table
+constexpr std::size_t kMost = 1 << 16;   // sites; a program that makes code without end gets no more
+std::vector<Site> all{{nullptr, 0}};     // 0 is no site
+struct Slot {
+  PyCodeObject* code = nullptr;
+  int instruction = 0;
+  std::uint32_t site = 0;
+};
+Slot slots[kSlots];
+std::unordered_map<std::uint64_t, std::uint32_t> numbers;
+std::unordered_map<PyObject*, bool> own_files;  // file name objects of this package, and others
+std::string package;                            // its folder
+
+[[maybe_unused]] bool in_package(PyCodeObject* code) {
+  thread_local PyObject* last = nullptr;
+  thread_local bool last_own = false;
+  if (code->co_filename == last) return last_own;
+  auto it = own_files.find(code->co_filename);
+  if (it == own_files.end()) {
+    const char* name = PyUnicode_AsUTF8(code->co_filename);
+    Py_INCREF(code->co_filename);  // the key stays this object's
+    it = own_files.emplace(code->co_filename, name && !std::strncmp(name, package.c_str(), package.size()))
+             .first;
+  }
+  last = code->co_filename;
+  return last_own = it->second;
+}
+
+[[maybe_unused]] std::uint32_t number_of_site(PyCodeObject* code, int instruction) {
+  const std::uint64_t key =
+      reinterpret_cast<std::uint64_t>(code) * 31 + static_cast<std::uint64_t>(instruction);
+  Slot& slot = slots[(key >> 4) % kSlots];
+  if (slot.code == code && slot.instruction == instruction) return slot.site;
+  auto it = numbers.find(key);
+  if (it == numbers.end()) {
+    if (all.size() >= kMost) return 0;
+    Py_INCREF(code);
+    all.push_back({code, instruction});
+    it = numbers.emplace(key, static_cast<std::uint32_t>(all.size() - 1)).first;
+  }
+  slot = {code, instruction, it->second};
+  return it->second;
+}
+
+#ifdef UNSPOOL_FRAMES
+// The innermost line outside of this package; the innermost of all where there is none.
+std::uint32_t here() {
+  PyThreadState* thread = _PyThreadState_UncheckedGet();
+  if (!thread || !thread->cframe) return 0;
+  _PyInterpreterFrame* frame = thread->cframe->current_frame;
+  while (frame && in_package(frame->f_code)) frame = frame->previous;
+  if (!frame) return 0;
+  return number_of_site(frame->f_code,
+                        _PyInterpreterFrame_LASTI(frame) * static_cast<int>(sizeof(_Py_CODEUNIT)));
+}
+#endif
+
+std::string text(std::uint32_t site) {
+  const Site& s = all[site];
+  const char* file = PyUnicode_AsUTF8(s.code->co_filename);
+  return std::string(file ? file : "?") + ":" + std::to_string(PyCode_Addr2Line(s.code, s.instruction));
+}
+
+}  // namespace
+
+void bind_sites(const std::string& folder) {
+  package = folder;
+#ifdef UNSPOOL_FRAMES
+  sites.here = here;
+#endif
+  sites.text = text;
+}
+
+}  // namespace unspool::python
