@@ -45,6 +45,7 @@ DIFFERENT: dict[str, str] = {
     "norm.nuc": "singular values are not there",
     "as_strided.partial_views": "the samples' storages are larger than what is translated",
     "as_strided_scatter": "the samples' storages are larger than what is translated",
+    "nn.functional.triplet_margin_with_distance_loss": "its samples pass PyTorch's own functions of distance",
     "zero_": "a method; PyTorch has it as a function, too, undocumented",
 }
 

@@ -158,30 +158,29 @@ def fmin(input: Tensor, other: Tensor) -> Tensor:
     return _extreme("fmin", input, other, _core.minimum)
 
 
-def _log_of_sum(op: str, input: Tensor, other: Tensor, exp: Any, log1p: Any) -> Tensor:
+def _log_of_sum(op: str, input: Tensor, other: Tensor, log1p: Any) -> Tensor:
     need_tensor(op, "other", other)
     a, b = _promoted(op, input, other)
     if not a.dtype.is_floating_point:
         raise NotImplementedError(f"{op}: not implemented for {a.dtype}")
     # Equal infinities have no difference; their sum is themselves.
     same = (a == b) & _core.isinf(a)
-    zero = _core.zeros_like(a + b)
-    a0, b0 = _core.where(same, zero, a), _core.where(same, zero, b)
-    high = _core.maximum(a0, b0).detach()
-    high = _core.where(_core.isinf(high), _core.zeros_like(high), high)
-    return _core.where(same, a + zero, log1p(exp(a0 - high) + exp(b0 - high)) + high)
+    first = a >= b
+    high, low = _core.where(first, a, b), _core.where(first, b, a)
+    gap = _core.where(same, _core.zeros_like(high), low - high)
+    return _core.where(same, high, log1p(gap) + high)
 
 
 @method
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """ln(e^input + e^other), without overflow."""
-    return _log_of_sum("logaddexp", input, other, _core.exp, _core.log)
+    return _log_of_sum("logaddexp", input, other, lambda gap: _core.log1p(_core.exp(gap)))
 
 
 @method
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log₂(2^input + 2^other), without overflow."""
-    return _log_of_sum("logaddexp2", input, other, _core.exp2, _core.log2)
+    return _log_of_sum("logaddexp2", input, other, lambda gap: _core.log1p(_core.exp2(gap)) / math.log(2))
 
 
 def xlogy(input: Any, other: Any) -> Tensor:
@@ -197,14 +196,14 @@ with_inplace(xlogy)
 
 @with_inplace
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
-    """0 below 0, 1 above, `values` at 0; NaN stays."""
+    """0 below 0 and of NaN, 1 above, `values` at 0."""
     need_tensor("heaviside", "values", values)
     if input.dtype != values.dtype:
         raise RuntimeError(
             f"heaviside: is not yet implemented for tensors with different dtypes, got {input.dtype} and {values.dtype}"
         )
     x = input.detach()
-    step = _core.where(x != x, x, (x > 0).to(x.dtype)) if x.dtype.is_floating_point else (x > 0).to(x.dtype)
+    step = (x > 0).to(x.dtype)
     return _core.where(x == 0, values.detach(), step)
 
 

@@ -26,6 +26,9 @@ from unspool.nn._activations import softshrink as softshrink
 from unspool.nn._activations import softsign as softsign
 from unspool.nn._activations import tanhshrink as tanhshrink
 from unspool.nn._activations import threshold as threshold
+from unspool.nn._arrangement import gumbel_softmax as gumbel_softmax
+from unspool.nn._arrangement import pad as pad
+from unspool.nn._arrangement import scaled_dot_product_attention as scaled_dot_product_attention
 from unspool.nn._losses import binary_cross_entropy as binary_cross_entropy
 from unspool.nn._losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from unspool.nn._losses import huber_loss as huber_loss
@@ -41,50 +44,86 @@ from unspool.nn._normalization import embedding as embedding
 from unspool.nn._normalization import layer_norm as layer_norm
 from unspool.nn._normalization import normalize as normalize
 from unspool.nn._normalization import rms_norm as rms_norm
+from unspool.nn._pairs import cosine_embedding_loss as cosine_embedding_loss
+from unspool.nn._pairs import cosine_similarity as cosine_similarity
+from unspool.nn._pairs import gaussian_nll_loss as gaussian_nll_loss
+from unspool.nn._pairs import hinge_embedding_loss as hinge_embedding_loss
+from unspool.nn._pairs import margin_ranking_loss as margin_ranking_loss
+from unspool.nn._pairs import multi_margin_loss as multi_margin_loss
+from unspool.nn._pairs import multilabel_soft_margin_loss as multilabel_soft_margin_loss
+from unspool.nn._pairs import pairwise_distance as pairwise_distance
+from unspool.nn._pairs import poisson_nll_loss as poisson_nll_loss
+from unspool.nn._pairs import soft_margin_loss as soft_margin_loss
+from unspool.nn._pairs import triplet_margin_loss as triplet_margin_loss
+from unspool.nn._pairs import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 
 __all__ = [
     "batch_norm",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "celu_",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "elu",
+    "elu_",
     "embedding",
+    "gaussian_nll_loss",
     "gelu",
     "glu",
+    "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hardtanh_",
+    "hinge_embedding_loss",
     "huber_loss",
     "kl_div",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
+    "leaky_relu_",
     "linear",
     "log_softmax",
     "logsigmoid",
+    "margin_ranking_loss",
     "mish",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "normalize",
     "one_hot",
+    "pad",
+    "pairwise_distance",
+    "poisson_nll_loss",
     "prelu",
     "relu",
     "relu6",
+    "relu_",
     "rms_norm",
+    "scaled_dot_product_attention",
     "selu",
+    "selu_",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
+    "softmin",
     "softplus",
     "softshrink",
     "softsign",
     "tanh",
     "tanhshrink",
     "threshold",
+    "threshold_",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
 ]
 
 linear = _core.linear
@@ -165,3 +204,38 @@ def cross_entropy(
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce, reduction)
     return _core.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """x1 A x2ᵀ + b for each output: input1 (…, in1), input2 (…, in2), weight (out, in1, in2)."""
+    if input1.shape[:-1] != input2.shape[:-1]:
+        raise RuntimeError(
+            f"bilinear: input batch dimensions do not match: got {tuple(input1.shape)} and {tuple(input2.shape)}"
+        )
+    from unspool._functions.algebra import einsum
+
+    y = einsum("...i,oij,...j->...o", input1, weight, input2)
+    return y if bias is None else y + bias
+
+
+def _written(name: str, f: Any) -> Any:
+    def write(input: Any, *args: Any, **kwargs: Any) -> Any:
+        return f(input, *args, inplace=True, **kwargs)
+
+    write.__name__ = write.__qualname__ = name
+    write.__doc__ = f"`{name[:-1]}`, written into the input."
+    return write
+
+
+relu_ = _written("relu_", relu)
+elu_ = _written("elu_", elu)
+leaky_relu_ = _written("leaky_relu_", leaky_relu)
+hardtanh_ = _written("hardtanh_", hardtanh)
+selu_ = _written("selu_", selu)
+celu_ = _written("celu_", celu)
+threshold_ = _written("threshold_", threshold)
+
+
+def softmin(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """softmax of -input."""
+    return softmax(-input, dim, _stacklevel, dtype)

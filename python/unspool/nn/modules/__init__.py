@@ -31,7 +31,7 @@ from unspool.nn.modules.activation import (
     Threshold,
 )
 from unspool.nn.modules.container import ModuleDict, ModuleList, Sequential
-from unspool.nn.modules.linear import Flatten, Identity, Linear
+from unspool.nn.modules.linear import Flatten, Identity, Linear, Unflatten
 from unspool.nn.modules.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -45,6 +45,21 @@ from unspool.nn.modules.loss import (
 )
 from unspool.nn.modules.module import Module
 from unspool.nn.modules.normalization import BatchNorm1d, Dropout, Embedding, LayerNorm, RMSNorm
+from unspool.nn.modules.parameters import ParameterDict, ParameterList, Residual
+from unspool.nn.modules.ranking import (
+    CosineEmbeddingLoss,
+    CosineSimilarity,
+    GaussianNLLLoss,
+    HingeEmbeddingLoss,
+    MarginRankingLoss,
+    MultiLabelSoftMarginLoss,
+    MultiMarginLoss,
+    PairwiseDistance,
+    PoissonNLLLoss,
+    SoftMarginLoss,
+    TripletMarginLoss,
+    TripletMarginWithDistanceLoss,
+)
 
 __all__ = [
     "CELU",
@@ -55,14 +70,18 @@ __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
+    "CosineEmbeddingLoss",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GaussianNLLLoss",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
+    "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
     "KLDivLoss",
@@ -73,19 +92,28 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MarginRankingLoss",
     "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiLabelSoftMarginLoss",
+    "MultiMarginLoss",
     "NLLLoss",
     "PReLU",
+    "PairwiseDistance",
+    "ParameterDict",
+    "ParameterList",
+    "PoissonNLLLoss",
     "RMSNorm",
     "ReLU",
     "ReLU6",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "SmoothL1Loss",
+    "SoftMarginLoss",
     "Softmax",
     "Softmin",
     "Softplus",
@@ -94,4 +122,7 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
+    "Unflatten",
 ]

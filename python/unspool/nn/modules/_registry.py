@@ -152,13 +152,25 @@ class Registry:
     def register_forward_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
     ) -> _hooks.RemovableHandle:
-        """Call `hook(module, args, output)` after each forward; what it returns, unless None, replaces the output."""
-        if always_call:
-            raise NotImplementedError("register_forward_hook: always_call=True is not supported")
-        return _hooks.add(self, "_forward_hooks", hook, prepend, with_kwargs)
+        """Call `hook(module, args, output)` after each forward; what it returns, unless None, replaces the output.
+
+        With `always_call` also where forward raised; the output is None then.
+        """
+        return _hooks.add(self, "_forward_hooks", hook, prepend, with_kwargs, always_call)
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> _hooks.RemovableHandle:
         """Call `hook(module, args)` before each forward; what it returns, unless None, replaces the arguments."""
         return _hooks.add(self, "_forward_pre_hooks", hook, prepend, with_kwargs)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> _hooks.RemovableHandle:
+        """Call `hook(module, grad_input, grad_output)` in backward, when the gradients of the inputs are there; what it
+        returns, unless None, replaces grad_input. Both are tuples, None where no gradient flows."""
+        return _hooks.add(self, "_backward_hooks", hook, prepend, False)
+
+    def register_full_backward_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> _hooks.RemovableHandle:
+        """Call `hook(module, grad_output)` in backward, before the module's; what it returns replaces grad_output."""
+        return _hooks.add(self, "_backward_pre_hooks", hook, prepend, False)
