@@ -23,14 +23,15 @@ ALLOWED = (TypeError, ValueError, RuntimeError, IndexError, OverflowError, Memor
 # They change the process, wait, write files, or are meant to raise.
 LEFT_OUT = {
     "set_default_dtype", "set_printoptions", "manual_seed", "seed", "set_rng_state", "set_num_threads", "save", "load",
-    "set_grad_enabled", "empty_cache", "reset_peak_memory_stats", "set_detect_anomaly", "share_memory_",
+    "use_deterministic_algorithms", "set_default_device", "set_grad_enabled", "empty_cache", "reset_peak_memory_stats",
+    "set_detect_anomaly", "share_memory_",
 }  # fmt: skip
 MEMORY = 3 << 30  # bytes of address space: larger requests are MemoryErrors
 
 
 def public_functions() -> list[tuple[str, Any]]:
     places = {"unspool": unspool, "F": F, "Tensor": unspool.Tensor, "init": unspool.nn.init}
-    for name in ("linalg", "special", "autograd"):
+    for name in ("linalg", "autograd"):
         if isinstance(found := getattr(unspool, name, None), types.ModuleType):
             places[name] = found
     found = []

@@ -1,4 +1,5 @@
-"""Hooks, retained gradients, autograd.Function and anomaly mode, side by side with PyTorch; and that cycles are freed."""
+"""Hooks, retained gradients, autograd.Function and anomaly mode, side by side with PyTorch; and that cycles are
+freed."""
 
 from __future__ import annotations
 
@@ -388,7 +389,14 @@ _EXP = _exp(unspool)
 
 @pytest.mark.parametrize(
     "program",
-    [_create_graph, _kept_graph, _hook_captures_output, _hook_captures_gradient, _hook_captures_leaf, _function_saves_output],
+    [
+        _create_graph,
+        _kept_graph,
+        _hook_captures_output,
+        _hook_captures_gradient,
+        _hook_captures_leaf,
+        _function_saves_output,
+    ],
 )
 def test_cycles_are_freed_without_the_collector(program: Any) -> None:
     gc.collect()

@@ -9,6 +9,7 @@ malformed calls, too: each must raise here. What differs on purpose is in DIFFER
 from __future__ import annotations
 
 import itertools
+import re
 import types
 from typing import Any
 
@@ -46,6 +47,7 @@ DIFFERENT: dict[str, str] = {
     "as_strided.partial_views": "the samples' storages are larger than what is translated",
     "as_strided_scatter": "the samples' storages are larger than what is translated",
     "nn.functional.triplet_margin_with_distance_loss": "its samples pass PyTorch's own functions of distance",
+    "linalg.norm.subgradients_at_zero": "at 0 the slope of a norm is 0 here, in PyTorch it is NaN for some orders",
     "zero_": "a method; PyTorch has it as a function, too, undocumented",
 }
 
@@ -161,7 +163,12 @@ def compare(op: Any, f: Any, sample: Any, dtype: str, second: bool) -> None:
     reference.manual_seed(SEED)
     expected = op.op(*theirs[0], **theirs[1])
     unspool.manual_seed(SEED)
-    actual = f(*mine[0], **mine[1])
+    try:
+        actual = f(*mine[0], **mine[1])
+    except NotImplementedError as error:
+        if "singular values" in str(error):
+            raise Unsupported(str(error)) from error
+        raise
     a, b = tensors(actual), tensors(expected)
     assert len(a) == len(b), what
     for x, y in zip(a, b, strict=True):
@@ -196,13 +203,29 @@ def check_tangents(f: Any, sample: Any, what: str) -> None:
     rng = np.random.default_rng(3)
     v = [unspool.tensor(rng.uniform(-1, 1, tuple(x.shape)), dtype=x.dtype) for x in xs]
     u = unspool.tensor(rng.uniform(-1, 1, tuple(y.shape)), dtype=y.dtype)
-    (tangent,) = unspool._core.jvp((y,), tuple(xs), tuple(v))
+    try:
+        (tangent,) = unspool._core.jvp((y,), tuple(xs), tuple(v))
+    except NotImplementedError:  # a call of autograd.Function has gradients alone
+        assert op_is_python(y)
+        return
     found = unspool.autograd.grad(y, xs, u, allow_unused=True)
     forward = float((u * tangent).sum())
     terms = [(g * d).detach().numpy() for g, d in zip(found, v, strict=True) if g is not None]
     backward = sum(float(t.sum()) for t in terms)
     scale = 1.0 + sum(float(np.abs(t).sum()) for t in terms)
     assert abs(forward - backward) <= 1e-9 * scale or forward != forward, f"tangent of {what}"
+
+
+def op_is_python(y: Any) -> bool:
+    """Whether a call of autograd.Function stands in the graph."""
+    native = re.compile(r"Backward\d+$|AccumulateGrad$|CopySlices$")
+    stack, seen = [y.grad_fn], set()
+    while stack:
+        f = stack.pop()
+        if not native.search(f.name()):
+            return True
+        stack += [up for up, _ in f.next_functions if up is not None and not (up in seen or seen.add(up))]
+    return False
 
 
 def named(op: Any) -> str:

@@ -6,7 +6,8 @@
 The signatures come from the docstrings: the first lines of each are signatures in stub syntax, one line an overload,
 `relu(input: Tensor) -> Tensor` for functions, `item(self) -> float` for methods (`cls` first for class methods, none
 for static ones), `shape: Size` for attributes. A member without one, or with one that does not parse, is an error.
-Only the operators of CPython's slots, whose docstrings CPython writes, have their signatures in this file.
+Methods that the Python layer adds have their signatures in Python. Only the operators of CPython's slots, whose
+docstrings CPython writes, have their signatures in this file.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import argparse
 import ast
 import builtins
 import difflib
+import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 TARGET = Path(__file__).resolve().parent.parent / "python" / "unspool" / "_core.pyi"
@@ -145,6 +147,24 @@ def is_read_only(descriptor: Any) -> bool:
     return isinstance(descriptor, property) and descriptor.fset is None
 
 
+def python_method(name: str, f: FunctionType) -> str:
+    """The signature of a method that the Python layer adds; the first parameter is the object."""
+    parts, kinds = ["self"], {"*": False, "/": False}
+    for i, p in enumerate(inspect.signature(f).parameters.values()):
+        if i == 0:
+            continue
+        if p.kind is p.KEYWORD_ONLY and not kinds["*"]:
+            kinds["*"] = True
+            parts.append("*")
+        kinds["*"] |= p.kind is p.VAR_POSITIONAL
+        star = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
+        note = "Any" if p.annotation is p.empty else p.annotation
+        default = "" if p.default is p.empty else f" = {p.default!r}"
+        parts.append(f"{star}{p.name}: {note}{default}")
+    returns = inspect.signature(f).return_annotation
+    return f"{name}({', '.join(parts)}) -> {'Any' if returns is inspect.Signature.empty else returns}"
+
+
 def member(cls: type, name: str, value: Any, problems: Problems) -> list[str]:
     """The lines of one class member."""
     where = f"{cls.__name__}.{name}"
@@ -166,12 +186,17 @@ def member(cls: type, name: str, value: Any, problems: Problems) -> list[str]:
         if is_read_only(value):
             return [f"{indent}@property", f"{indent}def {name}(self) -> {found}: ..."]
         return [f"{indent}{name}: {found}"]
+    if isinstance(value, FunctionType):
+        line = python_method(name, value)
+        return definitions([line], indent=indent) if problems.parses(f"def {line}: ...", where) else []
     if callable(value):
         if kind == "wrapper_descriptor":
             problems.append(f"{where}: a slot without a row in SLOTS")
             return []
-        lines = problems.signature(name, value.__doc__, where)
-        if name == "__eq__" or name == "__ne__":
+        written = getattr(value, "__name__", name)  # a second name has the first one's docstring
+        doc = re.sub(rf"^{re.escape(written)}\(", f"{name}(", value.__doc__ or "", flags=re.MULTILINE)
+        lines = problems.signature(name, doc, where)
+        if name in {"__eq__", "__ne__"} and not all(line.endswith("-> bool") for line in lines):
             return definitions(lines, indent=indent, comment="  # type: ignore[override]")
         return definitions(lines, indent=indent)
     return [f"{indent}{name}: ClassVar[{type_name(value)}]"]

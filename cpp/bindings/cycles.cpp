@@ -1,8 +1,8 @@
 // Cycles of tensors and recorded calls that nothing else reaches: a leaf whose grad was made with a graph, a
-// hook that captures the tensor it hangs on. Reference counts never free them, and Python's collector does not
-// see inside the graph. Whatever can close such a cycle is noted as a suspect; now and then the references
-// among all that the suspects reach are counted (trial deletion, Bacon and Rajan 2001), and what only itself
-// refers to is taken apart.
+// hook that captures the tensor it hangs on. Reference counts never free them, and Python's collector does
+// not see inside the graph. Whatever can close such a cycle is noted as a suspect; now and then the
+// references among all that the suspects reach are counted (trial deletion, Bacon and Rajan 2001), and what
+// only itself refers to is taken apart.
 #include <unordered_map>
 #include <vector>
 
@@ -27,7 +27,8 @@ struct Vertex {
 
 // Of Python's objects only those are followed that closures are made of; others count as being outside.
 bool followed(PyObject* o) {
-  return is_tensor(o) || PyFunction_Check(o) || PyCell_Check(o) || PyTuple_CheckExact(o) || PyList_CheckExact(o);
+  return is_tensor(o) || PyFunction_Check(o) || PyCell_Check(o) || PyTuple_CheckExact(o) ||
+         PyList_CheckExact(o);
 }
 
 template <class Visit>

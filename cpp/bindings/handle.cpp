@@ -72,7 +72,8 @@ void dealloc(PyObject* o) {
       impl->attributes = new Attributes{type, std::exchange(self->dict, nullptr)};
     }
     self->impl = nullptr;
-    suspicious = impl->grad && impl->grad->node && impl->refs.load(std::memory_order_relaxed) > 1 ? impl : nullptr;
+    suspicious =
+        impl->grad && impl->grad->node && impl->refs.load(std::memory_order_relaxed) > 1 ? impl : nullptr;
     Tensor::steal(impl);
   }
   Py_CLEAR(self->dict);
@@ -324,6 +325,8 @@ std::vector<PyType_Slot> type_slots() {
       {Py_tp_hash, slot(hash)},
       {Py_tp_iter, slot(iterate)},
       {Py_mp_length, slot(length)},
+      {Py_bf_getbuffer, slot(get_buffer)},
+      {Py_bf_releasebuffer, slot(release_buffer)},
       {Py_mp_subscript, slot(subscript)},
       {Py_mp_ass_subscript, slot(assign_subscript)},
       {Py_tp_doc, const_cast<char*>("An n-dimensional array of one dtype that records what is done to it, so "

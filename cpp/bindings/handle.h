@@ -72,9 +72,10 @@ void bind_ops(py::module_& m);      // a loop over the op table
 void bind_methods(py::module_& m);  // what is no op: backward, item, to …
 void bind_numpy(py::module_& m);    // tensor, from_numpy, numpy, tolist
 void bind_autograd(py::module_& m);
+void bind_dlpack(py::module_& m);
 void bind_graph(py::module_& m);  // grad_fn, autograd.Function
 void bind_hooks(py::module_& m);
-void install_cycles();  // frees cycles of hooks and graphs
+void install_cycles();                       // frees cycles of hooks and graphs
 void bind_sites(const std::string& folder);  // of the package: lines in it are no user's
 void bind_random(py::module_& m);
 void bind_init(py::module_& m);
@@ -85,6 +86,8 @@ template <class F>
 void* slot(F* f) {
   return reinterpret_cast<void*>(f);
 }
+int get_buffer(PyObject* self, Py_buffer* view, int flags);  // buffer.cpp
+void release_buffer(PyObject* self, Py_buffer* view);
 void add_number_slots(std::vector<PyType_Slot>& slots);                  // numbers.cpp
 PyObject* subscript(PyObject* self, PyObject* index);                    // indexing.cpp
 int assign_subscript(PyObject* self, PyObject* index, PyObject* value);  // indexing.cpp

@@ -48,6 +48,7 @@ PYBIND11_MODULE(_core, m) {
   bind_methods(m);
   bind_numpy(m);
   bind_autograd(m);
+  bind_dlpack(m);
   bind_hooks(m);
   bind_graph(m);
   bind_sites(py::module_::import("os")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from unspool import autograd as autograd
     from unspool import errors as errors
     from unspool import func as func
+    from unspool import linalg as linalg
     from unspool import nn as nn
     from unspool import optim as optim
     from unspool import utils as utils
@@ -51,7 +52,7 @@ _ELSEWHERE = frozenset(
         "zero_grad",
     )
 )
-_SUBMODULES = frozenset(("autograd", "errors", "func", "nn", "optim", "utils"))
+_SUBMODULES = frozenset(("autograd", "errors", "func", "linalg", "nn", "optim", "utils"))
 
 for _name in dir(_core):
     if not _name.startswith("_") and _name not in _ELSEWHERE:
@@ -61,16 +62,7 @@ del _name
 from unspool import _functions  # noqa: E402  the core's names stand first; these may replace one
 
 for _name in _functions.__dict__:
-    if not _name.startswith("_") and _name not in (
-        "algebra",
-        "counting",
-        "creation",
-        "dtypes",
-        "elementwise",
-        "grids",
-        "parts",
-        "scans",
-    ):
+    if not _name.startswith("_") and not isinstance(getattr(_functions, _name), type(_core)):
         globals()[_name] = getattr(_functions, _name)
 del _name
 

@@ -7,6 +7,8 @@ from unspool._functions.counting import *  # noqa: F403
 from unspool._functions.creation import *  # noqa: F403
 from unspool._functions.dtypes import *  # noqa: F403
 from unspool._functions.elementwise import *  # noqa: F403
+from unspool._functions.exchange import *  # noqa: F403
 from unspool._functions.grids import *  # noqa: F403
+from unspool._functions.inplace import *  # noqa: F403
 from unspool._functions.parts import *  # noqa: F403
 from unspool._functions.scans import *  # noqa: F403

@@ -27,7 +27,8 @@ def with_inplace(f: _F) -> _F:
         result = f(input, *args, **kwargs)
         if result.shape != input.shape:
             raise ShapeError(
-                f"{name}: output with shape {tuple(input.shape)} doesn't match the broadcast shape {tuple(result.shape)}"
+                f"{name}: output with shape {tuple(input.shape)} doesn't match the broadcast "
+                f"shape {tuple(result.shape)}"
             )
         if result.dtype.is_floating_point and not input.dtype.is_floating_point:
             raise DTypeError(f"{name}: result type {result.dtype} can't be cast to the desired type {input.dtype}")

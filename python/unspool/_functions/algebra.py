@@ -281,7 +281,8 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
         RuntimeError: the equation is malformed, or does not fit the number, the dims or the sizes of the operands.
     """
     if isinstance(equation, Tensor):
-        equation, operands = _from_sublists((equation, *operands))
+        equation, given = _from_sublists((equation, *operands))
+        operands = tuple(given)
     if not isinstance(equation, str):
         raise TypeError(f"einsum: equation must be a str, got {type(equation).__name__}")
     given = tensor_arguments("einsum", operands)

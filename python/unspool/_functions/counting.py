@@ -1,4 +1,5 @@
-"""Counting and searching: unique elements, histograms, places in sorted order. Without derivatives; NumPy does the work."""
+"""Counting and searching: unique elements, histograms, places in sorted order. Without derivatives; NumPy does the
+work."""
 
 from __future__ import annotations
 
@@ -102,7 +103,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise RuntimeError(f"bincount: minlength should be >= 0, got {minlength}")
     if weights is not None and weights.shape != input.shape:
         raise RuntimeError(
-            f"bincount: weights should be 1-d and have the same length as input, got {tuple(weights.shape)} and {tuple(input.shape)}"
+            f"bincount: weights should be 1-d and have the same length as input, got "
+            f"{tuple(weights.shape)} and {tuple(input.shape)}"
         )
     counts = np.bincount(_array(input), None if weights is None else _array(weights), minlength)
     if weights is None:
@@ -165,25 +167,29 @@ def searchsorted(
         raise RuntimeError("searchsorted: input sorted_sequence must have at least one dimension")
     if seq.dim() > 1 and (x.dim() != seq.dim() or x.shape[:-1] != seq.shape[:-1]):
         raise RuntimeError(
-            "searchsorted: boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and "
-            f"input value tensor must match, but we got boundaries tensor {tuple(seq.shape)} and input value tensor {tuple(x.shape)}"
+            "searchsorted: boundaries tensor should be 1 dimension or the first N-1 "
+            "dimensions of boundaries tensor and "
+            f"input value tensor must match, but we got boundaries tensor {tuple(seq.shape)} "
+            f"and input value tensor {tuple(x.shape)}"
         )
     if isinstance(input, Tensor) and x.dtype != seq.dtype and x.dim() > 0:
         raise RuntimeError(
-            f"searchsorted: boundary tensor and input value tensor should have same dtype, but got boundary tensor's dtype {seq.dtype} and "
+            f"searchsorted: boundary tensor and input value tensor should have same dtype, but "
+            f"got boundary tensor's dtype {seq.dtype} and "
             f"input value tensor's dtype {x.dtype}"
         )
     if sorter is not None:
         need_tensor("searchsorted", "sorter", sorter)
         if sorter.shape != seq.shape or sorter.dtype != _core.int64:
             raise RuntimeError(
-                f"searchsorted: sorter must be int64 of the sequence's shape {tuple(seq.shape)}, got {sorter.dtype} of {tuple(sorter.shape)}"
+                f"searchsorted: sorter must be int64 of the sequence's shape {tuple(seq.shape)}, "
+                f"got {sorter.dtype} of {tuple(sorter.shape)}"
             )
         if seq.numel() and not bool(((sorter >= 0) & (sorter < seq.shape[-1])).all()):
             raise RuntimeError("searchsorted: sorter index out of range")
         seq = _core.gather(seq.detach(), -1, sorter)
     a, b = _array(seq), _array(x)
-    name = "right" if behind else "left"
+    name: Any = "right" if behind else "left"
     if a.ndim == 1:
         at = np.searchsorted(a, b, name)
     else:
@@ -222,7 +228,8 @@ class _Mode(NamedTuple):
 
 @method
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
-    """(values, indices) of the most frequent element along dim: of equally frequent ones the smallest, at its last place."""
+    """(values, indices) of the most frequent element along dim: of equally frequent ones the smallest, at its last
+    place."""
     import numpy as np
 
     d = wrap_dim("mode", dim, input.dim())
@@ -236,12 +243,9 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     rows = x.reshape(-1, x.shape[-1])
     at = np.empty(len(rows), np.int64)
     for i, row in enumerate(rows):
-        values, counts = np.unique(row, return_counts=True)
-        at[i] = (
-            np.flatnonzero(row == values[np.argmax(counts)])[-1]
-            if not np.isnan(values[np.argmax(counts)])
-            else len(row) - 1
-        )
+        found, counts = np.unique(row, return_counts=True)
+        most = found[np.argmax(counts)]
+        at[i] = np.flatnonzero((row == most) | ((row != row) & (most != most)))[-1]
     places = _int64(at, [*x.shape[:-1], 1]).movedim(-1, d).contiguous()
     values = _core.gather(input, d, places)
     return _Mode(values, places) if keepdim else _Mode(values.squeeze(d), places.squeeze(d))

@@ -215,7 +215,8 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
         raise ValueError("frombuffer: both buffer length (0) and count (-1) must not be 0")
     if not 0 <= offset < n:
         raise ValueError(
-            f"frombuffer: offset ({offset} bytes) must be non-negative and no greater than buffer length ({n} bytes) - 1"
+            f"frombuffer: offset ({offset} bytes) must be non-negative and no greater "
+            f"than buffer length ({n} bytes) - 1"
         )
     if count == 0 or count < -1:
         raise ValueError(f"frombuffer: count must be positive or -1, got {count}")
@@ -225,7 +226,8 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
         )
     if count > 0 and offset + count * dtype.itemsize > n:
         raise ValueError(
-            f"frombuffer: requested buffer length ({count} * {dtype.itemsize} bytes) after offset ({offset} bytes) must not be greater than actual buffer length ({n} bytes)"
+            f"frombuffer: requested buffer length ({count} * {dtype.itemsize} bytes) after offset ({offset} "
+            f"bytes) must not be greater than actual buffer length ({n} bytes)"
         )
     array = np.frombuffer(buffer, np.dtype(repr(dtype).split(".")[-1]), count, offset)
     t = _core.from_numpy(array) if array.flags.writeable else _core.tensor(array)
@@ -235,7 +237,8 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
 def asarray(
     obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor of obj: on its memory where it is a tensor, an array, has DLPack or a buffer, unless `copy`; else a copy.
+    """A tensor of obj: on its memory where it is a tensor, an array, has DLPack or a buffer, unless `copy`; else a
+    copy.
 
     Raises:
         ValueError: `copy=False`, and a copy is needed.
@@ -243,7 +246,7 @@ def asarray(
     source = obj
     if not isinstance(obj, Tensor) and type(obj).__module__ != "numpy":
         if hasattr(obj, "__dlpack__"):
-            from unspool.utils.dlpack import from_dlpack
+            from unspool._functions.exchange import from_dlpack
 
             source = from_dlpack(obj)
         elif isinstance(obj, (bytearray, memoryview)):
@@ -337,7 +340,8 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
         raise RuntimeError(f"multinomial: cannot sample n_sample <= 0 samples, got {num_samples!r}")
     if not replacement and num_samples > input.shape[-1]:
         raise RuntimeError(
-            f"multinomial: cannot sample n_sample > prob_dist.size(-1) samples without replacement, got {num_samples} > {input.shape[-1]}"
+            f"multinomial: cannot sample n_sample > prob_dist.size(-1) samples without replacement, "
+            f"got {num_samples} > {input.shape[-1]}"
         )
     weights = input.detach()
     if not bool((_core.isfinite(weights) & (weights >= 0)).all()):

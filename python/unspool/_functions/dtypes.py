@@ -122,7 +122,7 @@ def is_storage(obj: Any) -> bool:
 def typename(obj: Any) -> str:
     """The tensor's type as PyTorch names it, or the object's module and class."""
     if isinstance(obj, Tensor):
-        return obj.type()
+        return str(obj.type())
     kind = obj if isinstance(obj, type) else type(obj)
     return f"{kind.__module__}.{kind.__qualname__}"
 

@@ -220,13 +220,14 @@ def _float_power_inplace(input: Tensor, exponent: Any) -> Tensor:
     """`float_power`, written into the tensor, which must be float64."""
     if input.dtype != _core.float64:
         raise RuntimeError(
-            f"float_power_: the base given to float_power_ has dtype {input.dtype} but the operation's result requires dtype torch.float64"
+            f"float_power_: the base given to float_power_ has dtype {input.dtype} but the "
+            f"operation's result requires dtype torch.float64"
         )
     return input.copy_(float_power(input, exponent))
 
 
-Tensor.float_power = method(float_power)  # type: ignore[attr-defined]
-Tensor.float_power_ = _float_power_inplace  # type: ignore[attr-defined]
+method(float_power)
+setattr(Tensor, "float_power_", _float_power_inplace)  # noqa: B010
 
 
 @with_inplace
@@ -269,7 +270,8 @@ def lcm(input: Tensor, other: Tensor) -> Tensor:
 
 @method
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
-    """Whether |input - other| <= atol + rtol · |other|, or both are equal (infinities), or both NaN with `equal_nan`."""
+    """Whether |input - other| <= atol + rtol · |other|, or both are equal (infinities), or both NaN with
+    `equal_nan`."""
     need_tensor("isclose", "other", other)
     if input.dtype != other.dtype:
         raise DTypeError(f"isclose: {input.dtype} did not match {other.dtype}")
@@ -315,15 +317,14 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
 
 
 def _comparison(name: str) -> None:
-    @with_inplace
-    def compare(input: Tensor, other: Any) -> Tensor:
-        return getattr(_core, name)(input, other).to(input.dtype)
+    compare = getattr(_core, name)
 
-    write = Tensor.compare_  # type: ignore[attr-defined]
+    def write(input: Tensor, other: Any) -> Tensor:
+        return input.copy_(compare(input, other).to(input.dtype))
+
     write.__name__ = write.__qualname__ = f"{name}_"
     write.__doc__ = f"`{name}`, written into the tensor as 0 and 1."
     setattr(Tensor, f"{name}_", write)
-    del Tensor.compare, Tensor.compare_  # type: ignore[attr-defined]
 
 
 for _name in ("eq", "ne", "lt", "le", "gt", "ge"):

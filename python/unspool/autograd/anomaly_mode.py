@@ -9,7 +9,7 @@ from unspool import _core
 __all__ = ["detect_anomaly", "set_detect_anomaly"]
 
 
-class set_detect_anomaly:  # noqa: N801  PyTorch's name
+class set_detect_anomaly:
     """Switch anomaly mode on or off; as a context manager, until its end."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
@@ -22,7 +22,7 @@ class set_detect_anomaly:  # noqa: N801  PyTorch's name
         _core._set_anomaly_mode(self._previous)
 
 
-class detect_anomaly:  # noqa: N801  PyTorch's name
+class detect_anomaly:
     """A context manager: inside, backward raises RuntimeError where a gradient has NaN."""
 
     def __init__(self, check_nan: bool = True) -> None:

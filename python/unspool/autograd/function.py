@@ -30,7 +30,9 @@ class FunctionCtx:
         """Keep inputs, outputs or other tensors for backward; `saved_tensors` gives them back."""
         for i, t in enumerate(tensors):
             if t is not None and not isinstance(t, _core.Tensor):
-                raise TypeError(f"save_for_backward: can only save Tensors or None, but argument {i} is {type(t).__name__}")
+                raise TypeError(
+                    f"save_for_backward: can only save Tensors or None, but argument {i} is {type(t).__name__}"
+                )
         self._to_save = tensors
 
     def mark_dirty(self, *args: Any) -> None:
@@ -61,8 +63,10 @@ class FunctionCtx:
         for t, version, output in self._saved:
             if t is not None and t._version != version:
                 raise RuntimeError(
-                    f"{self._name}: one of the variables needed for gradient computation has been modified by an inplace "
-                    f"operation: a tensor of shape {tuple(t.shape)} saved at version {version} is at version {t._version}"
+                    f"{self._name}: one of the variables needed for gradient computation has "
+                    f"been modified by an inplace "
+                    f"operation: a tensor of shape {tuple(t.shape)} saved at version {version} "
+                    f"is at version {t._version}"
                 )
             if output >= 0 and self._node is not None and _core.is_grad_enabled():
                 t = _core._with_history(t, self._node, output)
@@ -104,10 +108,15 @@ class FunctionCtx:
         for i, (g, place) in enumerate(zip(got, self._inputs, strict=False)):
             if place is None:
                 if g is not None:
-                    raise RuntimeError(f"function {self._name} returned a gradient different than None at position {i}, but the corresponding forward input was not a Tensor")
+                    raise RuntimeError(
+                        f"function {self._name} returned a gradient different than None at position {i}, "
+                        f"but the corresponding forward input was not a Tensor"
+                    )
                 continue
             if g is not None and not isinstance(g, _core.Tensor):
-                raise TypeError(f"function {self._name} returned {type(g).__name__} at position {i}; expected a Tensor or None")
+                raise TypeError(
+                    f"function {self._name} returned {type(g).__name__} at position {i}; expected a Tensor or None"
+                )
             found.append(_fitted(self._name, i, g, place) if g is not None and self.needs_input_grad[i] else None)
         return tuple(found)
 
@@ -151,10 +160,14 @@ class Function:
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """The gradient of each input, None where there is none."""
-        raise NotImplementedError("You must implement either the backward or vjp method for your custom autograd.Function.")
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function."
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise RuntimeError(f"{type(self).__name__}: autograd functions have static methods; call {type(self).__name__}.apply")
+        raise RuntimeError(
+            f"{type(self).__name__}: autograd functions have static methods; call {type(self).__name__}.apply"
+        )
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
@@ -184,7 +197,8 @@ class Function:
 
 
 def _own(ctx: FunctionCtx, args: tuple[Any, ...], y: Any) -> Any:
-    """The result as a tensor of its own: an input that comes back unchanged, or a view of one, becomes another handle."""
+    """The result as a tensor of its own: an input that comes back unchanged, or a view of one, becomes another
+    handle."""
     if not isinstance(y, _core.Tensor) or any(y is d for d in ctx._dirty):
         return y
     if any(y is a for a in args) or y._base is not None or y.requires_grad:
@@ -208,7 +222,9 @@ def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:
         if not _core.is_grad_enabled() or not any(isinstance(a, _core.Tensor) and a.requires_grad for a in args):
             return got
         several = got if isinstance(got, tuple) else (got,)
-        refused = tuple(_Refusal.apply(*[a for a in args if a is not None], g) if g is not None else None for g in several)
+        refused = tuple(
+            _Refusal.apply(*[a for a in args if a is not None], g) if g is not None else None for g in several
+        )
         return refused if isinstance(got, tuple) else refused[0]
 
     return wrapper
@@ -223,4 +239,6 @@ class _Refusal(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        raise RuntimeError("once_differentiable: trying to differentiate twice a function that was marked with @once_differentiable")
+        raise RuntimeError(
+            "once_differentiable: trying to differentiate twice a function that was marked with @once_differentiable"
+        )

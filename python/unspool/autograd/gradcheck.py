@@ -91,7 +91,12 @@ def gradcheck(
 
 
 def gradgradcheck(
-    func: Callable[..., Any], inputs: Any, grad_outputs: Any = None, *, gen_non_contig_grad_outputs: bool = False, **kwargs: Any
+    func: Callable[..., Any],
+    inputs: Any,
+    grad_outputs: Any = None,
+    *,
+    gen_non_contig_grad_outputs: bool = False,
+    **kwargs: Any,
 ) -> bool:
     """gradcheck of the gradients of `func`, weighted by `grad_outputs` (random numbers where None)."""
     given = inputs if isinstance(inputs, (tuple, list)) else (inputs,)

@@ -51,7 +51,8 @@ def _one_dim(x: Any, dim: int, left: int, right: int, mode: str, value: float) -
     limit = {"reflect": n - 1, "circular": n}.get(mode)
     if limit is not None and max(left, right) > limit:
         raise RuntimeError(
-            f"pad: Padding size should be at most {limit} in mode {mode!r}, but got padding ({left}, {right}) at dimension "
+            f"pad: Padding size should be at most {limit} in mode {mode!r}, but got padding "
+            f"({left}, {right}) at dimension "
             f"{dim} of input {tuple(x.shape)}"
         )
     if mode == "circular":  # what is cut off does not come back at the other end
@@ -91,7 +92,8 @@ def scaled_dot_product_attention(
             )
         if t.dtype != query.dtype:
             raise RuntimeError(
-                f"scaled_dot_product_attention: Expected query, key, and value to have the same dtype, but got {name} of {t.dtype}"
+                f"scaled_dot_product_attention: Expected query, key, and value to have the same "
+                f"dtype, but got {name} of {t.dtype}"
             )
     if enable_gqa:
         key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
@@ -104,10 +106,7 @@ def scaled_dot_product_attention(
         attn_mask = _core.ones(rows, columns, dtype=_core.bool).tril()
     scores = (query * math.sqrt(factor)) @ (key * math.sqrt(factor)).transpose(-2, -1)
     if attn_mask is not None:
-        if attn_mask.dtype == _core.bool:
-            scores = scores.masked_fill(~attn_mask, -math.inf)
-        else:
-            scores = scores + attn_mask
+        scores = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == _core.bool else scores + attn_mask
     weights = scores.softmax(-1)
     if attn_mask is not None:  # a row that sees nothing gives 0
         weights = _core.where((scores == -math.inf).all(-1, True), _core.zeros_like(weights), weights)

@@ -94,7 +94,8 @@ def cosine_embedding_loss(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if target.dim() > 1 or input1.dim() != target.dim() + 1 or input2.dim() != target.dim() + 1:
         raise RuntimeError(
-            f"cosine_embedding_loss: {target.dim()}D target tensor expects {target.dim() + 1}D input tensors, but found "
+            f"cosine_embedding_loss: {target.dim()}D target tensor expects {target.dim() + 1}D "
+            f"input tensors, but found "
             f"inputs with sizes {tuple(input1.shape)} and {tuple(input2.shape)}"
         )
     eps = 1e-12
@@ -227,7 +228,8 @@ def poisson_nll_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Any:
-    """The negative log likelihood of counts with mean e^input (or input); `full` adds Stirling's term for ln target!."""
+    """The negative log likelihood of counts with mean e^input (or input); `full` adds Stirling's term for ln
+    target!."""
     reduction = legacy_reduction(size_average, reduce, reduction)
     losses = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:

@@ -101,7 +101,7 @@ class ChainedScheduler(_Members):
     def __init__(self, schedulers: Sequence[Any], optimizer: Any = None) -> None:
         if len(schedulers) < 1:
             raise ValueError("ChainedScheduler: expects at least one scheduler to be chained, but got none")
-        own = optimizer if optimizer is not None else getattr(schedulers[0], "optimizer", None)
+        own: Any = optimizer if optimizer is not None else getattr(schedulers[0], "optimizer", None)
         _check_members("ChainedScheduler", schedulers, own)
         self._schedulers = schedulers
         self.optimizer = own

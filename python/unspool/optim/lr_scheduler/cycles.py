@@ -142,7 +142,8 @@ class CyclicLR(LRScheduler):
 
 
 class OneCycleLR(LRScheduler):
-    """One cycle (Smith and Topin 2018): up from max_lr / div_factor to `max_lr` in `pct_start` of the steps, then down to
+    """One cycle (Smith and Topin 2018): up from max_lr / div_factor to `max_lr` in `pct_start` of the steps, then
+    down to
     a `final_div_factor`-th of the start; with `three_phase`, down to the start first. Momentum goes the other way.
 
     Raises:

@@ -1,0 +1,304 @@
+"""Linear algebra: norms, products of several matrices, inverses, determinants, solutions of linear systems.
+
+Factorisations are NumPy's (LAPACK); their derivatives are written here, in operations that can be differentiated again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from unspool import _core
+from unspool._core import Tensor
+from unspool._functions._methods import need_tensor, tensor_arguments, wrap_dim
+from unspool._functions.algebra import matrix_power
+from unspool.autograd.function import Function
+
+__all__ = [
+    "LinAlgError",
+    "cholesky",
+    "cross",
+    "det",
+    "diagonal",
+    "inv",
+    "matmul",
+    "matrix_norm",
+    "matrix_power",
+    "multi_dot",
+    "norm",
+    "slogdet",
+    "solve",
+    "vander",
+    "vecdot",
+    "vector_norm",
+]
+
+
+class LinAlgError(RuntimeError):
+    """A matrix that has no inverse, or no factorisation."""
+
+
+def _matrix(op: str, x: Any, square: bool = True) -> None:
+    need_tensor(op, "A", x)
+    if x.dim() < 2:
+        raise RuntimeError(
+            f"linalg.{op}: The input tensor A must have at least 2 dimensions, got shape {tuple(x.shape)}"
+        )
+    if square and x.shape[-1] != x.shape[-2]:
+        raise RuntimeError(
+            f"linalg.{op}: A must be batches of square matrices, but they are {x.shape[-2]} by {x.shape[-1]} matrices"
+        )
+    if not x.dtype.is_floating_point:
+        raise RuntimeError(f"linalg.{op}: Expected a floating point tensor as input, got {x.dtype}")
+
+
+def _numpy(op: str, f: str, *tensors: Tensor) -> Any:
+    import numpy as np
+
+    try:
+        return getattr(np.linalg, f)(*(t.detach().numpy() for t in tensors))
+    except np.linalg.LinAlgError as error:
+        raise LinAlgError(f"linalg.{op}: {error}; A has shape {tuple(tensors[0].shape)}") from None
+
+
+def _tensor(array: Any, dtype: Any) -> Tensor:
+    import numpy as np
+
+    return _core.tensor(np.ascontiguousarray(array).reshape(np.shape(array)), dtype=dtype)
+
+
+class _Inverse(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = _tensor(_numpy("inv", "inv", x), x.dtype)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        t = y.transpose(-2, -1)
+        return -(t @ g @ t)  # (n×n)·(n×n)·(n×n)
+
+
+def inv(A: Tensor) -> Tensor:
+    """The inverse of square matrices (…, n, n). LinAlgError where there is none."""
+    _matrix("inv", A)
+    return _Inverse.apply(A)
+
+
+class _LogDet(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Any:
+        sign, value = _numpy("slogdet", "slogdet", x)
+        signs, values = _tensor(sign, x.dtype), _tensor(value, x.dtype)
+        ctx.save_for_backward(x)
+        ctx.mark_non_differentiable(signs)
+        return signs, values
+
+    @staticmethod
+    def backward(ctx: Any, _: Any, g: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return g[..., None, None] * inv(x).transpose(-2, -1)
+
+
+def slogdet(A: Tensor) -> tuple[Tensor, Tensor]:
+    """(sign, ln |det A|) of square matrices."""
+    _matrix("slogdet", A)
+    return _LogDet.apply(A)
+
+
+def det(A: Tensor) -> Tensor:
+    """The determinants of square matrices; the gradient is that of regular ones."""
+    _matrix("det", A)
+    sign, logarithm = slogdet(A)
+    return sign * logarithm.exp()
+
+
+class _Solution(Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        x = _tensor(_numpy("solve", "solve", a, b), a.dtype)
+        ctx.save_for_backward(a, x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        a, x = ctx.saved_tensors
+        gb = _Solution.apply(a.transpose(-2, -1), g)
+        return -(gb @ x.transpose(-2, -1)), gb  # (n×k)·(k×n) → (n×n)
+
+
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
+    """X of A X = B (or X A = B): A (…, n, n), B (…, n, k) or a batch of vectors (…, n). LinAlgError where A is
+    singular."""
+    _matrix("solve", A)
+    need_tensor("linalg.solve", "B", B)
+    if A.dtype != B.dtype:
+        raise RuntimeError(f"linalg.solve: Expected A and B to have the same dtype, got {A.dtype} and {B.dtype}")
+    vector = B.dim() == 1 or (A.dim() - 1 == B.dim() and B.shape == A.shape[:-1])
+    right = B.unsqueeze(-1) if vector else B
+    if not left:
+        return solve(A.transpose(-2, -1), right.transpose(-2, -1)).transpose(-2, -1)
+    if right.shape[-2] != A.shape[-1]:
+        raise RuntimeError(f"linalg.solve: Incompatible shapes of A {tuple(A.shape)} and B {tuple(B.shape)}")
+    from unspool._functions.grids import broadcast_shapes
+
+    batch = broadcast_shapes(A.shape[:-2], right.shape[:-2])
+    a, b = A.expand([*batch, *A.shape[-2:]]), right.expand([*batch, *right.shape[-2:]])
+    x = _Solution.apply(a, b)
+    return x.squeeze(-1) if vector else x
+
+
+class _Cholesky(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = _tensor(_numpy("cholesky", "cholesky", x), x.dtype)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        # Murray (2016), Differentiation of the Cholesky decomposition: L⁻ᵀ Φ(Lᵀ g) L⁻¹, made symmetric
+        (y,) = ctx.saved_tensors
+        phi = (y.transpose(-2, -1) @ g.tril()).tril()
+        phi = phi - 0.5 * _core.diagonal(phi, 0, -2, -1).unsqueeze(-1) * _core.eye(y.shape[-1], dtype=y.dtype)
+        back = inv(y)
+        s = back.transpose(-2, -1) @ phi @ back
+        return 0.5 * (s + s.transpose(-2, -1))
+
+
+def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
+    """L of A = L Lᵀ (or U of A = Uᵀ U), of symmetric positive definite matrices. LinAlgError where they are not."""
+    _matrix("cholesky", A)
+    factor = _Cholesky.apply(A)
+    return factor.transpose(-2, -1) if upper else factor
+
+
+def vander(x: Tensor, *, N: int | None = None) -> Tensor:
+    """The powers 0 to N - 1 of each element, as a new last dim; N is the last size of x where None."""
+    need_tensor("linalg.vander", "x", x)
+    if N is None and x.dim() == 0:
+        raise RuntimeError("linalg.vander: x must have a dim where N is None, got a 0-d tensor")
+    n = x.shape[-1] if N is None else N
+    if n <= 1:
+        raise RuntimeError(f"linalg.vander: N must be greater than 1, got {n}")
+    return (x if x.dim() else x.reshape([1])).unsqueeze(-1) ** _core.arange(n)
+
+
+def matmul(input: Tensor, other: Tensor) -> Tensor:
+    """`unspool.matmul`."""
+    return _core.matmul(input, other)
+
+
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """A view of the diagonals of the last two dims."""
+    return _core.diagonal(A, offset, dim1, dim2)
+
+
+def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    """The vector product along a dim of size 3."""
+    from unspool._functions.algebra import cross as product
+
+    return product(input, other, dim)
+
+
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """The sum of products along dim, broadcast."""
+    return (x * y).sum(dim)
+
+
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
+    """The product of matrices in the order that costs least (Cormen et al.); the ends may be vectors."""
+    given = tensor_arguments("multi_dot", (tensors,))
+    if len(given) < 2:
+        raise RuntimeError(f"multi_dot: expected at least 2 tensors but got {len(given)}")
+    first, last = given[0], given[-1]
+    if first.dim() == 1:
+        given[0] = first.unsqueeze(0)
+    if last.dim() == 1:
+        given[-1] = last.unsqueeze(1)
+    for i, t in enumerate(given):
+        if t.dim() != 2:
+            raise RuntimeError(f"multi_dot: tensor {i} must be 2D but got shape {tuple(t.shape)}")
+        if t.dtype != given[0].dtype:
+            raise RuntimeError(f"multi_dot: all tensors must have the same dtype, tensor {i} has {t.dtype}")
+        if i and given[i - 1].shape[1] != t.shape[0]:
+            raise RuntimeError(
+                f"multi_dot: tensors {i - 1} and {i} with shapes {tuple(given[i - 1].shape)} and "
+                f"{tuple(t.shape)} cannot be multiplied"
+            )
+    n = len(given)
+    sizes = [t.shape[0] for t in given] + [given[-1].shape[1]]
+    cost = [[0.0] * n for _ in range(n)]
+    cut = [[0] * n for _ in range(n)]
+    for length in range(1, n):
+        for i in range(n - length):
+            j = i + length
+            options = [(cost[i][k] + cost[k + 1][j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)]
+            cost[i][j], cut[i][j] = min(options)
+
+    def product(i: int, j: int) -> Tensor:
+        return given[i] if i == j else product(i, cut[i][j]) @ product(cut[i][j] + 1, j)
+
+    result = product(0, n - 1)
+    if first.dim() == 1:
+        result = result.squeeze(0)
+    return result.squeeze(-1) if last.dim() == 1 else result
+
+
+def vector_norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """(Σ |x|^ord)^(1/ord) over dim or all elements; the extremes of |x| for ±inf, the count of nonzeros for 0."""
+    need_tensor("linalg.vector_norm", "x", x)
+    if not x.dtype.is_floating_point and dtype is None:
+        raise RuntimeError(f"linalg.vector_norm: Expected a floating point tensor as input. Got {x.dtype}")
+    values = x if dtype is None else x.to(dtype)
+    if dim is None:
+        result = _core.norm(values.reshape([-1]), ord, 0)
+        return result.reshape([1] * x.dim()) if keepdim else result
+    return _core.norm(values, ord, dim, keepdim)
+
+
+def matrix_norm(
+    A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
+    """The Frobenius norm, or the largest (1, inf) or smallest (-1, -inf) sum of |a| over columns or rows.
+
+    Raises:
+        NotImplementedError: the norms of singular values (2, -2, "nuc").
+    """
+    _matrix("matrix_norm", A, square=False)
+    rows, columns = (wrap_dim("linalg.matrix_norm", d, A.dim()) for d in dim)
+    if rows == columns:
+        raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got {tuple(dim)}")
+    x = A if dtype is None else A.to(dtype)
+    if ord == "fro":
+        return _core.norm(x, 2, (rows, columns), keepdim)
+    if ord in (2, -2, "nuc"):
+        raise NotImplementedError(f"linalg.matrix_norm: ord={ord!r} needs singular values, which are not supported")
+    if ord not in (1, -1, math.inf, -math.inf):
+        raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
+    inner, outer = (rows, columns) if abs(ord) == 1 else (columns, rows)
+    sums = x.abs().sum(inner, keepdim=True)
+    result = sums.amax(outer, keepdim=True) if ord > 0 else sums.amin(outer, keepdim=True)
+    return result if keepdim else result.squeeze(max(rows, columns)).squeeze(min(rows, columns))
+
+
+def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The vector norm over one dim or all elements, the matrix norm over two."""
+    need_tensor("linalg.norm", "A", A)
+    if ord is None:
+        return vector_norm(A, 2, dim, keepdim, dtype=dtype)
+    if dim is None:
+        if A.dim() not in (1, 2):
+            raise RuntimeError(
+                f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.dim()}D"
+            )
+        dim = tuple(range(A.dim()))
+    pair = not isinstance(dim, int) and len(dim) == 2
+    if pair:
+        return matrix_norm(A, ord, dim, keepdim, dtype=dtype)
+    if isinstance(ord, str):
+        raise RuntimeError(f"linalg.norm: order {ord!r} needs two dims, got dim={dim}")
+    return vector_norm(A, ord, dim, keepdim, dtype=dtype)
