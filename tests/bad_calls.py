@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import bad_families
+
 VALUE, TYPE, RUNTIME, INDEX, KEY, ATTRIBUTE = ValueError, TypeError, RuntimeError, IndexError, KeyError, AttributeError
 
 
@@ -604,6 +606,21 @@ class Raising:
 
     def __getitem__(self, i: int) -> float:
         return 1 / 0
+
+
+_TYPES = {
+    "V": VALUE,
+    "T": TYPE,
+    "R": RUNTIME,
+    "I": INDEX,
+    "K": KEY,
+    "A": ATTRIBUTE,
+    "N": NotImplementedError,
+}
+for _row in bad_families.ROWS.strip().splitlines():
+    _op, _code, _errors, *_words = (part.strip() for part in f"{_row} ".split(" | "))
+    _found = tuple(_TYPES[letter] for letter in _errors)
+    bad(f"{_op}: {_code}", _code, _found, *(word for word in (_op, *_words) if word))
 
 
 def world() -> dict[str, Any]:

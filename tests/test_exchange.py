@@ -26,7 +26,7 @@ def test_dlpack_shares_memory_with_numpy(dtype: str, shape: tuple[int, ...]) -> 
     assert a.dtype == dtype
     assert a.shape == shape
     assert a.tolist() == t.tolist()
-    back = unspool.from_dlpack(np.ascontiguousarray(np.arange(math.prod(shape)).reshape(shape).astype(dtype)))
+    back = unspool.from_dlpack(np.arange(math.prod(shape)).reshape(shape).astype(dtype))
     assert back.tolist() == t.tolist()
     if t.numel():
         t.fill_(1)
@@ -106,8 +106,8 @@ def test_buffers_write_and_refuse() -> None:
     assert m.tolist() == [0, 5, 0]
     with pytest.raises(BufferError, match="detach"):
         memoryview(unspool.ones(2, requires_grad=True))
-    with pytest.raises(BufferError, match="contiguous"):
-        bytearray(4).join([unspool.ones(2, 2).t()])  # asks for one run of bytes
+    with pytest.raises((BufferError, ValueError), match="contiguous"):
+        np.frombuffer(unspool.ones(2, 3).t(), np.float32)  # asks for one run of bytes
 
 
 def test_frombuffer() -> None:

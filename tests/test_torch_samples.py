@@ -62,6 +62,7 @@ ACCEPTED = {
     "clamp_max": "a bound that is a number",
     "clamp_min": "a bound that is a number",
     "narrow": "a start that is a bool tensor",
+    "narrow_copy": "a start that is a bool tensor",
     "pow": "two numbers",
 }
 

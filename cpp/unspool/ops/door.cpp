@@ -48,6 +48,21 @@ void bring_to_one_dtype(const OpDef& op, std::span<Tensor> in) {
 
 }  // namespace
 
+namespace {
+
+// A composite's error comes from the op that it called; its own name goes in front.
+void run_composite(Call& c) {
+  try {
+    c.op->composite(c);
+  } catch (const Error& e) {
+    const std::string name = name_of(*c.op), text = e.what();
+    if (c.op->surface == kInternal || text.compare(0, name.size(), name) == 0) throw;
+    throw Error(e.kind(), name + ": " + text);
+  }
+}
+
+}  // namespace
+
 bool grad_enabled() { return grad_mode; }
 bool set_grad_enabled(bool on) { return std::exchange(grad_mode, on); }
 
@@ -65,7 +80,7 @@ void call(Call& c, std::span<Tensor> inputs, AttrsView attrs) {
   bring_to_one_dtype(op, inputs);
   c.in = inputs;
   c.attrs = attrs;
-  if (op.composite) return op.composite(c);
+  if (op.composite) return run_composite(c);
   c.recording = grad_mode && recorder.wants(op, inputs);
   if (op.shape)
     op.shape(c);
@@ -136,7 +151,7 @@ void write_result(Call& c, const Tensor& target) {
 // An op made of others either writes into its first input itself, or its result is copied there.
 void write_composite(Call& c, const Tensor& target) {
   c.inplace = true;
-  c.op->composite(c);
+  run_composite(c);
   const Tensor& y = c.out[0];
   if (y.get() == target.get()) return;
   if (!(y.shape() == target.shape()))

@@ -56,12 +56,20 @@ def _shaped(op: str, name: str, x: Any, ndim: int) -> None:
         raise ShapeError(f"{op}: {name} must be a {ndim}-D tensor, got shape {tuple(x.shape)}")
 
 
+def _product(op: str, f: Any, a: Tensor, b: Tensor) -> Tensor:
+    """f(a, b), whose error names the op that was called."""
+    try:
+        return f(a, b)
+    except ShapeError as error:
+        raise ShapeError(f"{op}: {error}") from None
+
+
 @with_inplace
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · mat1 mat2, of (n, m) and (m, p); the input broadcasts."""
     _shaped("addmm", "mat1", mat1, 2)
     _shaped("addmm", "mat2", mat2, 2)
-    return _combined("addmm", input, mat1 @ mat2, beta, alpha)
+    return _combined("addmm", input, _product("addmm", _core.matmul, mat1, mat2), beta, alpha)
 
 
 @with_inplace
@@ -69,7 +77,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
     """beta · input + alpha · mat vec, of (n, m) and (m,)."""
     _shaped("addmv", "mat", mat, 2)
     _shaped("addmv", "vec", vec, 1)
-    return _combined("addmv", input, mat @ vec, beta, alpha)
+    return _combined("addmv", input, _product("addmv", _core.matmul, mat, vec), beta, alpha)
 
 
 @with_inplace
@@ -87,13 +95,13 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
 @with_inplace
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · batch1 batch2, of (b, n, m) and (b, m, p)."""
-    return _combined("baddbmm", input, _core.bmm(batch1, batch2), beta, alpha)
+    return _combined("baddbmm", input, _product("baddbmm", _core.bmm, batch1, batch2), beta, alpha)
 
 
 @with_inplace
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · the sum over the batch of batch1 batch2."""
-    return _combined("addbmm", input, _core.bmm(batch1, batch2).sum(0).to(batch1.dtype), beta, alpha)
+    return _combined("addbmm", input, _product("addbmm", _core.bmm, batch1, batch2).sum(0).to(batch1.dtype), beta, alpha)
 
 
 @method

@@ -296,6 +296,8 @@ def randint_like(
     """Uniform integers in [low, high), or [0, low), in the tensor's shape and dtype."""
     need_tensor("randint_like", "input", input)
     first, last = (0, low) if high is None else (low, high)
+    if first >= last:
+        raise RuntimeError(f"randint_like: low must be less than high, got low={first} and high={last}")
     kind = input.dtype if dtype is None else dtype
     return _core.randint(first, last, list(input.shape), generator=generator, dtype=kind, requires_grad=requires_grad)
 

@@ -299,6 +299,7 @@ def _core_no_grad() -> Any:
 @method
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether isclose holds for all elements."""
+    need_tensor("allclose", "other", other)
     return bool(isclose(input, other, rtol, atol, equal_nan).all())
 
 

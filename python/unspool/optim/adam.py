@@ -61,17 +61,18 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def _check_group(self, group: dict[str, Any]) -> None:
-        check_at_least_0("Adam", "lr", group["lr"], "learning rate")
-        check_at_least_0("Adam", "eps", group["eps"], "epsilon value")
+        op = type(self).__name__
+        check_at_least_0(op, "lr", group["lr"], "learning rate")
+        check_at_least_0(op, "eps", group["eps"], "epsilon value")
         betas = group["betas"]
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise ValueError(f"Adam: betas must be two numbers, got {betas!r}")
+            raise ValueError(f"{op}: betas must be two numbers, got {betas!r}")
         for i, beta in enumerate(betas):
-            check_number("Adam", f"beta at index {i}", beta)
+            check_number(op, f"beta at index {i}", beta)
             if not 0.0 <= beta < 1.0:
-                raise ValueError(f"Adam: invalid beta parameter at index {i}: {beta!r}; it must lie in [0, 1)")
-        check_at_least_0("Adam", "weight_decay", group["weight_decay"], "weight_decay value")
-        check_only_default("Adam", group, ("foreach", "capturable", "differentiable", "fused"))
+                raise ValueError(f"{op}: invalid beta parameter at index {i}: {beta!r}; it must lie in [0, 1)")
+        check_at_least_0(op, "weight_decay", group["weight_decay"], "weight_decay value")
+        check_only_default(op, group, ("foreach", "capturable", "differentiable", "fused"))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; returns what `closure`, called first, returns."""
