@@ -216,7 +216,7 @@ gaussian_nll_loss | F.gaussian_nll_loss(a, a, -1.0) | V | -1.0
 scaled_dot_product_attention | F.scaled_dot_product_attention(v3, v3, v3) | R | 1
 bilinear | F.bilinear(a, b, torch.ones(1, 3, 5)) | R | (4, 5)
 margin_ranking_loss | F.margin_ranking_loss(a, a, v3) | R | (3,)
-Residual | torch.nn.Residual(torch.nn.Linear(3, 2))(a) | VR | (2, 2)
+Residual | torch.nn.Residual(model[0])(a) | VR | (2, 4)
 ParameterList | torch.nn.ParameterList()[0] | I | 0
 ParameterList | torch.nn.ParameterList(a) | T | Tensor
 ParameterDict | torch.nn.ParameterDict(3) | T | int

@@ -101,7 +101,9 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
 @with_inplace
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · the sum over the batch of batch1 batch2."""
-    return _combined("addbmm", input, _product("addbmm", _core.bmm, batch1, batch2).sum(0).to(batch1.dtype), beta, alpha)
+    return _combined(
+        "addbmm", input, _product("addbmm", _core.bmm, batch1, batch2).sum(0).to(batch1.dtype), beta, alpha
+    )
 
 
 @method
