@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "unspool/base/pool.h"
 #include "unspool/ops/ops.h"
 #include "unspool/tape/node.h"
 #include "unspool/tape/sweep.h"
@@ -176,7 +177,9 @@ class Sweep {
       sum = sum + g;
   }
 
+  // Undivided: several threads may add to one leaf.
   void to_leaf(TensorImpl* leaf, Tensor g) {
+    const Undivided whole;
     if (targets_ && !collect_into_grad) {
       accumulate(leaf_grads[leaf], std::move(g));
     } else if (!leaf->grad) {
