@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 
-__all__ = ["batch_norm", "dropout", "embedding", "layer_norm", "normalize", "rms_norm"]
+__all__ = ["batch_norm", "dropout", "embedding", "layer_norm", "rms_norm"]
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
@@ -111,12 +111,6 @@ class _NoGrad:
 
     def __exit__(self, *exc: object) -> None:
         _core._set_grad_enabled(self.previous)
-
-
-def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None) -> Any:
-    """x / max(norm_p(x), eps) along dim."""
-    y = input / input.norm(p, dim, keepdim=True).clamp(min=eps).expand_as(input)
-    return y if out is None else out.copy_(y)
 
 
 def embedding(

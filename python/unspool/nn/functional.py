@@ -6,86 +6,25 @@ import warnings
 from typing import Any
 
 from unspool import _core
-from unspool.nn._activations import celu as celu
-from unspool.nn._activations import elu as elu
-from unspool.nn._activations import gelu as gelu
-from unspool.nn._activations import glu as glu
-from unspool.nn._activations import hardshrink as hardshrink
-from unspool.nn._activations import hardsigmoid as hardsigmoid
-from unspool.nn._activations import hardswish as hardswish
-from unspool.nn._activations import hardtanh as hardtanh
-from unspool.nn._activations import leaky_relu as leaky_relu
-from unspool.nn._activations import logsigmoid as logsigmoid
-from unspool.nn._activations import mish as mish
-from unspool.nn._activations import prelu as prelu
-from unspool.nn._activations import relu6 as relu6
-from unspool.nn._activations import selu as selu
-from unspool.nn._activations import silu as silu
-from unspool.nn._activations import softplus as softplus
-from unspool.nn._activations import softshrink as softshrink
-from unspool.nn._activations import softsign as softsign
-from unspool.nn._activations import tanhshrink as tanhshrink
-from unspool.nn._activations import threshold as threshold
-from unspool.nn._losses import binary_cross_entropy as binary_cross_entropy
-from unspool.nn._losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
-from unspool.nn._losses import huber_loss as huber_loss
-from unspool.nn._losses import kl_div as kl_div
-from unspool.nn._losses import l1_loss as l1_loss
+from unspool.nn import _activations, _distances, _losses, _losses_likelihood, _losses_margin, _normalization
+from unspool.nn._activations import *  # noqa: F403
+from unspool.nn._distances import *  # noqa: F403
+from unspool.nn._losses import *  # noqa: F403
 from unspool.nn._losses import legacy_reduction as legacy_reduction
-from unspool.nn._losses import nll_loss as nll_loss
-from unspool.nn._losses import smooth_l1_loss as smooth_l1_loss
 from unspool.nn._losses import warn_broadcast as warn_broadcast
-from unspool.nn._normalization import batch_norm as batch_norm
-from unspool.nn._normalization import dropout as dropout
-from unspool.nn._normalization import embedding as embedding
-from unspool.nn._normalization import layer_norm as layer_norm
-from unspool.nn._normalization import normalize as normalize
-from unspool.nn._normalization import rms_norm as rms_norm
+from unspool.nn._losses_likelihood import *  # noqa: F403
+from unspool.nn._losses_margin import *  # noqa: F403
+from unspool.nn._normalization import *  # noqa: F403
 
 __all__ = [
-    "batch_norm",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "celu",
-    "cross_entropy",
-    "dropout",
-    "elu",
-    "embedding",
-    "gelu",
-    "glu",
-    "hardshrink",
-    "hardsigmoid",
-    "hardswish",
-    "hardtanh",
-    "huber_loss",
-    "kl_div",
-    "l1_loss",
-    "layer_norm",
-    "leaky_relu",
-    "linear",
-    "log_softmax",
-    "logsigmoid",
-    "mish",
-    "mse_loss",
-    "nll_loss",
-    "normalize",
-    "one_hot",
-    "prelu",
-    "relu",
-    "relu6",
-    "rms_norm",
-    "selu",
-    "sigmoid",
-    "silu",
-    "smooth_l1_loss",
-    "softmax",
-    "softplus",
-    "softshrink",
-    "softsign",
-    "tanh",
-    "tanhshrink",
-    "threshold",
-]
+    "cross_entropy", "linear", "log_softmax", "mse_loss", "one_hot", "relu", "sigmoid", "softmax", "tanh",
+]  # fmt: skip
+__all__ += _activations.__all__
+__all__ += _distances.__all__
+__all__ += _losses.__all__
+__all__ += _losses_likelihood.__all__
+__all__ += _losses_margin.__all__
+__all__ += _normalization.__all__
 
 linear = _core.linear
 tanh = _core.tanh

@@ -2,96 +2,31 @@
 
 from __future__ import annotations
 
-from unspool.nn.modules.activation import (
-    CELU,
-    ELU,
-    GELU,
-    GLU,
-    SELU,
-    Hardshrink,
-    Hardsigmoid,
-    Hardswish,
-    Hardtanh,
-    LeakyReLU,
-    LogSigmoid,
-    LogSoftmax,
-    Mish,
-    PReLU,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softmin,
-    Softplus,
-    Softshrink,
-    Softsign,
-    Tanh,
-    Tanhshrink,
-    Threshold,
+from unspool.nn.modules import (
+    activation,
+    container,
+    distance,
+    linear,
+    loss,
+    loss_margin,
+    module,
+    normalization,
 )
-from unspool.nn.modules.container import ModuleDict, ModuleList, Sequential
-from unspool.nn.modules.linear import Flatten, Identity, Linear
-from unspool.nn.modules.loss import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    MSELoss,
-    NLLLoss,
-    SmoothL1Loss,
-)
-from unspool.nn.modules.module import Module
-from unspool.nn.modules.normalization import BatchNorm1d, Dropout, Embedding, LayerNorm, RMSNorm
+from unspool.nn.modules.activation import *  # noqa: F403
+from unspool.nn.modules.container import *  # noqa: F403
+from unspool.nn.modules.distance import *  # noqa: F403
+from unspool.nn.modules.linear import *  # noqa: F403
+from unspool.nn.modules.loss import *  # noqa: F403
+from unspool.nn.modules.loss_margin import *  # noqa: F403
+from unspool.nn.modules.module import *  # noqa: F403
+from unspool.nn.modules.normalization import *  # noqa: F403
 
-__all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "GLU",
-    "SELU",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "BatchNorm1d",
-    "CrossEntropyLoss",
-    "Dropout",
-    "Embedding",
-    "Flatten",
-    "Hardshrink",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "HuberLoss",
-    "Identity",
-    "KLDivLoss",
-    "L1Loss",
-    "LayerNorm",
-    "LeakyReLU",
-    "Linear",
-    "LogSigmoid",
-    "LogSoftmax",
-    "MSELoss",
-    "Mish",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
-    "NLLLoss",
-    "PReLU",
-    "RMSNorm",
-    "ReLU",
-    "ReLU6",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "SmoothL1Loss",
-    "Softmax",
-    "Softmin",
-    "Softplus",
-    "Softshrink",
-    "Softsign",
-    "Tanh",
-    "Tanhshrink",
-    "Threshold",
-]
+__all__ = []
+__all__ += activation.__all__
+__all__ += container.__all__
+__all__ += distance.__all__
+__all__ += linear.__all__
+__all__ += loss.__all__
+__all__ += loss_margin.__all__
+__all__ += module.__all__
+__all__ += normalization.__all__
