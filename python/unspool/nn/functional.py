@@ -6,21 +6,42 @@ import warnings
 from typing import Any
 
 from unspool import _core
-from unspool.nn import _activations, _distances, _losses, _losses_likelihood, _losses_margin, _normalization
+from unspool.errors import ShapeError
+from unspool.nn import (
+    _activations,
+    _attention,
+    _distances,
+    _dropouts,
+    _lookup,
+    _losses,
+    _losses_likelihood,
+    _losses_margin,
+    _normalization,
+    _padding,
+)
 from unspool.nn._activations import *  # noqa: F403
+from unspool.nn._attention import *  # noqa: F403
 from unspool.nn._distances import *  # noqa: F403
+from unspool.nn._dropouts import *  # noqa: F403
+from unspool.nn._lookup import *  # noqa: F403
 from unspool.nn._losses import *  # noqa: F403
 from unspool.nn._losses import legacy_reduction as legacy_reduction
 from unspool.nn._losses import warn_broadcast as warn_broadcast
 from unspool.nn._losses_likelihood import *  # noqa: F403
 from unspool.nn._losses_margin import *  # noqa: F403
 from unspool.nn._normalization import *  # noqa: F403
+from unspool.nn._padding import *  # noqa: F403
 
 __all__ = [
-    "cross_entropy", "linear", "log_softmax", "mse_loss", "one_hot", "relu", "sigmoid", "softmax", "tanh",
+    "bilinear", "cross_entropy", "gumbel_softmax", "linear", "log_softmax", "mse_loss", "one_hot", "relu", "sigmoid",
+    "softmax", "softmin", "tanh",
 ]  # fmt: skip
 __all__ += _activations.__all__
 __all__ += _distances.__all__
+__all__ += _attention.__all__
+__all__ += _dropouts.__all__
+__all__ += _lookup.__all__
+__all__ += _padding.__all__
 __all__ += _losses.__all__
 __all__ += _losses_likelihood.__all__
 __all__ += _losses_margin.__all__
@@ -56,6 +77,47 @@ def log_softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype:
     if dim is None:
         dim = _implied_dim("log_softmax", input.dim())
     return _core.log_softmax(input, dim) if dtype is None else _core.log_softmax(input, dim, dtype=dtype)
+
+
+def softmin(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """softmax(-x) along `dim`; same shape as the input."""
+    if dim is None:
+        dim = _implied_dim("softmin", input.dim())
+    return softmax(-input, dim, dtype=dtype)
+
+
+def gumbel_softmax(logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Any:
+    """A draw from the classes along `dim`, relaxed: softmax((logits + Gumbel noise) / tau). (Jang et al., 2016)
+
+    With `hard` the result is one-hot, and its gradient that of the relaxed one. `eps` does nothing, as in PyTorch.
+    """
+    # minus the logarithm of exponential draws, which PyTorch makes of doubles
+    drawn = -_core.log1p(-_core.empty(logits.shape, dtype=_core.float64).uniform_())
+    noise = -drawn.to(logits.dtype).log()
+    soft = _core.softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    best = soft.detach().max(dim, keepdim=True)[1]
+    return _core.zeros_like(logits, requires_grad=False).scatter(dim, best, 1.0) - soft.detach() + soft
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """y[k] = x1ᵀ·W[k]·x2 + b[k], for x1 (…, i), x2 (…, j), weight (o, i, j) and bias (o); y is (…, o)."""
+    if weight.dim() != 3:
+        raise ShapeError(f"bilinear: weight must be (out, in1, in2), got shape {tuple(weight.shape)}")
+    o, i, j = weight.shape
+    if input1.shape[:-1] != input2.shape[:-1] or (input1.shape[-1], input2.shape[-1]) != (i, j):
+        raise ShapeError(
+            f"bilinear: inputs of shapes (…, {i}) and (…, {j}) with equal … are needed; got {tuple(input1.shape)} and "
+            f"{tuple(input2.shape)}"
+        )
+    if bias is not None and tuple(bias.shape) != (o,):
+        raise ShapeError(f"bilinear: bias must have shape ({o},), got {tuple(bias.shape)}")
+    x1, x2 = input1.reshape(-1, i), input2.reshape(-1, j)
+    # (n×i)·(i×oj) → (n×oj), then each o with x2
+    y = ((x1 @ weight.permute(1, 0, 2).reshape(i, o * j)).reshape(-1, o, j) * x2.unsqueeze(1)).sum(-1)
+    y = y if bias is None else y + bias
+    return y.reshape((*input1.shape[:-1], o))
 
 
 def mse_loss(

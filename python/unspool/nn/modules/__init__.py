@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from unspool.nn.modules import (
     activation,
+    batchnorm,
     container,
     distance,
+    dropout,
     linear,
     loss,
     loss_margin,
     module,
     normalization,
+    parameter_container,
+    residual,
+    softmax,
+    sparse,
 )
 from unspool.nn.modules.activation import *  # noqa: F403
+from unspool.nn.modules.batchnorm import *  # noqa: F403
 from unspool.nn.modules.container import *  # noqa: F403
 from unspool.nn.modules.distance import *  # noqa: F403
+from unspool.nn.modules.dropout import *  # noqa: F403
 from unspool.nn.modules.linear import *  # noqa: F403
 from unspool.nn.modules.loss import *  # noqa: F403
 from unspool.nn.modules.loss_margin import *  # noqa: F403
 from unspool.nn.modules.module import *  # noqa: F403
 from unspool.nn.modules.normalization import *  # noqa: F403
+from unspool.nn.modules.parameter_container import *  # noqa: F403
+from unspool.nn.modules.residual import *  # noqa: F403
+from unspool.nn.modules.softmax import *  # noqa: F403
+from unspool.nn.modules.sparse import *  # noqa: F403
 
 __all__ = []
 __all__ += activation.__all__
@@ -28,5 +40,11 @@ __all__ += distance.__all__
 __all__ += linear.__all__
 __all__ += loss.__all__
 __all__ += loss_margin.__all__
+__all__ += batchnorm.__all__
+__all__ += dropout.__all__
+__all__ += parameter_container.__all__
+__all__ += residual.__all__
+__all__ += softmax.__all__
+__all__ += sparse.__all__
 __all__ += module.__all__
 __all__ += normalization.__all__
