@@ -11,7 +11,6 @@ from unspool.nn.modules import (
     linear,
     loss,
     loss_margin,
-    module,
     normalization,
     parameter_container,
     residual,
@@ -26,14 +25,14 @@ from unspool.nn.modules.dropout import *  # noqa: F403
 from unspool.nn.modules.linear import *  # noqa: F403
 from unspool.nn.modules.loss import *  # noqa: F403
 from unspool.nn.modules.loss_margin import *  # noqa: F403
-from unspool.nn.modules.module import *  # noqa: F403
+from unspool.nn.modules.module import Module
 from unspool.nn.modules.normalization import *  # noqa: F403
 from unspool.nn.modules.parameter_container import *  # noqa: F403
 from unspool.nn.modules.residual import *  # noqa: F403
 from unspool.nn.modules.softmax import *  # noqa: F403
 from unspool.nn.modules.sparse import *  # noqa: F403
 
-__all__ = []
+__all__ = ["Module"]
 __all__ += activation.__all__
 __all__ += container.__all__
 __all__ += distance.__all__
@@ -46,5 +45,4 @@ __all__ += parameter_container.__all__
 __all__ += residual.__all__
 __all__ += softmax.__all__
 __all__ += sparse.__all__
-__all__ += module.__all__
 __all__ += normalization.__all__

@@ -1,26 +1,49 @@
-"""Forward hooks. A module without hooks never comes here: `Module.__call__` makes one check."""
+"""Hooks of modules. A module without hooks never comes here: `Module.__call__` makes one check.
+
+A table of hooks is an OrderedDict, number → hook. A `Hook` also says how its function wants to be called.
+`GLOBAL` holds the tables of all modules together, which come before a module's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["RemovableHandle", "add", "call"]
+__all__ = ["GLOBAL", "RemovableHandle", "add", "add_global", "call"]
+
+_number = itertools.count()
+_CALLED = ("_forward_pre_hooks", "_forward_hooks")  # those that run with each call
+
+GLOBAL: dict[str, OrderedDict[int, Any]] = {
+    kind: OrderedDict() for kind in (*_CALLED, "register_parameter", "register_buffer", "register_module")
+}
+
+
+class Hook:
+    """A hook, and how it wants to be called."""
+
+    __slots__ = ("always_call", "fn", "with_kwargs")
+
+    def __init__(self, fn: Callable[..., Any], with_kwargs: bool = False, always_call: bool = False) -> None:
+        self.fn, self.with_kwargs, self.always_call = fn, with_kwargs, always_call
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.fn(*args, **kwargs)
 
 
 class RemovableHandle:
     """What registering a hook returns; `remove()` takes the hook out again."""
 
-    def __init__(self, module: Any, kind: str, hook: Callable[..., Any]) -> None:
-        self._module, self._kind, self._hook = module, kind, hook
+    def __init__(self, table: OrderedDict[int, Any], key: int, after: Callable[[], None] | None = None) -> None:
+        self._table, self._after, self.id = table, after, key
 
     def remove(self) -> None:
         """Take the hook out; a second call does nothing."""
-        entries = self._module.__dict__.get(self._kind, [])
-        kept = [entry for entry in entries if entry[0] is not self._hook]
-        self._module.__dict__[self._kind] = kept
-        if not any(self._module.__dict__.get(kind) for kind in ("_forward_pre_hooks", "_forward_hooks")):
-            self._module.__dict__.pop("_hooked", None)
+        if self._table.pop(self.id, None) is not None and self._after is not None:
+            self._after()
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -29,29 +52,98 @@ class RemovableHandle:
         self.remove()
 
 
-def add(module: Any, kind: str, hook: Callable[..., Any], prepend: bool, with_kwargs: bool) -> RemovableHandle:
-    """Register `hook` under `kind` ('_forward_pre_hooks' or '_forward_hooks')."""
-    entries = module.__dict__.setdefault(kind, [])
-    entries.insert(0 if prepend else len(entries), (hook, with_kwargs))
-    module.__dict__["_hooked"] = True
-    return RemovableHandle(module, kind, hook)
+def _insert(table: OrderedDict[int, Any], hook: Any, prepend: bool, after: Any) -> RemovableHandle:
+    if not callable(hook):
+        raise TypeError(f"a hook must be callable, got {type(hook).__name__}")
+    key = next(_number)
+    table[key] = hook
+    if prepend:
+        table.move_to_end(key, last=False)
+    return RemovableHandle(table, key, after)
+
+
+def add(module: Any, kind: str, hook: Any, prepend: bool = False) -> RemovableHandle:
+    """Register `hook` in the table `kind` of one module."""
+    own = module.__dict__
+
+    def settle() -> None:
+        if not any(own.get(k) for k in _CALLED):
+            own.pop("_hooked", None)
+
+    handle = _insert(own.setdefault(kind, OrderedDict()), hook, prepend, settle if kind in _CALLED else None)
+    if kind in _CALLED:
+        own["_hooked"] = True
+    return handle
+
+
+def add_global(base: Any, kind: str, hook: Any) -> RemovableHandle:
+    """Register `hook` for all modules; `base` is the class whose `_hooked` they look at."""
+
+    def settle() -> None:
+        base._hooked = any(GLOBAL[k] for k in _CALLED)
+
+    handle = _insert(GLOBAL[kind], hook, False, settle)
+    settle()
+    return handle
+
+
+def registering(kind: str, module: Any, name: str, value: Any) -> Any:
+    """`value`, or what the global hooks of registration put in its place."""
+    for hook in list(GLOBAL[kind].values()):
+        got = hook(module, name, value)
+        if got is not None:
+            value = got
+    return value
+
+
+def _of(module: Any, kind: str) -> Iterator[tuple[int, Hook]]:
+    yield from list(GLOBAL[kind].items())
+    yield from list(module.__dict__.get(kind, {}).items())
+
+
+def _after(hook: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
+    if getattr(hook, "with_kwargs", False):
+        return hook(module, args, kwargs, result)
+    return hook(module, args, result)
 
 
 def call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`module.forward` between its hooks; a hook that returns something replaces the input or the output."""
-    for hook, with_kwargs in list(module.__dict__.get("_forward_pre_hooks", ())):
-        got = hook(module, args, kwargs) if with_kwargs else hook(module, args)
-        if got is None:
-            continue
-        if with_kwargs:
-            if not isinstance(got, tuple) or len(got) != 2:
-                raise RuntimeError(f"forward_pre_hook: with_kwargs hooks return None or (args, kwargs), got {got!r}")
-            args, kwargs = got
-        else:
-            args = got if isinstance(got, tuple) else (got,)
-    result = module.forward(*args, **kwargs)
-    for hook, with_kwargs in list(module.__dict__.get("_forward_hooks", ())):
-        got = hook(module, args, kwargs, result) if with_kwargs else hook(module, args, result)
-        if got is not None:
-            result = got
+    done: set[int] = set()
+    result = None
+    try:
+        for _, hook in _of(module, "_forward_pre_hooks"):
+            args, kwargs = _before(hook, module, args, kwargs)
+        result = module.forward(*args, **kwargs)
+        for key, hook in _of(module, "_forward_hooks"):
+            done.add(key)
+            got = _after(hook, module, args, kwargs, result)
+            if got is not None:
+                result = got
+    except Exception:
+        for key, hook in _of(module, "_forward_hooks"):
+            if key in done or not getattr(hook, "always_call", False):
+                continue
+            try:
+                got = _after(hook, module, args, kwargs, result)
+                result = result if got is None else got
+            except Exception as error:
+                warnings.warn(
+                    f"{type(module).__name__}: a forward hook with always_call=True raised {error!r}, which is passed "
+                    "over because an exception is already on its way",
+                    stacklevel=3,
+                )
+        raise
     return result
+
+
+def _before(hook: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    if not getattr(hook, "with_kwargs", False):
+        got = hook(module, args)
+        return (args if got is None else got if isinstance(got, tuple) else (got,)), kwargs
+    got = hook(module, args, kwargs)
+    if got is None:
+        return args, kwargs
+    if not isinstance(got, tuple) or len(got) != 2:
+        raise RuntimeError(f"forward_pre_hook: with_kwargs hooks return None or (args, kwargs), got {got!r}")
+    return got
