@@ -349,3 +349,9 @@ def test_odd_dimensions_warn_as_in_pytorch(name: str, d: int, torch: Any) -> Non
                 outcome = "refused"
         seen.append((outcome, len(caught)))
     assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1), (2, 1, 0)])
+def test_dropout_draws_in_the_order_of_memory(order: tuple[int, ...], torch: Any) -> None:
+    both(torch, lambda m: m.nn.functional.dropout(m.tensor(X[3]).permute(order), 0.5))
+    both(torch, lambda m: m.nn.functional.alpha_dropout(m.tensor(X[3])[:, ::2].permute(order), 0.5, True))

@@ -16,6 +16,7 @@ from unspool.nn import (
     _losses,
     _losses_likelihood,
     _losses_margin,
+    _multihead,
     _normalization,
     _padding,
 )
@@ -29,6 +30,7 @@ from unspool.nn._losses import legacy_reduction as legacy_reduction
 from unspool.nn._losses import warn_broadcast as warn_broadcast
 from unspool.nn._losses_likelihood import *  # noqa: F403
 from unspool.nn._losses_margin import *  # noqa: F403
+from unspool.nn._multihead import *  # noqa: F403
 from unspool.nn._normalization import *  # noqa: F403
 from unspool.nn._padding import *  # noqa: F403
 
@@ -45,6 +47,7 @@ __all__ += _padding.__all__
 __all__ += _losses.__all__
 __all__ += _losses_likelihood.__all__
 __all__ += _losses_margin.__all__
+__all__ += _multihead.__all__
 __all__ += _normalization.__all__
 
 linear = _core.linear

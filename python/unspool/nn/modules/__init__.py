@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unspool.nn.modules import (
     activation,
+    attention,
     batchnorm,
     container,
     distance,
@@ -16,8 +17,10 @@ from unspool.nn.modules import (
     residual,
     softmax,
     sparse,
+    transformer,
 )
 from unspool.nn.modules.activation import *  # noqa: F403
+from unspool.nn.modules.attention import *  # noqa: F403
 from unspool.nn.modules.batchnorm import *  # noqa: F403
 from unspool.nn.modules.container import *  # noqa: F403
 from unspool.nn.modules.distance import *  # noqa: F403
@@ -31,9 +34,12 @@ from unspool.nn.modules.parameter_container import *  # noqa: F403
 from unspool.nn.modules.residual import *  # noqa: F403
 from unspool.nn.modules.softmax import *  # noqa: F403
 from unspool.nn.modules.sparse import *  # noqa: F403
+from unspool.nn.modules.transformer import *  # noqa: F403
 
 __all__ = ["Module"]
 __all__ += activation.__all__
+__all__ += attention.__all__
+__all__ += transformer.__all__
 __all__ += container.__all__
 __all__ += distance.__all__
 __all__ += linear.__all__
