@@ -45,6 +45,7 @@ DIFFERENT: dict[str, str] = {
     "norm.nuc": "singular values are not there",
     "normal": "means and deviations are numbers, not tensors",
     "normal.number_mean": "means and deviations are numbers, not tensors",
+    "nn.functional.triplet_margin_with_distance_loss": "its samples pass PyTorch's own function",
     "zero_": "a method; PyTorch has it as a function, too, undocumented",
 }
 

@@ -17,10 +17,10 @@ _ALPHA = 1.7580993408473766
 def _dropped(name: str, input: Any, p: float, training: bool, inplace: bool, channels: bool, alpha: bool) -> Any:
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"{name}: dropout probability has to be between 0 and 1, but got {p}")
-    if channels and input.dim() < 2:
-        raise RuntimeError(f"{name}: at least 2 dimensions are needed, (N, C, …), got shape {tuple(input.shape)}")
     if not training or p == 0.0 or input.numel() == 0:
         return input
+    if channels and input.dim() < 2:
+        raise RuntimeError(f"{name}: at least 2 dimensions are needed, (N, C, …), got shape {tuple(input.shape)}")
     if p == 1.0:
         y = input * _core.zeros_like(input, requires_grad=False)
     else:

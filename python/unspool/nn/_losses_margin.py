@@ -8,7 +8,7 @@ from typing import Any
 from unspool import _core
 from unspool.nn._activations import logsigmoid
 from unspool.nn._distances import pairwise_distance
-from unspool.nn._losses import legacy_reduction, reduced
+from unspool.nn._losses import check_reduction, legacy_reduction, reduced
 
 __all__ = [
     "cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss", "multi_margin_loss",
@@ -95,8 +95,10 @@ def _hinge(z: Any) -> Any:
 
 
 def _rows(name: str, input: Any) -> Any:
-    """(C) or (N, C) as (N, C)."""
-    if input.dim() not in (1, 2) or input.shape[-1] == 0:
+    """(C), (N, C) or one score as (N, C)."""
+    if input.dim() == 0:
+        return input.reshape(1, 1)
+    if input.dim() > 2 or input.shape[-1] == 0:
         raise RuntimeError(
             f"{name}: Expected non-empty vector or matrix with optional 0-dim batch size, got {tuple(input.shape)}"
         )
@@ -115,11 +117,14 @@ def multi_margin_loss(
 ) -> Any:
     """Σ over wrong classes i of weight[t] max(0, margin - x[t] + x[i])^p / C, for scores (N, C) and labels t (N)."""
     reduction = legacy_reduction(size_average, reduce, reduction)
+    check_reduction(reduction)
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: only p == 1 and p == 2 supported, got {p}")
     x = _rows("multi_margin_loss", input)
     n, classes = x.shape
     labels = target.reshape(-1)
+    if weight is not None and weight.dim() != 1:
+        raise ValueError(f"multi_margin_loss: weight must be one-dimensional, got shape {tuple(weight.shape)}")
     if weight is not None and tuple(weight.shape) != (classes,):
         raise RuntimeError(
             f"multi_margin_loss: inconsistent weight size, expected {classes} but got {tuple(weight.shape)}"
@@ -149,6 +154,7 @@ def multilabel_margin_loss(
     A row of the target, of the input's shape (C) or (N, C), lists the right classes; what follows a -1 doesn't count.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
+    check_reduction(reduction)
     x = _rows("multilabel_margin_loss", input)
     if target.shape != input.shape:
         raise RuntimeError(
@@ -167,7 +173,7 @@ def multilabel_margin_loss(
     score = x.gather(1, hit).unsqueeze(2)
     z = _hinge(1 - score + x.unsqueeze(1))  # (N, label, class)
     losses = _core.where((counted > 0).unsqueeze(2) & ~right.unsqueeze(1), z, 0.0).sum((1, 2)) / classes
-    return reduced(losses.reshape(()) if input.dim() == 1 else losses, reduction)
+    return reduced(losses.reshape(()) if input.dim() < 2 else losses, reduction)
 
 
 def multilabel_soft_margin_loss(
