@@ -157,6 +157,24 @@ def test_a_function_is_pytorchs(i: int, torch: Any) -> None:
     both(torch, FUNCTIONS[i])
 
 
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        ((2, 3), (3,)), ((3,), (3,)), ((4, 2, 3), (3,), ()), ((3,), (3,), ()), ((2, 3), (4, 3), (1,)),
+        ((5, 2, 3), (4, 3), ()), ((2, 3), (4, 3), (2, 4)), ((2, 3), (4, 3), (2, 1)), ((3,), (4, 3), (1,)),
+    ],
+)  # fmt: skip
+def test_linear_of_a_vector_and_of_other_biases(shapes: Any, torch: Any) -> None:
+    arrays = [RNG.normal(size=shape) for shape in shapes]
+    both(torch, lambda m: with_gradients(m, m.nn.functional.linear, *arrays))
+
+
+@pytest.mark.parametrize("shapes", [((2, 3), (4,)), ((2, 3), (4, 3), (3,)), ((3,), (4, 3), (2, 4)), ((), (4, 3))])
+def test_linear_names_both_shapes(shapes: Any) -> None:
+    with pytest.raises(unspool.ShapeError, match=r"linear: .* has shape .* has shape"):
+        unspool.nn.functional.linear(*(unspool.ones(shape) for shape in shapes))
+
+
 def test_a_hard_gumbel_draw_has_the_soft_gradient(torch: Any) -> None:
     def call(m: Any) -> list[Any]:
         x = m.tensor(Q, requires_grad=True)

@@ -50,10 +50,28 @@ __all__ += _losses_margin.__all__
 __all__ += _multihead.__all__
 __all__ += _normalization.__all__
 
-linear = _core.linear
+_linear = _core.linear
 tanh = _core.tanh
 sigmoid = _core.sigmoid
 one_hot = _core.one_hot
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """x·Wᵀ + b, for x (…, in), W (out, in) and b that broadcasts to the result (…, out); or W (in), result (…)."""
+    try:
+        return _linear(input, weight, bias)
+    except ShapeError:
+        fits = input.dim() > 0 and weight.dim() in (1, 2) and input.shape[-1] == weight.shape[-1]
+        if not fits or (weight.dim() == 2 and bias is None):
+            raise
+        y = input @ weight if weight.dim() == 1 else _linear(input, weight)
+        if bias is None:
+            return y
+        shape, own = tuple(y.shape), tuple(bias.shape)
+        tail = shape[len(shape) - len(own) :]
+        if len(own) > len(shape) or any(a not in (1, b) for a, b in zip(own, tail, strict=True)):
+            raise
+        return y + bias
 
 
 def relu(input: Any, inplace: bool = False) -> Any:
