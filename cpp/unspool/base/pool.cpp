@@ -3,7 +3,9 @@
 //
 // The caller offers the job to each worker through the worker's own word, does its share, and takes
 // back the offers that nobody has taken up: it never waits for a thread that the system has not
-// scheduled yet. Participant t starts with chunk t, the rest go to whoever asks first.
+// scheduled yet. Each participant has a share of neighbouring chunks, the same for each call of a shape,
+// so that what one kernel wrote is in the cache of the thread that reads it in the next; who is done
+// helps the others with theirs.
 #include "unspool/base/pool.h"
 
 #include <linux/futex.h>
@@ -47,16 +49,22 @@ enum State : std::uint32_t {
   kAwaited,  // runs, and the caller sleeps until it is done
 };
 
+struct alignas(64) Share {
+  std::atomic<std::int64_t> next{0};
+  std::int64_t end = 0;
+};
+
 struct Job {
   ChunkFn f = nullptr;
   const void* context = nullptr;
-  std::int64_t chunks = 0;
+  int participants = 1;  // the caller is number 0
+  bool help = true;      // with the shares of others
   unsigned fp_mode = 0;  // workers take the caller's rounding and treatment of subnormals
   bool spin = false;
-  std::atomic<std::int64_t> next{0};
   std::atomic<std::int64_t> failed{std::numeric_limits<std::int64_t>::max()};
   std::mutex mutex;  // of `error`, the exception of chunk `failed`
   std::exception_ptr error;
+  Share shares[kMaxWorkers + 1];
 
   void run(std::int64_t c) noexcept {
     if (c > failed.load(std::memory_order_relaxed)) return;
@@ -69,16 +77,18 @@ struct Job {
       error = std::current_exception();
     }
   }
-  void take_part(std::int64_t first) noexcept {
-    run(first);
-    for (std::int64_t c; (c = next.fetch_add(1, std::memory_order_relaxed)) < chunks;) run(c);
+  void take_part(int number) noexcept {
+    for (int i = 0; i < (help ? participants : 1); ++i) {
+      Share& share = shares[(number + i) % participants];
+      for (std::int64_t c; (c = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) run(c);
+    }
   }
 };
 
 struct alignas(64) Worker {
   std::atomic<std::uint32_t> state{kIdle};
   std::atomic<bool> ran{false};
-  int number = 0;  // from 1; the caller is participant 0
+  int number = 0;  // from 1
   Job* job = nullptr;
 };
 
@@ -186,11 +196,10 @@ void offer(Worker& w) {
   if (w.state.exchange(kOffered, std::memory_order_acq_rel) == kParked) futex_wake(w.state);
 }
 
-// Done with this worker: what it has not begun is done here, what it runs is waited for.
-void settle(Worker& w, Job& job, bool take_back) {
+// Takes back the offer, or waits until the worker is done.
+void settle(Worker& w, const Job& job) {
   std::uint32_t seen = kOffered;
-  if (take_back && w.state.compare_exchange_strong(seen, kIdle, std::memory_order_acq_rel))
-    return job.run(w.number);
+  if (job.help && w.state.compare_exchange_strong(seen, kIdle, std::memory_order_acq_rel)) return;
   for (;;) {
     seen = w.state.load(std::memory_order_acquire);
     if (seen == kIdle || seen == kParked) return;
@@ -208,38 +217,24 @@ void run_together(Pool& p, int helpers, std::int64_t chunks, ChunkFn f, const vo
   Job& job = p.job;
   job.f = f;
   job.context = context;
-  job.chunks = chunks;
+  job.participants = helpers + 1;
+  job.help = __atomic_load_n(&parallel_threshold, __ATOMIC_RELAXED) > 0;
   job.fp_mode = _mm_getcsr();
   job.spin = helpers < available_cpus();
-  job.next.store(helpers + 1, std::memory_order_relaxed);
+  for (int i = 0; i <= helpers; ++i) {
+    job.shares[i].next.store(chunks * i / (helpers + 1), std::memory_order_relaxed);
+    job.shares[i].end = chunks * (i + 1) / (helpers + 1);
+  }
   job.failed.store(std::numeric_limits<std::int64_t>::max(), std::memory_order_relaxed);
-  const bool take_back = __atomic_load_n(&parallel_threshold, __ATOMIC_RELAXED) > 0;
   for (int i = 0; i < helpers; ++i) offer(*p.workers[i]);
   inside_chunk = true;
   job.take_part(0);
-  for (int i = 0; i < helpers; ++i) settle(*p.workers[i], job, take_back);
+  for (int i = 0; i < helpers; ++i) settle(*p.workers[i], job);
   inside_chunk = false;
   const std::exception_ptr error = std::exchange(job.error, nullptr);
   p.busy.store(false, std::memory_order_release);
   if (error) std::rethrow_exception(error);
 }
-
-class LongWork {
- public:
-  explicit LongWork(std::int64_t work) {
-    const bool tests = __atomic_load_n(&parallel_threshold, __ATOMIC_RELAXED) <= 0;
-    if ((work >= kLongWork || tests) && undivided == 0 && !inside_chunk && long_work_hooks.begin)
-      token_ = long_work_hooks.begin();
-  }
-  ~LongWork() {
-    if (token_) long_work_hooks.end(token_);
-  }
-  LongWork(const LongWork&) = delete;
-  LongWork& operator=(const LongWork&) = delete;
-
- private:
-  void* token_ = nullptr;
-};
 
 int threads_asked() {
   const char* asked = std::getenv("UNSPOOL_NUM_THREADS");
@@ -282,8 +277,16 @@ int get_num_threads() {
 
 void set_num_threads(int n) { num_threads.store(n, std::memory_order_relaxed); }
 
-Undivided::Undivided() { ++undivided; }
-Undivided::~Undivided() { --undivided; }
+LongWork::LongWork(std::int64_t work) {
+  const bool tests = __atomic_load_n(&parallel_threshold, __ATOMIC_RELAXED) <= 0;
+  if ((work >= kLongWork || tests) && undivided == 0 && !inside_chunk && long_work_hooks.begin)
+    token_ = long_work_hooks.begin();
+}
+LongWork::~LongWork() {
+  if (token_) long_work_hooks.end(token_);
+}
+
+void Undivided::count(int n) { undivided += n; }
 
 int pool_workers_that_ran() {
   int n = 0;

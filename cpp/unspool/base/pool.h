@@ -39,14 +39,35 @@ struct LongWorkHooks {
 extern LongWorkHooks long_work_hooks;
 inline constexpr std::int64_t kLongWork = 2 * kParallelWork;
 
+// The hooks around work of kLongWork and more. run_chunks has one; a kernel that calls run_chunks
+// several times has one around them all.
+class LongWork {
+ public:
+  explicit LongWork(std::int64_t work);
+  ~LongWork();
+  LongWork(const LongWork&) = delete;
+  LongWork& operator=(const LongWork&) = delete;
+
+ private:
+  void* token_ = nullptr;
+};
+
 // While one lives, this thread's work does not let others run: for a step that must be whole, and
 // for locks that others wait for without letting go of Python.
 class Undivided {
  public:
-  Undivided();
-  ~Undivided();
+  explicit Undivided(bool on = true) : on_(on) {
+    if (on_) count(1);
+  }
+  ~Undivided() {
+    if (on_) count(-1);
+  }
   Undivided(const Undivided&) = delete;
   Undivided& operator=(const Undivided&) = delete;
+
+ private:
+  static void count(int n);
+  bool on_;
 };
 
 // For tests: how many workers have run a chunk since start or reset.
