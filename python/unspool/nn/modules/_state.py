@@ -31,26 +31,40 @@ class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpec
 
 
 class _Changes:
-    """What a load has done so far, and what it does once nothing is left to refuse."""
+    """What a load does. Deferred, all of it waits until nothing is left to refuse; else it can be taken back.
 
-    def __init__(self) -> None:
+    A module whose own `_load_from_state_dict` or hook may look at the values that were loaded can't wait.
+    """
+
+    def __init__(self, deferred: bool = False) -> None:
+        self._deferred = deferred
         self._undo: list[Callable[[], Any]] = []
+        self._waiting: list[Callable[[], Any]] = []
         self._last: list[Callable[[], Any]] = []
 
     def put(self, table: dict[str, Any], name: str, value: Any) -> None:
         own = table[name]
-        table[name] = value
-        self._undo.append(lambda: table.__setitem__(name, own))
+        self._do(lambda: table.__setitem__(name, value), lambda: table.__setitem__(name, own))
 
     def write(self, own: Any, value: Any) -> None:
-        before = own.detach().clone()
-        own.copy_(value)
-        self._undo.append(lambda: own.copy_(before))
+        before = None if self._deferred else own.detach().clone()
+        self._do(lambda: own.copy_(value), lambda: own.copy_(before))
+
+    def _do(self, do: Callable[[], Any], undo: Callable[[], Any]) -> None:
+        if self._deferred:
+            self._waiting.append(do)
+        else:
+            with no_grad():
+                do()
+            self._undo.append(undo)
 
     def later(self, do: Callable[[], Any]) -> None:
         self._last.append(do)
 
     def settle(self) -> None:
+        with no_grad():
+            for do in self._waiting:
+                do()
         for do in self._last:
             do()
 
@@ -167,8 +181,7 @@ class Stateful(Walkable):
             elif value.shape != own.shape:
                 error_msgs.append(f"size mismatch for {key}: the state_dict has {value.shape}, the module {own.shape}")
             elif not assign:
-                with no_grad():
-                    changes.write(own, value)
+                changes.write(own, value)
             elif isinstance(own, Parameter) and not isinstance(value, Parameter):
                 changes.put(table, name, Parameter(value, requires_grad=own.requires_grad))
             else:
@@ -219,7 +232,7 @@ class Stateful(Walkable):
         state_dict = OrderedDict(state_dict)
         if metadata is not None:
             state_dict._metadata = metadata
-        changes = _Changes()
+        changes = _Changes(deferred=_can_wait(self))
         keys = _IncompatibleKeys([], [])
         errors: list[str] = []
         try:
@@ -240,6 +253,15 @@ class Stateful(Walkable):
             raise
         changes.settle()
         return keys
+
+
+# The `_load_from_state_dict`s that don't look at what they loaded.
+WAITING: set[Any] = {Stateful._load_from_state_dict}
+
+
+def _can_wait(module: Any) -> bool:
+    below = list(module.modules())
+    return all(type(m)._load_from_state_dict in WAITING and not m._load_state_dict_post_hooks for m in below)
 
 
 class _PublicHook:

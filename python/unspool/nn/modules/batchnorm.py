@@ -7,6 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool.nn import functional, init
+from unspool.nn.modules._state import WAITING
 from unspool.nn.modules.module import Module
 from unspool.nn.parameter import Parameter
 
@@ -81,6 +82,9 @@ class _RunningNorm(Module):
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
+
+
+WAITING.add(_RunningNorm._load_from_state_dict)
 
 
 class _BatchNorm(_RunningNorm):
