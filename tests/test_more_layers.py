@@ -57,6 +57,14 @@ LAYERS: list[tuple[Callable[[Any], Any], Any]] = [
     (lambda nn: nn.Softmax2d(), X[4]),
     (lambda nn: nn.Unflatten(1, (2, -1)), X[3]),
     (lambda nn: nn.Unflatten(-2, [2, 3]), X[3]),
+    *[
+        (lambda nn, name=name, d=d, pads=pads: getattr(nn, f"{name}Pad{d}d")(pads), X[d + extra])
+        for name in ("Reflection", "Replication", "Circular", "Zero")
+        for d in (1, 2, 3)
+        for extra in (1, 2)
+        for pads in (1, (1, 0) * d)
+    ],
+    *[(lambda nn, d=d: getattr(nn, f"ConstantPad{d}d")((1, 2) * d, 0.5), X[d + 2]) for d in (1, 2, 3)],
     (lambda nn: nn.Embedding(5, 3, max_norm=1.0), IDS),
     (lambda nn: nn.Embedding(5, 3, padding_idx=2, max_norm=0.5, norm_type=1.0), IDS),
     (lambda nn: nn.Embedding(5, 3, padding_idx=4, scale_grad_by_freq=True), IDS),
@@ -322,6 +330,7 @@ BAD: list[tuple[str, Callable[[Any], Any]]] = [
     ("bilinear", lambda m: m.nn.Bilinear(3, 4, 2)(m.ones(5, 3), m.ones(4, 4))),
     ("rrelu", lambda m: m.nn.functional.rrelu(m.ones(2), 0.5, 0.1, training=True)),
     ("pad", lambda m: m.nn.functional.pad(m.ones(2, 3), (1,))),
+    ("CircularPad2d", lambda m: m.nn.CircularPad2d(1)(m.ones(2, 3))),
     ("pad", lambda m: m.nn.functional.pad(m.ones(3), (1, 1, 1, 1))),
     ("pad", lambda m: m.nn.functional.pad(m.ones(3), (-2, -2))),
     ("pad", lambda m: m.nn.functional.pad(m.ones(3), (1, 1), "wrap")),

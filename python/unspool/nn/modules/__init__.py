@@ -13,6 +13,7 @@ from unspool.nn.modules import (
     loss,
     loss_margin,
     normalization,
+    padding,
     parameter_container,
     residual,
     softmax,
@@ -30,6 +31,7 @@ from unspool.nn.modules.loss import *  # noqa: F403
 from unspool.nn.modules.loss_margin import *  # noqa: F403
 from unspool.nn.modules.module import Module
 from unspool.nn.modules.normalization import *  # noqa: F403
+from unspool.nn.modules.padding import *  # noqa: F403
 from unspool.nn.modules.parameter_container import *  # noqa: F403
 from unspool.nn.modules.residual import *  # noqa: F403
 from unspool.nn.modules.softmax import *  # noqa: F403
@@ -47,6 +49,7 @@ __all__ += loss.__all__
 __all__ += loss_margin.__all__
 __all__ += batchnorm.__all__
 __all__ += dropout.__all__
+__all__ += padding.__all__
 __all__ += parameter_container.__all__
 __all__ += residual.__all__
 __all__ += softmax.__all__
