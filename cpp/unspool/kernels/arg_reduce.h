@@ -90,9 +90,9 @@ template <bool kMax>
 inline void extreme(const View* values, const View& indices, const View& in, int dim) {
   with_dtype(in.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const View views[3] = {in, indices, values != nullptr ? *values : indices};
-    parallel_views<3>(views, ~(1u << dim), 2 * kReduceWork, [&](const View(&part)[3]) {
-      extreme_along<T, kMax>(values != nullptr ? &part[2] : nullptr, part[1], part[0], dim);
+    const View* const views[3] = {&in, &indices, values != nullptr ? values : &indices};
+    parallel_views<3>(views, ~(1u << dim), 2 * kReduceWork, [&](const View* const(&part)[3]) {
+      extreme_along<T, kMax>(values != nullptr ? part[2] : nullptr, *part[1], *part[0], dim);
     });
   });
 }

@@ -77,7 +77,8 @@ inline void copy_here(const View& out, const View& in) {
 }
 
 void copy(const View& out, const View& in) {
-  parallel_views<2>({out, in}, ~0u, kCopyWork, [](const View(&part)[2]) { copy_here(part[0], part[1]); });
+  parallel_views<2>({&out, &in}, ~0u, kCopyWork,
+                    [](const View* const(&part)[2]) { copy_here(*part[0], *part[1]); });
 }
 
 inline void fill_here(const View& out, double value, int64_t ivalue) {
@@ -104,8 +105,8 @@ inline void fill_here(const View& out, double value, int64_t ivalue) {
 }
 
 void fill(const View& out, double value, int64_t ivalue) {
-  parallel_views<1>({out}, ~0u, kCopyWork / 2,
-                    [&](const View(&part)[1]) { fill_here(part[0], value, ivalue); });
+  parallel_views<1>({&out}, ~0u, kCopyWork / 2,
+                    [&](const View* const(&part)[1]) { fill_here(*part[0], value, ivalue); });
 }
 
 inline void gather_here(char* to, const char* from, int64_t row_bytes, int64_t in_row_stride_bytes,

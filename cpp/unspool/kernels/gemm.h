@@ -267,7 +267,6 @@ inline void run_block(const Block<T>& block, bool b_is_packed) {
 template <class T>
 inline void gemm_blocked(const Product<T>& p, void* workspace) {
   const Blocks<T> size = blocks(p);
-  const LongWork others_run(gemm_work<T>(p.m, p.n, p.k));
   char* memory = static_cast<char*>(workspace);
   T* const a = reinterpret_cast<T*>(memory);
   T* const b = reinterpret_cast<T*>(memory + size.a_bytes);

@@ -181,8 +181,8 @@ void mse(const View& out, const View& a, const View& b, MseReduction reduction) 
   with_floating(a.dtype, [&](auto zero) {
     using T = decltype(zero);
     if (reduction == MseReduction::None) {
-      parallel_views<3>({out, a, b}, ~0u, kMapWork, [](const View(&part)[3]) {
-        map_views<SquaredError, T>(part[0], {&part[1], &part[2]}, SquaredError{});
+      parallel_views<3>({&out, &a, &b}, ~0u, kMapWork, [](const View* const(&part)[3]) {
+        map_views<SquaredError, T>(*part[0], {part[1], part[2]}, SquaredError{});
       });
       return;
     }
@@ -195,8 +195,8 @@ void mse(const View& out, const View& a, const View& b, MseReduction reduction) 
 void mse_backward(const View& out, const View& a, const View& b, double scale, const View& g) {
   with_floating(out.dtype, [&](auto zero) {
     using T = decltype(zero);
-    parallel_views<4>({out, a, b, g}, ~0u, kMapWork, [&](const View(&part)[4]) {
-      map_views<SquaredErrorBackward, T>(part[0], {&part[1], &part[2], &part[3]},
+    parallel_views<4>({&out, &a, &b, &g}, ~0u, kMapWork, [&](const View* const(&part)[4]) {
+      map_views<SquaredErrorBackward, T>(*part[0], {part[1], part[2], part[3]},
                                          SquaredErrorBackward{2 * scale});
     });
   });

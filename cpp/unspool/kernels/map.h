@@ -158,19 +158,22 @@ template <class F, class... Ts>
 
 constexpr int64_t kMapWork = 6;  // 1/16 ns an element: between a sum in cache and an exponential
 
+// MapFn wants its inputs one after another in memory.
 template <int A>
 [[gnu::noinline]] void map_shared(MapFn here, const View& out, const View* in, const double* params) {
-  View views[A + 1];
-  views[0] = out;
-  for (int j = 0; j < A; ++j) views[j + 1] = in[j];
-  parallel_views<A + 1>(views, ~0u, kMapWork,
-                        [&](const View(&part)[A + 1]) { here(part[0], part + 1, params); });
+  const int dim = dim_to_cut(out.shape, ~0u);
+  parallel_cuts(out.shape, dim, numel_of(out) * kMapWork / 16, [&](int64_t first, int64_t count) {
+    View part[A + 1];
+    set_part(part[0], out, dim, first, count);
+    for (int j = 0; j < A; ++j) set_part(part[j + 1], in[j], dim, first, count);
+    here(part[0], part + 1, params);
+  });
 }
 
 // in[0]'s dtype is one of Ts (the caller has checked); the other inputs have the same.
 template <class F, class... Ts>
 void map_entry(const View& out, const View* in, const double* params) {
-  if (worth_sharing(numel_of(out) * kMapWork / 16))
+  if (out.shape.ndim > 0 && worth_sharing(numel_of(out) * kMapWork / 16))
     map_shared<F::kArity>(map_here<F, Ts...>, out, in, params);
   else
     map_here<F, Ts...>(out, in, params);

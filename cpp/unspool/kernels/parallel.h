@@ -45,33 +45,47 @@ UNSPOOL_INLINE void parallel_ranges(int64_t n, int64_t grain, int64_t work, cons
   });
 }
 
-// The part [first, first + count) of a dim.
-UNSPOOL_INLINE View part_of(View v, int dim, int64_t first, int64_t count) {
-  v.data = static_cast<char*>(v.data) + first * v.strides.v[dim] * bytes_of(v.dtype);
-  v.shape.v[dim] = count;
-  return v;
+// The part [first, first + count) of a dim. Copied as bytes: View's copy constructor is an inline function
+// of the whole program, and must not be compiled here.
+UNSPOOL_INLINE void set_part(View& part, const View& v, int dim, int64_t first, int64_t count) {
+  __builtin_memcpy(static_cast<void*>(&part), &v, sizeof part);
+  part.data = static_cast<char*>(v.data) + first * v.strides.v[dim] * bytes_of(v.dtype);
+  part.shape.v[dim] = count;
 }
 
-// f(views) on parts of views of one shape, cut along one dim: the first that is long enough for many
-// threads, or the longest. `dims` is the set of dims that may be cut, `item_work` the work an element
-// of views[0] in 1/16 of a nanosecond.
-template <int N, class F>
-inline void parallel_views(const View (&views)[N], uint32_t dims, int64_t item_work, const F& f) {
-  const Shape& shape = views[0].shape;
-  const int64_t n = numel_of(views[0]), work = n * item_work / 16;
+// Along which of the dims in a set to cut: the first that is long enough for many threads, or the longest.
+inline int dim_to_cut(const Shape& shape, uint32_t dims) {
   int dim = -1;
-  if (worth_sharing(work))
-    for (int d = 0; d < shape.ndim; ++d) {
-      if (((dims >> d) & 1) == 0 || (dim >= 0 && shape.v[d] <= shape.v[dim])) continue;
-      dim = d;
-      if (shape.v[d] >= 64) break;
-    }
-  if (dim < 0 || n == 0) return f(views);
-  // The last dim is cut at multiples of a cache line's worth, so that threads do not share lines.
-  parallel_ranges(shape.v[dim], dim == shape.ndim - 1 ? 64 : 1, work, [&](int64_t first, int64_t count) {
+  for (int d = 0; d < shape.ndim; ++d) {
+    if (((dims >> d) & 1) == 0 || (dim >= 0 && shape.v[d] <= shape.v[dim])) continue;
+    dim = d;
+    if (shape.v[d] >= 64) break;
+  }
+  return dim;
+}
+
+// f(first, count) for parts of a dim. The last is cut at multiples of a cache line's worth of elements,
+// so that threads do not write one line.
+template <class F>
+UNSPOOL_INLINE void parallel_cuts(const Shape& shape, int dim, int64_t work, const F& f) {
+  parallel_ranges(shape.v[dim], dim == shape.ndim - 1 ? 64 : 1, work, f);
+}
+
+// f(pointers to views) on parts of views of one shape. `dims` is the set of dims that may be cut,
+// `item_work` the work an element of views[0] in 1/16 of a nanosecond.
+template <int N, class F>
+inline void parallel_views(const View* const (&views)[N], uint32_t dims, int64_t item_work, const F& f) {
+  const int64_t work = numel_of(*views[0]) * item_work / 16;
+  const int dim = worth_sharing(work) ? dim_to_cut(views[0]->shape, dims) : -1;
+  if (dim < 0) return f(views);
+  parallel_cuts(views[0]->shape, dim, work, [&](int64_t first, int64_t count) {
     View part[N];
-    for (int j = 0; j < N; ++j) part[j] = part_of(views[j], dim, first, count);
-    f(part);
+    const View* parts[N];
+    for (int j = 0; j < N; ++j) {
+      set_part(part[j], *views[j], dim, first, count);
+      parts[j] = &part[j];
+    }
+    f(parts);
   });
 }
 

@@ -379,8 +379,8 @@ inline void reduce_here(const View& out, const View& in, uint32_t dim_mask) {
 // Threads take outputs; of a single output they take parts, in reduce_in_blocks.
 template <class Op>
 inline void reduce(const View& out, const View& in, uint32_t dim_mask) {
-  parallel_views<2>({in, out}, ~dim_mask, kReduceWork,
-                    [&](const View(&part)[2]) { reduce_here<Op>(part[1], part[0], dim_mask); });
+  parallel_views<2>({&in, &out}, ~dim_mask, kReduceWork,
+                    [&](const View* const(&part)[2]) { reduce_here<Op>(*part[1], *part[0], dim_mask); });
 }
 
 #define UNSPOOL_REDUCTION(NAME, OP)                                                          \

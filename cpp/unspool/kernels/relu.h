@@ -123,7 +123,10 @@ inline void relu_shared(const View& out, const View& in, const F& f) {
   int64_t words = (out.shape.v[ndim - 1] + 63) / 64;  // of an index of dim 0
   for (int d = 1; d < ndim - 1; ++d) words *= out.shape.v[d];
   parallel_ranges(out.shape.v[0], ndim == 1 ? 64 : 1, work, [&](int64_t first, int64_t count) {
-    f(part_of(out, 0, first, count), part_of(in, 0, first, count), ndim == 1 ? first / 64 : first * words);
+    View y, x;
+    set_part(y, out, 0, first, count);
+    set_part(x, in, 0, first, count);
+    f(y, x, ndim == 1 ? first / 64 : first * words);
   });
 }
 

@@ -6,6 +6,8 @@
 namespace unspool {
 namespace {
 
+constexpr std::int64_t kProductsPerNanosecond = 16;  // of one core, to judge whether work is long
+
 // C = A·B (+ bias), or C += A·B, on the last two dims of views at `a`, `b`, `c`.
 void gemm(const View& c, const View& a, const View& b, const Tensor* bias, bool accumulate) {
   const int p = a.shape.ndim - 2, q = b.shape.ndim - 2, r = c.shape.ndim - 2;
@@ -28,6 +30,7 @@ void gemm(const View& c, const View& a, const View& b, const Tensor* bias, bool 
     call.bias_stride = bias->strides()[0];
   }
   const Workspace workspace(kernels().gemm_workspace(call));
+  const LongWork others_run(call.m * call.n * call.k / kProductsPerNanosecond);  // around all its parts
   call.workspace = workspace.data();
   kernels().gemm(call);
 }
@@ -78,7 +81,7 @@ View moved(View v, std::int64_t elements) {
 template <class F>
 void each_product(std::int64_t count, const View& a, const View& b, const F& f) {
   const int p = a.shape.ndim - 2;
-  const std::int64_t one = a.shape[p] * a.shape[p + 1] * b.shape[p + 1] / 16;
+  const std::int64_t one = a.shape[p] * a.shape[p + 1] * b.shape[p + 1] / kProductsPerNanosecond;
   const std::int64_t least = __atomic_load_n(&parallel_threshold, __ATOMIC_RELAXED);
   if (count > 1 && one < kParallelWork && one * count >= least)
     run_chunks(count, one * count, [](const void* g, std::int64_t i) { (*static_cast<const F*>(g))(i); }, &f);
