@@ -28,6 +28,8 @@ ULPS = 16
 QUOTIENT_OVERFLOWS = {"remainder", "__rmod__", "fmod"}
 # Of a zero and a zero of the other sign, either is the bound.
 EITHER_ZERO = {"clamp_min", "clamp_max"}
+# prelu has a second argument, and rrelu draws.
+OTHERWISE = {"nn.functional.prelu", "nn.functional.rrelu"}
 
 
 def values(dtype: str) -> Any:
@@ -41,7 +43,7 @@ def maps(kind: type) -> list[Any]:
     return [
         pytest.param(op, dtype, id=f"{named(op)}-{dtype}")
         for op in op_db
-        if isinstance(op, kind) and ours(op) is not None and named(op) not in {*DIFFERENT, "nn.functional.prelu"}
+        if isinstance(op, kind) and ours(op) is not None and named(op) not in {*DIFFERENT, *OTHERWISE}
         for dtype in FLOATS
         if getattr(reference, dtype) in op.dtypes
     ]

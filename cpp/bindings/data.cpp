@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include "handle.h"
+#include "unspool/base/pool.h"
 #include "unspool/kernels/table.h"
 #include "unspool/ops/ops.h"
 
@@ -18,6 +19,7 @@ Tensor gather(const char* op, const Tensor& source, const std::int64_t* index, s
   if (source.ndim() == 0)
     fail(ErrorKind::Shape, op, ": tensors must have at least one dimension, got shape ()");
   const std::int64_t rows = source.shape()[0];
+  const Undivided whole;  // the index stays as it was checked
   for (std::int64_t i = 0; i < n; ++i)
     if (index[i] < 0 || index[i] >= rows)
       fail(ErrorKind::Index, op, ": index ", index[i], " is out of bounds for ", rows, " rows");

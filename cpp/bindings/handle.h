@@ -81,6 +81,7 @@ void bind_random(py::module_& m);
 void bind_init(py::module_& m);
 void bind_optim(py::module_& m);
 void bind_data(py::module_& m);
+void bind_threads(py::module_& m);  // and the GIL around long work
 
 template <class F>
 void* slot(F* f) {

@@ -133,9 +133,12 @@ bool is_legacy_tuple(PyObject* index) {
 Indexed read_index(const Tensor& t, PyObject* index) {
   PyObject* const* items = &index;
   Py_ssize_t n = 1;
+  py::object tuple;  // a list may change while Python runs
   if (PyTuple_Check(index) || is_legacy_tuple(index)) {
-    items = PySequence_Fast_ITEMS(index);
-    n = PySequence_Fast_GET_SIZE(index);
+    tuple = py::reinterpret_steal<py::object>(PySequence_Tuple(index));
+    if (!tuple) throw py::error_already_set();
+    items = PySequence_Fast_ITEMS(tuple.ptr());
+    n = PyTuple_GET_SIZE(tuple.ptr());
   }
   Vector<Tensor> tensors(static_cast<std::size_t>(n));
   int used = 0;

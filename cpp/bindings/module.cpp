@@ -1,6 +1,7 @@
 // The extension module: a line for each subject, and what belongs to the library as a whole.
 #include "handle.h"
 #include "unspool/base/cpu.h"
+#include "unspool/base/pool.h"
 #include "unspool/tape/node.h"
 
 namespace unspool::python {
@@ -26,7 +27,7 @@ std::string config() {
   text += "\n  instruction set: " + std::string(isa_name(chosen_isa())) + " (available:";
   for (Isa isa : {Isa::Generic, Isa::Avx2, Isa::Avx512})
     if (cpu_has(isa)) text += std::string(" ") + isa_name(isa);
-  return text + ")\n  threads: 1\n";
+  return text + ")\n  threads: " + std::to_string(get_num_threads()) + "\n";
 }
 
 }  // namespace
@@ -37,7 +38,8 @@ PYBIND11_MODULE(_core, m) {
   install_tape();
   bind_errors(m);
   try {
-    chosen_isa();  // an instruction set that is asked for and absent is an error of the import
+    chosen_isa();  // what the environment asks for and cannot have is an error of the import
+    get_num_threads();
   } catch (const Error& e) {
     throw py::value_error(e.what());
   }
@@ -60,6 +62,7 @@ PYBIND11_MODULE(_core, m) {
   bind_init(m);
   bind_optim(m);
   bind_data(m);
+  bind_threads(m);
 
   py::options options;
   options.disable_function_signatures();

@@ -12,13 +12,13 @@ namespace {
 PyObject* interned(const char* text) { return PyUnicode_InternFromString(text); }
 
 // state[param], made where it is missing.
-PyObject* state_of(PyObject* state, PyObject* param) {
+py::object state_of(PyObject* state, PyObject* param) {
   PyObject* own = PyDict_GetItemWithError(state, param);
-  if (own) return own;
+  if (own) return py::reinterpret_borrow<py::object>(own);
   if (PyErr_Occurred()) throw py::error_already_set();
-  const py::dict fresh;
+  py::dict fresh;
   if (PyDict_SetItem(state, param, fresh.ptr()) < 0) throw py::error_already_set();
-  return PyDict_GetItemWithError(state, param);
+  return fresh;
 }
 
 Tensor tensor_in(PyObject* own, PyObject* key) {
@@ -34,9 +34,11 @@ void put(PyObject* own, PyObject* key, const Tensor& t) {
   if (PyDict_SetItem(own, key, handle.ptr()) < 0) throw py::error_already_set();
 }
 
+// Another thread may change the list during the long work of f.
 template <class F>
 void each_param(const py::list& params, F&& f) {
-  for (const py::handle h : params) {
+  for (std::size_t i = 0; i < params.size(); ++i) {
+    const auto h = py::reinterpret_borrow<py::object>(params[i]);
     if (!is_tensor(h.ptr()))
       fail(ErrorKind::Type, "step: params must hold Tensors, got ", short_repr(h.ptr()));
     f(h.ptr(), unwrap(h.ptr()));
@@ -66,7 +68,8 @@ void sgd_step(const py::list& params, const py::dict& state, double lr, double m
     Tensor buffer;
     bool first = false;
     if (momentum != 0.0) {
-      PyObject* own = state_of(state.ptr(), handle);
+      const py::object owner = state_of(state.ptr(), handle);
+      PyObject* own = owner.ptr();
       buffer = tensor_in(own, kBuffer);
       if (!buffer) {
         first = true;
@@ -88,7 +91,8 @@ void adam_step(const py::list& params, const py::dict& state, double lr, double 
   const AdamOptions options{lr, beta1, beta2, eps, weight_decay, maximize, decoupled};
   each_param(params, [&](PyObject* handle, const Tensor& p) {
     if (!p->grad) return;
-    PyObject* own = state_of(state.ptr(), handle);
+    const py::object owner = state_of(state.ptr(), handle);
+    PyObject* own = owner.ptr();
     Tensor step = tensor_in(own, kStep);
     if (!step) {
       step = zeros({}, DType::Float32);

@@ -70,7 +70,8 @@ std::string package;                            // its folder
 // The innermost line outside of this package; the innermost of all where there is none.
 std::uint32_t here() {
   PyThreadState* thread = _PyThreadState_UncheckedGet();
-  if (!thread || !thread->cframe) return 0;
+  if (!thread || thread != PyGILState_GetThisThreadState() || !thread->cframe)
+    return 0;  // without the GIL: none
   _PyInterpreterFrame* frame = thread->cframe->current_frame;
   while (frame && in_package(frame->f_code)) frame = frame->previous;
   if (!frame) return 0;

@@ -4,10 +4,13 @@
 // finds them: memory that one thread allocates and another frees does not pile up.
 #include "unspool/base/alloc.h"
 
+#include <pthread.h>
+
 #include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <mutex>
+#include <new>
 #include <vector>
 
 #include "unspool/base/error.h"
@@ -83,9 +86,19 @@ struct Global {
   std::vector<Slab*> slabs;
 };
 
+Global& global();
+
+// A fork waits until the lists are whole, so that the child finds them so, and the lock free.
+void lock_for_fork() { global().mutex.lock(); }
+void unlock_after_fork() { global().mutex.unlock(); }
+
 // Never destroyed: tensors may outlive every static, at interpreter exit.
 Global& global() {
-  static Global* g = new Global;
+  static Global* g = [] {
+    auto* fresh = new Global;
+    if (pthread_atfork(lock_for_fork, unlock_after_fork, unlock_after_fork) != 0) throw std::bad_alloc();
+    return fresh;
+  }();
   return *g;
 }
 

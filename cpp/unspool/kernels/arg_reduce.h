@@ -88,7 +88,13 @@ inline void extreme_along(const View* values, const View& indices, const View& i
 
 template <bool kMax>
 inline void extreme(const View* values, const View& indices, const View& in, int dim) {
-  with_dtype(in.dtype, [&](auto zero) { extreme_along<decltype(zero), kMax>(values, indices, in, dim); });
+  with_dtype(in.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const View* const views[3] = {&in, &indices, values != nullptr ? values : &indices};
+    parallel_views<3>(views, ~(1u << dim), 2 * kReduceWork, [&](const View* const(&part)[3]) {
+      extreme_along<T, kMax>(values != nullptr ? part[2] : nullptr, *part[1], *part[0], dim);
+    });
+  });
 }
 void argmax(const View& out, const View& in, int dim) { extreme<true>(nullptr, out, in, dim); }
 void argmin(const View& out, const View& in, int dim) { extreme<false>(nullptr, out, in, dim); }

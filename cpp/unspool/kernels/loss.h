@@ -29,19 +29,19 @@ struct ClassWeight {
 template <class T>
 inline void cross_entropy_rows(const View& losses, const View& log_probs, const View& logits,
                                const CrossEntropyCall& call) {
-  const int64_t rows = logits.shape.v[0], classes = logits.shape.v[1];
+  const int64_t classes = logits.shape.v[1];
   const ClassWeight<T> w(call.weight);
   const T keep = static_cast<T>(1 - call.label_smoothing);
   const T share = static_cast<T>(call.label_smoothing / static_cast<double>(classes));
-  for (int64_t r = 0; r < rows; ++r) {
+  each_row(logits, [&](int64_t r) {
     const Row<T> lp = Row<T>::of(log_probs, r);
     log_softmax_row(lp, Row<T>::of(logits, r), classes);
     T& loss = *(static_cast<T*>(losses.data) + r * losses.strides.v[0]);
     const int64_t t = call.target[r];
     loss = 0;
-    if (t == call.ignore_index) continue;
+    if (t == call.ignore_index) return;
     loss = -(*reinterpret_cast<const T*>(lp.p + t * lp.stride)) * w[t];
-    if (call.label_smoothing == 0) continue;
+    if (call.label_smoothing == 0) return;
     Sequence<SumOp<T>> sum;
     T buffer[kRowBlock];
     for_blocks(classes, [&](int64_t i, int64_t m) {
@@ -50,22 +50,22 @@ inline void cross_entropy_rows(const View& losses, const View& log_probs, const 
       sum.feed(buffer, m);
     });
     loss = loss * keep + static_cast<T>(sum.result()) * share;
-  }
+  });
 }
 
 template <class T>
 inline void cross_entropy_backward_rows(const View& grad, const View& log_probs, const View& g,
                                         const CrossEntropyCall& call) {
-  const int64_t rows = grad.shape.v[0], classes = grad.shape.v[1];
+  const int64_t classes = grad.shape.v[1];
   const ClassWeight<T> w(call.weight);
   const T keep = static_cast<T>(1 - call.label_smoothing);
   const T share = static_cast<T>(call.label_smoothing / static_cast<double>(classes));
-  for (int64_t r = 0; r < rows; ++r) {
+  each_row(grad, [&](int64_t r) {
     const Row<T> to = Row<T>::of(grad, r), lp = Row<T>::of(log_probs, r);
     const int64_t t = call.target[r];
     if (t == call.ignore_index) {
       for (int64_t c = 0; c < classes; ++c) *reinterpret_cast<T*>(to.p + c * to.stride) = 0;
-      continue;
+      return;
     }
     const T upstream = *(static_cast<const T*>(g.data) + r * g.strides.v[0]);
     const T at_target = -(upstream * keep) * w[t];
@@ -80,13 +80,13 @@ inline void cross_entropy_backward_rows(const View& grad, const View& log_probs,
       });
       T& d = *reinterpret_cast<T*>(to.p + t * to.stride);
       d = at_target + d;
-      continue;
+      return;
     }
     const T everywhere = -(upstream * share);
     for (int64_t c = 0; c < classes; ++c) *reinterpret_cast<T*>(to.p + c * to.stride) = everywhere * w[c];
     *reinterpret_cast<T*>(to.p + t * to.stride) += at_target;
     log_softmax_backward_row(to, to, lp, classes);
-  }
+  });
 }
 
 void cross_entropy(const View& losses, const View& log_probs, const View& logits,
@@ -129,6 +129,23 @@ template <class T>
 inline T squared_error_sum(const View& a, const View& b, int64_t& count) {
   Walk<2> w;
   start(w, {&a, &b});
+  const auto difference_squared = [](Vec<T> x, Vec<T> y) {
+    const Vec<T> d = x - y;
+    return d * d;
+  };
+  if (w.ndim == 1 && !w.empty && w.stride[0][0] == sizeof(T) && w.stride[0][1] == sizeof(T)) {
+    count = w.size[0];
+    return static_cast<T>(
+        reduce_in_blocks<SumOp<T>>(count, [&](Sequence<SumOp<T>>& s, int64_t first, int64_t n) {
+          const T* x = reinterpret_cast<const T*>(w.base[0]) + first;
+          const T* y = reinterpret_cast<const T*>(w.base[1]) + first;
+          for_blocks(n, [&](int64_t i, int64_t m) {
+            T buffer[kGather];
+            vectors(buffer, m, difference_squared, x + i, y + i);
+            s.feed(buffer, m);
+          });
+        }));
+  }
   Sequence<SumOp<T>> sum;
   T buffer[kGather];
   int64_t held = 0;
@@ -140,13 +157,8 @@ inline T squared_error_sum(const View& a, const View& b, int64_t& count) {
     for (int64_t i = 0; i < n;) {  // fill the buffer to the brim: pieces are whole but for the last
       const int64_t m = n - i < kGather - held ? n - i : kGather - held;
       if (dense) {
-        vectors(
-            buffer + held, m,
-            [](Vec<T> x, Vec<T> y) {
-              const Vec<T> d = x - y;
-              return d * d;
-            },
-            reinterpret_cast<const T*>(p[0]) + i, reinterpret_cast<const T*>(p[1]) + i);
+        vectors(buffer + held, m, difference_squared, reinterpret_cast<const T*>(p[0]) + i,
+                reinterpret_cast<const T*>(p[1]) + i);
       } else {
         for (int64_t j = 0; j < m; ++j) {
           const T d = *reinterpret_cast<const T*>(p[0] + (i + j) * sa) -
@@ -169,8 +181,9 @@ void mse(const View& out, const View& a, const View& b, MseReduction reduction) 
   with_floating(a.dtype, [&](auto zero) {
     using T = decltype(zero);
     if (reduction == MseReduction::None) {
-      const View* in[2] = {&a, &b};
-      map_views<SquaredError, T>(out, in, SquaredError{});
+      parallel_views<3>({&out, &a, &b}, ~0u, kMapWork, [](const View* const(&part)[3]) {
+        map_views<SquaredError, T>(*part[0], {part[1], part[2]}, SquaredError{});
+      });
       return;
     }
     int64_t count = 0;
@@ -180,9 +193,12 @@ void mse(const View& out, const View& a, const View& b, MseReduction reduction) 
 }
 
 void mse_backward(const View& out, const View& a, const View& b, double scale, const View& g) {
-  const View* in[3] = {&a, &b, &g};
   with_floating(out.dtype, [&](auto zero) {
-    map_views<SquaredErrorBackward, decltype(zero)>(out, in, SquaredErrorBackward{2 * scale});
+    using T = decltype(zero);
+    parallel_views<4>({&out, &a, &b, &g}, ~0u, kMapWork, [&](const View* const(&part)[4]) {
+      map_views<SquaredErrorBackward, T>(*part[0], {part[1], part[2], part[3]},
+                                         SquaredErrorBackward{2 * scale});
+    });
   });
 }
 

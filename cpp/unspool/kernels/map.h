@@ -10,8 +10,8 @@
 // goes through the same vector code, and its bits do not depend on where it stands.
 #pragma once
 
-#include "unspool/kernels/loops.h"
 #include "unspool/kernels/math.h"
+#include "unspool/kernels/parallel.h"
 
 namespace unspool {
 
@@ -150,11 +150,33 @@ inline void map(const View& out, const View* in, const F& f) {
   map_views<F, T>(out, views, f);
 }
 
+template <class F, class... Ts>
+[[gnu::noinline]] void map_here(const View& out, const View* in, const double* params) {
+  const F f(params);
+  (void)((in[0].dtype == DTypeOf<Ts>::value && (map<F, Ts>(out, in, f), true)) || ...);
+}
+
+constexpr int64_t kMapWork = 6;  // 1/16 ns an element: between a sum in cache and an exponential
+
+// MapFn wants its inputs one after another in memory.
+template <int A>
+[[gnu::noinline]] void map_shared(MapFn here, const View& out, const View* in, const double* params) {
+  const int dim = dim_to_cut(out.shape, ~0u);
+  parallel_cuts(out.shape, dim, numel_of(out) * kMapWork / 16, [&](int64_t first, int64_t count) {
+    View part[A + 1];
+    set_part(part[0], out, dim, first, count);
+    for (int j = 0; j < A; ++j) set_part(part[j + 1], in[j], dim, first, count);
+    here(part[0], part + 1, params);
+  });
+}
+
 // in[0]'s dtype is one of Ts (the caller has checked); the other inputs have the same.
 template <class F, class... Ts>
 void map_entry(const View& out, const View* in, const double* params) {
-  const F f(params);
-  (void)((in[0].dtype == DTypeOf<Ts>::value && (map<F, Ts>(out, in, f), true)) || ...);
+  if (out.shape.ndim > 0 && worth_sharing(numel_of(out) * kMapWork / 16))
+    map_shared<F::kArity>(map_here<F, Ts...>, out, in, params);
+  else
+    map_here<F, Ts...>(out, in, params);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 // of a register. float sums run in double lanes: 1e7 numbers err by less than one rounding of the result.
 #pragma once
 
-#include "unspool/kernels/loops.h"
+#include "unspool/kernels/parallel.h"
 
 namespace unspool {
 namespace {
@@ -196,6 +196,13 @@ struct Sequence {
     in_chunk = 0;
     clear();
   }
+  // The result of the next 2^at chunks; a multiple of as many have come before, and nothing besides.
+  inline void add_block(Acc x, int at) {
+    const uint64_t size = uint64_t{1} << at;
+    for (uint64_t c = chunks >> at; c & 1; c >>= 1) x = Op::join(level[at++], x);
+    level[at] = x;
+    chunks += size;
+  }
   inline Acc result() const {
     Acc x{};
     bool any = in_chunk > 0 || chunks == 0;
@@ -208,6 +215,32 @@ struct Sequence {
     return x;
   }
 };
+
+constexpr int64_t kReduceWork = 4;  // 1/16 ns an element
+
+// The result of n elements that feed(sequence, first, count) hands over. Of a long sequence threads
+// take blocks of 2^at chunks, between 64 and 127 of them: subtrees of the one tree, so the same bits.
+template <class Op, class Feed>
+inline typename Op::Acc reduce_in_blocks(int64_t n, const Feed& feed) {
+  constexpr int64_t kMinBlocks = 64;
+  Sequence<Op> whole;
+  int64_t first = 0;
+  if (n >= kMinBlocks * kChunk && worth_sharing(n * kReduceWork / 16)) {
+    int at = 0;
+    while ((kMinBlocks * kChunk << (at + 1)) <= n) ++at;
+    const int64_t block = kChunk << at;
+    typename Op::Acc part[2 * kMinBlocks];
+    parallel(n / block, n * kReduceWork / 16, [&](int64_t c) {
+      Sequence<Op> s;
+      feed(s, c * block, block);
+      part[c] = s.result();
+    });
+    for (int64_t c = 0; c < n / block; ++c) whole.add_block(part[c], at);
+    first = n / block * block;
+  }
+  feed(whole, first, n - first);
+  return whole.result();
+}
 
 // Steps through the reduced dims in row-major order.
 struct Cursor {
@@ -230,11 +263,11 @@ struct Cursor {
 template <class Op>
 inline typename Op::Acc reduce_one(const Walk<1>& reduced, const char* p, int64_t count) {
   using L = lane_t<typename Op::In>;
+  if (count > 0 && reduced.ndim == 1 && (reduced.stride[0][0] == sizeof(L) || count == 1))
+    return reduce_in_blocks<Op>(count, [&](Sequence<Op>& s, int64_t first, int64_t n) {
+      s.feed(reinterpret_cast<const L*>(p) + first, n);
+    });
   Sequence<Op> s;
-  if (count > 0 && reduced.ndim == 1 && (reduced.stride[0][0] == sizeof(L) || count == 1)) {
-    s.feed(reinterpret_cast<const L*>(p), count);
-    return s.result();
-  }
   L gathered[kGather];
   Cursor at(reduced, p);
   for (int64_t i = 0; i < count; i += kGather) {
@@ -303,7 +336,7 @@ inline void reduce_columns(const Walk<1>& reduced, const char* p, int64_t count,
 }
 
 template <class Op>
-inline void reduce(const View& out, const View& in, uint32_t dim_mask) {
+inline void reduce_here(const View& out, const View& in, uint32_t dim_mask) {
   using L = lane_t<typename Op::In>;
   constexpr int64_t kItem = sizeof(L), kOut = sizeof(typename Op::Out);
   Walk<2> kept;  // in, out
@@ -341,6 +374,13 @@ inline void reduce(const View& out, const View& in, uint32_t dim_mask) {
         *reinterpret_cast<typename Op::Out*>(p[1]) = Op::finish(reduce_one<Op>(reduced, p[0], count));
       },
       0);
+}
+
+// Threads take outputs; of a single output they take parts, in reduce_in_blocks.
+template <class Op>
+inline void reduce(const View& out, const View& in, uint32_t dim_mask) {
+  parallel_views<2>({&in, &out}, ~dim_mask, kReduceWork,
+                    [&](const View* const(&part)[2]) { reduce_here<Op>(*part[1], *part[0], dim_mask); });
 }
 
 #define UNSPOOL_REDUCTION(NAME, OP)                                                          \

@@ -86,7 +86,7 @@ inline void relu_typed(const View& out, const View& in, uint64_t* mask) {
   });
 }
 
-void relu(const View& out, const View& in, uint64_t* mask) {
+inline void relu_here(const View& out, const View& in, uint64_t* mask) {
   switch (in.dtype) {
     case DType::Float32:
       return relu_typed<float>(out, in, mask);
@@ -99,7 +99,7 @@ void relu(const View& out, const View& in, uint64_t* mask) {
   }
 }
 
-void relu_backward(const View& out, const View& g, const uint64_t* mask) {
+inline void relu_backward_here(const View& out, const View& g, const uint64_t* mask) {
   with_floating(out.dtype, [&](auto zero) {
     using T = decltype(zero);
     relu_rows<T>(out, g, true, [&](Row<T> y, Row<T> x, int64_t n, int64_t row) {
@@ -112,6 +112,32 @@ void relu_backward(const View& out, const View& g, const uint64_t* mask) {
       });
     });
   });
+}
+
+// f(out, in, words before the part's mask) on parts along dim 0, whose masks share no word.
+template <class F>
+inline void relu_shared(const View& out, const View& in, const F& f) {
+  const int ndim = out.shape.ndim;
+  const int64_t work = numel_of(out) / 4;
+  if (ndim == 0 || !worth_sharing(work)) return f(out, in, int64_t{0});
+  int64_t words = (out.shape.v[ndim - 1] + 63) / 64;  // of an index of dim 0
+  for (int d = 1; d < ndim - 1; ++d) words *= out.shape.v[d];
+  parallel_ranges(out.shape.v[0], ndim == 1 ? 64 : 1, work, [&](int64_t first, int64_t count) {
+    View y, x;
+    set_part(y, out, 0, first, count);
+    set_part(x, in, 0, first, count);
+    f(y, x, ndim == 1 ? first / 64 : first * words);
+  });
+}
+
+void relu(const View& out, const View& in, uint64_t* mask) {
+  relu_shared(out, in, [&](const View& y, const View& x, int64_t words) {
+    relu_here(y, x, mask == nullptr ? nullptr : mask + words);
+  });
+}
+void relu_backward(const View& out, const View& g, const uint64_t* mask) {
+  relu_shared(out, g,
+              [&](const View& y, const View& x, int64_t words) { relu_backward_here(y, x, mask + words); });
 }
 
 }  // namespace

@@ -89,29 +89,29 @@ inline void log_softmax_backward_row(Row<T> out, Row<T> g, Row<T> y, int64_t n) 
 void softmax(const View& out, const View& in) {
   with_floating(out.dtype, [&](auto zero) {
     using T = decltype(zero);
-    for (int64_t r = 0; r < out.shape.v[0]; ++r)
-      softmax_row(Row<T>::of(out, r), Row<T>::of(in, r), out.shape.v[1]);
+    each_row(out, [&](int64_t r) { softmax_row(Row<T>::of(out, r), Row<T>::of(in, r), out.shape.v[1]); });
   });
 }
 void log_softmax(const View& out, const View& in) {
   with_floating(out.dtype, [&](auto zero) {
     using T = decltype(zero);
-    for (int64_t r = 0; r < out.shape.v[0]; ++r)
-      log_softmax_row(Row<T>::of(out, r), Row<T>::of(in, r), out.shape.v[1]);
+    each_row(out, [&](int64_t r) { log_softmax_row(Row<T>::of(out, r), Row<T>::of(in, r), out.shape.v[1]); });
   });
 }
 void softmax_backward(const View& out, const View& g, const View& y) {
   with_floating(out.dtype, [&](auto zero) {
     using T = decltype(zero);
-    for (int64_t r = 0; r < out.shape.v[0]; ++r)
+    each_row(out, [&](int64_t r) {
       softmax_backward_row(Row<T>::of(out, r), Row<T>::of(g, r), Row<T>::of(y, r), out.shape.v[1]);
+    });
   });
 }
 void log_softmax_backward(const View& out, const View& g, const View& y) {
   with_floating(out.dtype, [&](auto zero) {
     using T = decltype(zero);
-    for (int64_t r = 0; r < out.shape.v[0]; ++r)
+    each_row(out, [&](int64_t r) {
       log_softmax_backward_row(Row<T>::of(out, r), Row<T>::of(g, r), Row<T>::of(y, r), out.shape.v[1]);
+    });
   });
 }
 

@@ -2,6 +2,7 @@
 // have the op check and infer the shape, allocate, run the kernel, and hand the call to the tape.
 #include <utility>
 
+#include "unspool/base/pool.h"
 #include "unspool/ops/map.h"
 #include "unspool/ops/op.h"
 #include "unspool/ops/ops.h"
@@ -46,6 +47,13 @@ void bring_to_one_dtype(const OpDef& op, std::span<Tensor> in) {
   }
 }
 
+// Indices, labels and masks are checked first and used later; no other thread may write them between.
+bool reads_places(std::span<const Tensor> in) {
+  for (const Tensor& t : in)
+    if (t && !is_floating(t.dtype()) && !t->wrapped_number) return true;
+  return false;
+}
+
 }  // namespace
 
 namespace {
@@ -77,6 +85,7 @@ void Call::allocate(int i, const Shape& shape, DType dtype) {
 
 void call(Call& c, std::span<Tensor> inputs, AttrsView attrs) {
   const OpDef& op = *c.op;
+  const Undivided whole(reads_places(inputs));
   bring_to_one_dtype(op, inputs);
   c.in = inputs;
   c.attrs = attrs;
@@ -167,6 +176,7 @@ void write_composite(Call& c, const Tensor& target) {
 
 void call_inplace(const OpDef& op, std::span<Tensor> inputs, AttrsView attrs) {
   Call c(op);
+  const Undivided whole(reads_places(inputs));
   const Tensor target = inputs[0];
   c.in = inputs;
   c.attrs = attrs;

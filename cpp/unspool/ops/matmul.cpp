@@ -1,9 +1,12 @@
 // Products: matmul and linear. Every product in a gradient carries its shapes as a comment.
+#include "unspool/base/pool.h"
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
 
 namespace unspool {
 namespace {
+
+constexpr std::int64_t kProductsPerNanosecond = 16;  // of one core, to judge whether work is long
 
 // C = A·B (+ bias), or C += A·B, on the last two dims of views at `a`, `b`, `c`.
 void gemm(const View& c, const View& a, const View& b, const Tensor* bias, bool accumulate) {
@@ -27,6 +30,7 @@ void gemm(const View& c, const View& a, const View& b, const Tensor* bias, bool 
     call.bias_stride = bias->strides()[0];
   }
   const Workspace workspace(kernels().gemm_workspace(call));
+  const LongWork others_run(call.m * call.n * call.k / kProductsPerNanosecond);  // around all its parts
   call.workspace = workspace.data();
   kernels().gemm(call);
 }
@@ -68,6 +72,23 @@ View batched(const Tensor& t, const Shape& batch) {
   return v;
 }
 
+View moved(View v, std::int64_t elements) {
+  v.data = static_cast<char*>(v.data) + elements * static_cast<std::int64_t>(item_size(v.dtype));
+  return v;
+}
+
+// f(i) for the products of a batch. Threads share the products where one is too small to be shared.
+template <class F>
+void each_product(std::int64_t count, const View& a, const View& b, const F& f) {
+  const int p = a.shape.ndim - 2;
+  const std::int64_t one = a.shape[p] * a.shape[p + 1] * b.shape[p + 1] / kProductsPerNanosecond;
+  const std::int64_t least = __atomic_load_n(&parallel_threshold, __ATOMIC_RELAXED);
+  if (count > 1 && one < kParallelWork && one * count >= least)
+    run_chunks(count, one * count, [](const void* g, std::int64_t i) { (*static_cast<const F*>(g))(i); }, &f);
+  else
+    for (std::int64_t i = 0; i < count; ++i) f(i);
+}
+
 extern const OpDef product_op;
 Tensor product(const Tensor& a, const Tensor& b) { return call(product_op, {a, b}); }
 Tensor turned(const Tensor& t) { return transpose(t, -2, -1); }
@@ -104,26 +125,18 @@ const OpDef product_op = {
     .forward =
         [](Call& c) {
           const Shape batch = batch_of(c.out[0].shape());
-          View a = batched(c.in[0], batch), b = batched(c.in[1], batch), y = c.out[0].view();
-          const std::int64_t count = numel_of(batch, "matmul");
-          const auto size = static_cast<std::int64_t>(item_size(y.dtype));
-          char* start[3] = {static_cast<char*>(a.data), static_cast<char*>(b.data),
-                            static_cast<char*>(y.data)};
-          for (std::int64_t i = 0; i < count; ++i) {
-            std::int64_t rest = i;
+          const View a = batched(c.in[0], batch), b = batched(c.in[1], batch), y = c.out[0].view();
+          each_product(numel_of(batch, "matmul"), a, b, [&](std::int64_t i) {
             std::int64_t offset[3] = {0, 0, 0};
             for (int d = batch.ndim - 1; d >= 0; --d) {
-              const std::int64_t at = rest % batch[d];
-              rest /= batch[d];
+              const std::int64_t at = i % batch[d];
+              i /= batch[d];
               offset[0] += at * a.strides[d];
               offset[1] += at * b.strides[d];
               offset[2] += at * y.strides[d];
             }
-            a.data = start[0] + offset[0] * size;
-            b.data = start[1] + offset[1] * size;
-            y.data = start[2] + offset[2] * size;
-            gemm(y, a, b, nullptr, false);
-          }
+            gemm(moved(y, offset[2]), moved(a, offset[0]), moved(b, offset[1]), nullptr, false);
+          });
         },
     .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) {
                      if (r.needs(0)) gx[0] = product(g[0], turned(r.x(1)));  // (n×m)·(m×k) → (n×k)

@@ -1,5 +1,6 @@
 // Random tensors and fills, from PyTorch's CPU stream: random_fill.h says how words become
 // numbers. A generator that is not given is the default one; it is locked for a whole fill.
+#include "unspool/base/pool.h"
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
 #include "unspool/ops/random_fill.h"
@@ -10,6 +11,7 @@ namespace {
 template <class F>
 void with_generator(const Attr& a, F&& f) {
   Generator& generator = a.given() ? *static_cast<Generator*>(a.p) : default_generator();
+  const Undivided whole;  // others may wait for the lock, and hold Python meanwhile
   std::lock_guard lock(generator.mutex());
   f(generator);
 }

@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "unspool/base/pool.h"
 #include "unspool/ops/ops.h"
 #include "unspool/tape/hooks.h"
 #include "unspool/tape/node.h"
@@ -290,7 +291,9 @@ class Sweep {
     keep(leaf, std::move(g));
   }
 
+  // Undivided: several threads may add to one leaf.
   void keep(TensorImpl* leaf, Tensor g) {
+    const Undivided whole;
     if (targets_ && !collect_into_grad) {
       accumulate(leaf_grads[leaf], std::move(g));
     } else if (!leaf->grad) {

@@ -12,15 +12,12 @@ __all__ = [
     "are_deterministic_algorithms_enabled",
     "finfo",
     "get_float32_matmul_precision",
-    "get_num_interop_threads",
-    "get_num_threads",
     "iinfo",
     "is_nonzero",
     "is_storage",
     "numel",
     "set_default_device",
     "set_float32_matmul_precision",
-    "set_num_threads",
     "typename",
     "use_deterministic_algorithms",
 ]
@@ -154,21 +151,3 @@ def set_float32_matmul_precision(precision: str) -> None:
 def get_float32_matmul_precision() -> str:
     """'highest'."""
     return "highest"
-
-
-def set_num_threads(num: int) -> None:
-    """The most threads that an operation may use; at present each uses one. RuntimeError unless positive."""
-    if not isinstance(num, int) or isinstance(num, bool):
-        raise TypeError(f"set_num_threads: expects an int, but got {type(num).__name__}")
-    if num <= 0:
-        raise RuntimeError(f"set_num_threads: expects a positive integer, got {num}")
-
-
-def get_num_threads() -> int:
-    """The number of threads an operation uses: 1."""
-    return 1
-
-
-def get_num_interop_threads() -> int:
-    """The number of operations that run at a time: 1."""
-    return 1

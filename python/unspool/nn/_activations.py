@@ -8,8 +8,35 @@ from typing import Any
 from unspool import _core
 
 __all__ = [
-    "celu", "elu", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid",
-    "mish", "prelu", "relu6", "selu", "silu", "softplus", "softshrink", "softsign", "tanhshrink", "threshold",
+    "celu",
+    "celu_",
+    "elu",
+    "elu_",
+    "gelu",
+    "glu",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "hardtanh_",
+    "leaky_relu",
+    "leaky_relu_",
+    "logsigmoid",
+    "mish",
+    "prelu",
+    "relu6",
+    "relu_",
+    "rrelu",
+    "rrelu_",
+    "selu",
+    "selu_",
+    "silu",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "tanhshrink",
+    "threshold",
+    "threshold_",
 ]  # fmt: skip
 
 # Klambauer et al., "Self-Normalizing Neural Networks", 2017: the fixed point of mean 0 and variance 1.
@@ -161,3 +188,58 @@ def glu(input: Any, dim: int = -1) -> Any:
         raise RuntimeError(f"glu: halving dimension must be even, but dimension {dim} has size {input.shape[dim]}")
     a, b = input.split(input.shape[dim] // 2, dim) if input.shape[dim] else (input, input)
     return a * _core.sigmoid(b)
+
+
+def rrelu(
+    input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
+) -> Any:
+    """x where x > 0, a x elsewhere: a from U(lower, upper) for each element in training, else (lower + upper) / 2."""
+    if lower > upper:
+        raise RuntimeError(f"rrelu: Lower bound should be less than or equal to the upper bound: {lower}, {upper}")
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    low = input.detach() <= 0
+    # One double for each element that needs it, in order, is PyTorch's use of the random stream.
+    drawn = _core.empty(int(low.sum()), dtype=_core.float64).uniform_(lower, upper)
+    slopes = _core.ones_like(input, requires_grad=False).masked_scatter(low, drawn.to(input.dtype))
+    return _placed(input, input * slopes, inplace)
+
+
+def relu_(input: Any) -> Any:
+    """relu, in place."""
+    return input.relu_()
+
+
+def celu_(input: Any, alpha: float = 1.0) -> Any:
+    """celu, in place."""
+    return celu(input, alpha, True)
+
+
+def elu_(input: Any, alpha: float = 1.0) -> Any:
+    """elu, in place."""
+    return elu(input, alpha, True)
+
+
+def selu_(input: Any) -> Any:
+    """selu, in place."""
+    return selu(input, True)
+
+
+def leaky_relu_(input: Any, negative_slope: float = 0.01) -> Any:
+    """leaky_relu, in place."""
+    return leaky_relu(input, negative_slope, True)
+
+
+def hardtanh_(input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+    """hardtanh, in place."""
+    return hardtanh(input, min_val, max_val, True)
+
+
+def threshold_(input: Any, threshold: float, value: float) -> Any:
+    """threshold, in place."""
+    return _placed(input, _core.where(input <= threshold, value, input).to(input.dtype), True)
+
+
+def rrelu_(input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Any:
+    """rrelu, in place."""
+    return rrelu(input, lower, upper, training, True)

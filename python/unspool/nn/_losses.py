@@ -23,14 +23,14 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
     return meant
 
 
-def reduced(losses: Any, reduction: str) -> Any:
-    if reduction == "mean":
-        return losses.mean()
-    if reduction == "sum":
-        return losses.sum()
-    if reduction != "none":
+def check_reduction(reduction: str) -> None:
+    if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction; it must be one of 'none', 'mean', 'sum'")
-    return losses
+
+
+def reduced(losses: Any, reduction: str) -> Any:
+    check_reduction(reduction)
+    return losses.mean() if reduction == "mean" else losses.sum() if reduction == "sum" else losses
 
 
 def warn_broadcast(name: str, input: Any, target: Any) -> None:
@@ -109,8 +109,7 @@ def nll_loss(
         IndexError: a label outside of 0 … C-1 that isn't ignore_index.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction")
+    check_reduction(reduction)
     dim = 1 if input.dim() > 1 else 0
     if input.dim() == 0 or (*input.shape[:dim], *input.shape[dim + 1 :]) != tuple(target.shape):
         raise ValueError(

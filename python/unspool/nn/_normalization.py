@@ -1,4 +1,4 @@
-"""Normalisations, dropout and embedding as compositions of native ops; `functional` gives them their names."""
+"""Normalisations as compositions of native ops; `functional` gives them their names."""
 
 from __future__ import annotations
 
@@ -7,18 +7,7 @@ from typing import Any
 
 from unspool import _core
 
-__all__ = ["batch_norm", "dropout", "embedding", "layer_norm", "normalize", "rms_norm"]
-
-
-def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """Each element 0 with probability p, divided by 1 - p otherwise; the input itself where not training."""
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout: dropout probability has to be between 0 and 1, but got {p}")
-    if not training or p == 0.0 or input.numel() == 0:
-        return input
-    kept = _core.zeros_like(input) if p == 1.0 else _core.empty_like(input).bernoulli_(1 - p).div_(1 - p)
-    y = input * kept
-    return input.copy_(y) if inplace else y
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
 
 def _check_tail(name: str, input: Any, shape: Sequence[int], weight: Any, bias: Any) -> tuple[int, ...]:
@@ -113,29 +102,66 @@ class _NoGrad:
         _core._set_grad_enabled(self.previous)
 
 
-def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None) -> Any:
-    """x / max(norm_p(x), eps) along dim."""
-    y = input / input.norm(p, dim, keepdim=True).clamp(min=eps).expand_as(input)
-    return y if out is None else out.copy_(y)
-
-
-def embedding(
+def instance_norm(
     input: Any,
-    weight: Any,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
 ) -> Any:
-    """The rows of weight (n, d) at the integers of input (…), as (…, d); row padding_idx gets no gradient."""
-    if max_norm is not None or scale_grad_by_freq or sparse:
-        raise NotImplementedError("embedding: max_norm, scale_grad_by_freq and sparse are not supported")
-    if weight.dim() != 2:
-        raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {tuple(weight.shape)}")
-    rows = weight.shape[0]
-    if padding_idx is not None:
-        if not -rows <= padding_idx < rows:
-            raise AssertionError(f"embedding: padding_idx must be within num_embeddings {rows}, got {padding_idx}")
-        padding_idx %= rows
-    return _core.embedding(weight, input, -1 if padding_idx is None else padding_idx)
+    """batch_norm of each instance of (N, C, L, …) alone; running statistics are the instances' average.
+
+    Raises:
+        ValueError: one value a channel, and use_input_stats.
+    """
+    n, channels = input.shape[:2]
+    spots = input[:1, :1].numel()
+    if use_input_stats and spots == 1:
+        raise ValueError(
+            f"instance_norm: Expected more than 1 spatial element when training, got input size {input.shape}"
+        )
+    kept_mean, kept_var, scale, shift = (
+        None if t is None else t.repeat(n) for t in (running_mean, running_var, weight, bias)
+    )
+    flat = input.reshape((1, n * channels, *input.shape[2:]))
+    y = batch_norm(flat, kept_mean, kept_var, scale, shift, use_input_stats, momentum, eps)
+    if use_input_stats:
+        with _NoGrad():
+            for t, moved in ((running_mean, kept_mean), (running_var, kept_var)):
+                if t is not None and moved is not None:
+                    t.copy_(moved.reshape(n, channels).mean(0))
+    return y.reshape(tuple(input.shape))
+
+
+def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """(x - mean) / sqrt(var + eps) over groups of channels of (N, C, …); weight and bias are (C).
+
+    Raises:
+        RuntimeError: C isn't divisible by num_groups.
+        ValueError: one value a group.
+    """
+    shape = tuple(input.shape)
+    if len(shape) < 2:
+        raise RuntimeError(f"group_norm: Expected at least 2 dimensions for input tensor but received {len(shape)}")
+    n, channels = shape[:2]
+    if num_groups <= 0 or channels % num_groups:
+        raise RuntimeError(
+            f"group_norm: Expected number of channels in input to be divisible by num_groups, but got input of shape "
+            f"{list(shape)} and num_groups={num_groups}"
+        )
+    for what, t in (("weight", weight), ("bias", bias)):
+        if t is not None and tuple(t.shape) != (channels,):
+            raise RuntimeError(f"group_norm: Expected {what} to be of shape [{channels}], got {list(t.shape)}")
+    x = input.reshape(n, num_groups, -1) if input.numel() else input
+    if input.numel() == num_groups:
+        raise ValueError(
+            f"group_norm: Expected more than 1 value per channel when training, got input size {list(shape)}"
+        )
+    rest = x - x.mean(-1, keepdim=True)
+    y = (rest / ((rest * rest).mean(-1, keepdim=True) + eps).sqrt()).reshape(shape)
+    column = (1, channels) + (1,) * (len(shape) - 2)
+    y = y if weight is None else y * weight.reshape(column)
+    return y if bias is None else y + bias.reshape(column)

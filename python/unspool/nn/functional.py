@@ -6,130 +6,72 @@ import warnings
 from typing import Any
 
 from unspool import _core
-from unspool.nn._activations import celu as celu
-from unspool.nn._activations import elu as elu
-from unspool.nn._activations import gelu as gelu
-from unspool.nn._activations import glu as glu
-from unspool.nn._activations import hardshrink as hardshrink
-from unspool.nn._activations import hardsigmoid as hardsigmoid
-from unspool.nn._activations import hardswish as hardswish
-from unspool.nn._activations import hardtanh as hardtanh
-from unspool.nn._activations import leaky_relu as leaky_relu
-from unspool.nn._activations import logsigmoid as logsigmoid
-from unspool.nn._activations import mish as mish
-from unspool.nn._activations import prelu as prelu
-from unspool.nn._activations import relu6 as relu6
-from unspool.nn._activations import selu as selu
-from unspool.nn._activations import silu as silu
-from unspool.nn._activations import softplus as softplus
-from unspool.nn._activations import softshrink as softshrink
-from unspool.nn._activations import softsign as softsign
-from unspool.nn._activations import tanhshrink as tanhshrink
-from unspool.nn._activations import threshold as threshold
-from unspool.nn._arrangement import gumbel_softmax as gumbel_softmax
-from unspool.nn._arrangement import pad as pad
-from unspool.nn._arrangement import scaled_dot_product_attention as scaled_dot_product_attention
-from unspool.nn._losses import binary_cross_entropy as binary_cross_entropy
-from unspool.nn._losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
-from unspool.nn._losses import huber_loss as huber_loss
-from unspool.nn._losses import kl_div as kl_div
-from unspool.nn._losses import l1_loss as l1_loss
+from unspool.errors import ShapeError
+from unspool.nn import (
+    _activations,
+    _attention,
+    _distances,
+    _dropouts,
+    _lookup,
+    _losses,
+    _losses_likelihood,
+    _losses_margin,
+    _multihead,
+    _normalization,
+    _padding,
+)
+from unspool.nn._activations import *  # noqa: F403
+from unspool.nn._attention import *  # noqa: F403
+from unspool.nn._distances import *  # noqa: F403
+from unspool.nn._dropouts import *  # noqa: F403
+from unspool.nn._lookup import *  # noqa: F403
+from unspool.nn._losses import *  # noqa: F403
 from unspool.nn._losses import legacy_reduction as legacy_reduction
-from unspool.nn._losses import nll_loss as nll_loss
-from unspool.nn._losses import smooth_l1_loss as smooth_l1_loss
 from unspool.nn._losses import warn_broadcast as warn_broadcast
-from unspool.nn._normalization import batch_norm as batch_norm
-from unspool.nn._normalization import dropout as dropout
-from unspool.nn._normalization import embedding as embedding
-from unspool.nn._normalization import layer_norm as layer_norm
-from unspool.nn._normalization import normalize as normalize
-from unspool.nn._normalization import rms_norm as rms_norm
-from unspool.nn._pairs import cosine_embedding_loss as cosine_embedding_loss
-from unspool.nn._pairs import cosine_similarity as cosine_similarity
-from unspool.nn._pairs import gaussian_nll_loss as gaussian_nll_loss
-from unspool.nn._pairs import hinge_embedding_loss as hinge_embedding_loss
-from unspool.nn._pairs import margin_ranking_loss as margin_ranking_loss
-from unspool.nn._pairs import multi_margin_loss as multi_margin_loss
-from unspool.nn._pairs import multilabel_soft_margin_loss as multilabel_soft_margin_loss
-from unspool.nn._pairs import pairwise_distance as pairwise_distance
-from unspool.nn._pairs import poisson_nll_loss as poisson_nll_loss
-from unspool.nn._pairs import soft_margin_loss as soft_margin_loss
-from unspool.nn._pairs import triplet_margin_loss as triplet_margin_loss
-from unspool.nn._pairs import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
+from unspool.nn._losses_likelihood import *  # noqa: F403
+from unspool.nn._losses_margin import *  # noqa: F403
+from unspool.nn._multihead import *  # noqa: F403
+from unspool.nn._normalization import *  # noqa: F403
+from unspool.nn._padding import *  # noqa: F403
 
 __all__ = [
-    "batch_norm",
-    "bilinear",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "celu",
-    "celu_",
-    "cosine_embedding_loss",
-    "cosine_similarity",
-    "cross_entropy",
-    "dropout",
-    "elu",
-    "elu_",
-    "embedding",
-    "gaussian_nll_loss",
-    "gelu",
-    "glu",
-    "gumbel_softmax",
-    "hardshrink",
-    "hardsigmoid",
-    "hardswish",
-    "hardtanh",
-    "hardtanh_",
-    "hinge_embedding_loss",
-    "huber_loss",
-    "kl_div",
-    "l1_loss",
-    "layer_norm",
-    "leaky_relu",
-    "leaky_relu_",
-    "linear",
-    "log_softmax",
-    "logsigmoid",
-    "margin_ranking_loss",
-    "mish",
-    "mse_loss",
-    "multi_margin_loss",
-    "multilabel_soft_margin_loss",
-    "nll_loss",
-    "normalize",
-    "one_hot",
-    "pad",
-    "pairwise_distance",
-    "poisson_nll_loss",
-    "prelu",
-    "relu",
-    "relu6",
-    "relu_",
-    "rms_norm",
-    "scaled_dot_product_attention",
-    "selu",
-    "selu_",
-    "sigmoid",
-    "silu",
-    "smooth_l1_loss",
-    "soft_margin_loss",
-    "softmax",
-    "softmin",
-    "softplus",
-    "softshrink",
-    "softsign",
-    "tanh",
-    "tanhshrink",
-    "threshold",
-    "threshold_",
-    "triplet_margin_loss",
-    "triplet_margin_with_distance_loss",
-]
+    "bilinear", "cross_entropy", "gumbel_softmax", "linear", "log_softmax", "mse_loss", "one_hot", "relu", "sigmoid",
+    "softmax", "softmin", "tanh",
+]  # fmt: skip
+__all__ += _activations.__all__
+__all__ += _distances.__all__
+__all__ += _attention.__all__
+__all__ += _dropouts.__all__
+__all__ += _lookup.__all__
+__all__ += _padding.__all__
+__all__ += _losses.__all__
+__all__ += _losses_likelihood.__all__
+__all__ += _losses_margin.__all__
+__all__ += _multihead.__all__
+__all__ += _normalization.__all__
 
-linear = _core.linear
+_linear = _core.linear
 tanh = _core.tanh
 sigmoid = _core.sigmoid
 one_hot = _core.one_hot
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """x·Wᵀ + b, for x (…, in), W (out, in) and b that broadcasts to the result (…, out); or W (in), result (…)."""
+    try:
+        return _linear(input, weight, bias)
+    except ShapeError:
+        fits = input.dim() > 0 and weight.dim() in (1, 2) and input.shape[-1] == weight.shape[-1]
+        if not fits or (weight.dim() == 2 and bias is None):
+            raise
+        y = input @ weight if weight.dim() == 1 else _linear(input, weight)
+        if bias is None:
+            return y
+        shape, own = tuple(y.shape), tuple(bias.shape)
+        tail = shape[len(shape) - len(own) :]
+        if len(own) > len(shape) or any(a not in (1, b) for a, b in zip(own, tail, strict=True)):
+            raise
+        return y + bias
 
 
 def relu(input: Any, inplace: bool = False) -> Any:
@@ -156,6 +98,47 @@ def log_softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype:
     if dim is None:
         dim = _implied_dim("log_softmax", input.dim())
     return _core.log_softmax(input, dim) if dtype is None else _core.log_softmax(input, dim, dtype=dtype)
+
+
+def softmin(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """softmax(-x) along `dim`; same shape as the input."""
+    if dim is None:
+        dim = _implied_dim("softmin", input.dim())
+    return softmax(-input, dim, dtype=dtype)
+
+
+def gumbel_softmax(logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Any:
+    """A draw from the classes along `dim`, relaxed: softmax((logits + Gumbel noise) / tau). (Jang et al., 2016)
+
+    With `hard` the result is one-hot, and its gradient that of the relaxed one. `eps` does nothing, as in PyTorch.
+    """
+    # minus the logarithm of exponential draws, which PyTorch makes of doubles
+    drawn = -_core.log1p(-_core.empty(logits.shape, dtype=_core.float64).uniform_())
+    noise = -drawn.to(logits.dtype).log()
+    soft = _core.softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    best = soft.detach().max(dim, keepdim=True)[1]
+    return _core.zeros_like(logits, requires_grad=False).scatter(dim, best, 1.0) - soft.detach() + soft
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """y[k] = x1ᵀ·W[k]·x2 + b[k], for x1 (…, i), x2 (…, j), weight (o, i, j) and bias (o); y is (…, o)."""
+    if weight.dim() != 3:
+        raise ShapeError(f"bilinear: weight must be (out, in1, in2), got shape {tuple(weight.shape)}")
+    o, i, j = weight.shape
+    if input1.shape[:-1] != input2.shape[:-1] or (input1.shape[-1], input2.shape[-1]) != (i, j):
+        raise ShapeError(
+            f"bilinear: inputs of shapes (…, {i}) and (…, {j}) with equal … are needed; got {tuple(input1.shape)} and "
+            f"{tuple(input2.shape)}"
+        )
+    if bias is not None and tuple(bias.shape) != (o,):
+        raise ShapeError(f"bilinear: bias must have shape ({o},), got {tuple(bias.shape)}")
+    x1, x2 = input1.reshape(-1, i), input2.reshape(-1, j)
+    # (n×i)·(i×oj) → (n×oj), then each o with x2
+    y = ((x1 @ weight.permute(1, 0, 2).reshape(i, o * j)).reshape(-1, o, j) * x2.unsqueeze(1)).sum(-1)
+    y = y if bias is None else y + bias
+    return y.reshape((*input1.shape[:-1], o))
 
 
 def mse_loss(
@@ -204,38 +187,3 @@ def cross_entropy(
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce, reduction)
     return _core.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
-
-
-def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
-    """x1 A x2ᵀ + b for each output: input1 (…, in1), input2 (…, in2), weight (out, in1, in2)."""
-    if input1.shape[:-1] != input2.shape[:-1]:
-        raise RuntimeError(
-            f"bilinear: input batch dimensions do not match: got {tuple(input1.shape)} and {tuple(input2.shape)}"
-        )
-    from unspool._functions.algebra import einsum
-
-    y = einsum("...i,oij,...j->...o", input1, weight, input2)
-    return y if bias is None else y + bias
-
-
-def _written(name: str, f: Any) -> Any:
-    def write(input: Any, *args: Any, **kwargs: Any) -> Any:
-        return f(input, *args, inplace=True, **kwargs)
-
-    write.__name__ = write.__qualname__ = name
-    write.__doc__ = f"`{name[:-1]}`, written into the input."
-    return write
-
-
-relu_ = _written("relu_", relu)
-elu_ = _written("elu_", elu)
-leaky_relu_ = _written("leaky_relu_", leaky_relu)
-hardtanh_ = _written("hardtanh_", hardtanh)
-selu_ = _written("selu_", selu)
-celu_ = _written("celu_", celu)
-threshold_ = _written("threshold_", threshold)
-
-
-def softmin(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
-    """softmax of -input."""
-    return softmax(-input, dim, _stacklevel, dtype)

@@ -2,127 +2,56 @@
 
 from __future__ import annotations
 
-from unspool.nn.modules.activation import (
-    CELU,
-    ELU,
-    GELU,
-    GLU,
-    SELU,
-    Hardshrink,
-    Hardsigmoid,
-    Hardswish,
-    Hardtanh,
-    LeakyReLU,
-    LogSigmoid,
-    LogSoftmax,
-    Mish,
-    PReLU,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softmin,
-    Softplus,
-    Softshrink,
-    Softsign,
-    Tanh,
-    Tanhshrink,
-    Threshold,
+from unspool.nn.modules import (
+    activation,
+    attention,
+    batchnorm,
+    container,
+    distance,
+    dropout,
+    linear,
+    loss,
+    loss_margin,
+    normalization,
+    padding,
+    parameter_container,
+    residual,
+    softmax,
+    sparse,
+    transformer,
 )
-from unspool.nn.modules.container import ModuleDict, ModuleList, Sequential
-from unspool.nn.modules.linear import Flatten, Identity, Linear, Unflatten
-from unspool.nn.modules.loss import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    MSELoss,
-    NLLLoss,
-    SmoothL1Loss,
-)
+from unspool.nn.modules.activation import *  # noqa: F403
+from unspool.nn.modules.attention import *  # noqa: F403
+from unspool.nn.modules.batchnorm import *  # noqa: F403
+from unspool.nn.modules.container import *  # noqa: F403
+from unspool.nn.modules.distance import *  # noqa: F403
+from unspool.nn.modules.dropout import *  # noqa: F403
+from unspool.nn.modules.linear import *  # noqa: F403
+from unspool.nn.modules.loss import *  # noqa: F403
+from unspool.nn.modules.loss_margin import *  # noqa: F403
 from unspool.nn.modules.module import Module
-from unspool.nn.modules.normalization import BatchNorm1d, Dropout, Embedding, LayerNorm, RMSNorm
-from unspool.nn.modules.parameters import ParameterDict, ParameterList, Residual
-from unspool.nn.modules.ranking import (
-    CosineEmbeddingLoss,
-    CosineSimilarity,
-    GaussianNLLLoss,
-    HingeEmbeddingLoss,
-    MarginRankingLoss,
-    MultiLabelSoftMarginLoss,
-    MultiMarginLoss,
-    PairwiseDistance,
-    PoissonNLLLoss,
-    SoftMarginLoss,
-    TripletMarginLoss,
-    TripletMarginWithDistanceLoss,
-)
+from unspool.nn.modules.normalization import *  # noqa: F403
+from unspool.nn.modules.padding import *  # noqa: F403
+from unspool.nn.modules.parameter_container import *  # noqa: F403
+from unspool.nn.modules.residual import *  # noqa: F403
+from unspool.nn.modules.softmax import *  # noqa: F403
+from unspool.nn.modules.sparse import *  # noqa: F403
+from unspool.nn.modules.transformer import *  # noqa: F403
 
-__all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "GLU",
-    "SELU",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "BatchNorm1d",
-    "CosineEmbeddingLoss",
-    "CosineSimilarity",
-    "CrossEntropyLoss",
-    "Dropout",
-    "Embedding",
-    "Flatten",
-    "GaussianNLLLoss",
-    "Hardshrink",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "HingeEmbeddingLoss",
-    "HuberLoss",
-    "Identity",
-    "KLDivLoss",
-    "L1Loss",
-    "LayerNorm",
-    "LeakyReLU",
-    "Linear",
-    "LogSigmoid",
-    "LogSoftmax",
-    "MSELoss",
-    "MarginRankingLoss",
-    "Mish",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
-    "MultiLabelSoftMarginLoss",
-    "MultiMarginLoss",
-    "NLLLoss",
-    "PReLU",
-    "PairwiseDistance",
-    "ParameterDict",
-    "ParameterList",
-    "PoissonNLLLoss",
-    "RMSNorm",
-    "ReLU",
-    "ReLU6",
-    "Residual",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "SmoothL1Loss",
-    "SoftMarginLoss",
-    "Softmax",
-    "Softmin",
-    "Softplus",
-    "Softshrink",
-    "Softsign",
-    "Tanh",
-    "Tanhshrink",
-    "Threshold",
-    "TripletMarginLoss",
-    "TripletMarginWithDistanceLoss",
-    "Unflatten",
-]
+__all__ = ["Module"]
+__all__ += activation.__all__
+__all__ += attention.__all__
+__all__ += transformer.__all__
+__all__ += container.__all__
+__all__ += distance.__all__
+__all__ += linear.__all__
+__all__ += loss.__all__
+__all__ += loss_margin.__all__
+__all__ += batchnorm.__all__
+__all__ += dropout.__all__
+__all__ += padding.__all__
+__all__ += parameter_container.__all__
+__all__ += residual.__all__
+__all__ += softmax.__all__
+__all__ += sparse.__all__
+__all__ += normalization.__all__

@@ -1,30 +1,52 @@
-"""Hooks of modules. A module without hooks never comes here: `Module.__call__` makes one check."""
+"""Hooks of modules. A module without hooks never comes here: `Module.__call__` makes one check.
+
+A table of hooks is an OrderedDict, number → hook. A `Hook` also says how its function wants to be called.
+`GLOBAL` holds the tables of all modules together, which come before a module's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from unspool import _core
-from unspool.autograd.function import Function
+from unspool.nn.modules import _backward_hooks as backward_hooks
 
-__all__ = ["RemovableHandle", "add", "call"]
+__all__ = ["GLOBAL", "RemovableHandle", "add", "add_global", "call"]
 
-_KINDS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_number = itertools.count()
+# those that run with each call, or need each call to be watched
+_CALLED = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+GLOBAL: dict[str, OrderedDict[int, Any]] = {
+    kind: OrderedDict() for kind in (*_CALLED, "register_parameter", "register_buffer", "register_module")
+}
+
+
+class Hook:
+    """A hook, and how it wants to be called."""
+
+    __slots__ = ("always_call", "fn", "with_kwargs")
+
+    def __init__(self, fn: Callable[..., Any], with_kwargs: bool = False, always_call: bool = False) -> None:
+        self.fn, self.with_kwargs, self.always_call = fn, with_kwargs, always_call
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.fn(*args, **kwargs)
 
 
 class RemovableHandle:
     """What registering a hook returns; `remove()` takes the hook out again."""
 
-    def __init__(self, module: Any, kind: str, entry: Any) -> None:
-        self._module, self._kind, self._entry = module, kind, entry
+    def __init__(self, table: OrderedDict[int, Any], key: int, after: Callable[[], None] | None = None) -> None:
+        self._table, self._after, self.id = table, after, key
 
     def remove(self) -> None:
         """Take the hook out; a second call does nothing."""
-        entries = self._module.__dict__.get(self._kind, [])
-        self._module.__dict__[self._kind] = [e for e in entries if e is not self._entry]
-        if not any(self._module.__dict__.get(kind) for kind in _KINDS):
-            self._module.__dict__.pop("_hooked", None)
+        if self._table.pop(self.id, None) is not None and self._after is not None:
+            self._after()
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -33,143 +55,103 @@ class RemovableHandle:
         self.remove()
 
 
-def add(
-    module: Any, kind: str, hook: Callable[..., Any], prepend: bool, with_kwargs: bool, always: bool = False
-) -> RemovableHandle:
-    """Register `hook` under `kind`, one of `_KINDS`."""
-    entries = module.__dict__.setdefault(kind, [])
-    entry = [hook, with_kwargs, always]
-    entries.insert(0 if prepend else len(entries), entry)
-    module.__dict__["_hooked"] = True
-    return RemovableHandle(module, kind, entry)
+def _insert(table: OrderedDict[int, Any], hook: Any, prepend: bool, after: Any) -> RemovableHandle:
+    if not callable(hook):
+        raise TypeError(f"a hook must be callable, got {type(hook).__name__}")
+    key = next(_number)
+    table[key] = hook
+    if prepend:
+        table.move_to_end(key, last=False)
+    return RemovableHandle(table, key, after)
 
 
-class _Marked(Function):
-    """Its inputs, unchanged, as results of one call: where a module's gradients pass."""
+def add(module: Any, kind: str, hook: Any, prepend: bool = False) -> RemovableHandle:
+    """Register `hook` in the table `kind` of one module."""
+    own = module.__dict__
 
-    @staticmethod
-    def forward(ctx: Any, *tensors: Any) -> Any:
-        ctx.set_materialize_grads(False)
-        return tuple(t.view_as(t) for t in tensors)
+    def settle() -> None:
+        if not any(own.get(k) for k in _CALLED):
+            own.pop("_hooked", None)
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        return grads
-
-
-def _mark(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[int], Any]:
-    """The values with those that require grad passed through `_Marked`, their places, and the call."""
-    places = [i for i, v in enumerate(values) if isinstance(v, _core.Tensor) and v.requires_grad]
-    if not places or not _core.is_grad_enabled():
-        return values, [], None
-    marked = _Marked.apply(*[values[i] for i in places])
-    changed = list(values)
-    for i, t in zip(places, marked, strict=True):
-        changed[i] = t
-    return tuple(changed), places, marked[0].grad_fn
+    handle = _insert(own.setdefault(kind, OrderedDict()), hook, prepend, settle if kind in _CALLED else None)
+    if kind in _CALLED:
+        own["_hooked"] = True
+    return handle
 
 
-def _spread(grads: tuple[Any, ...], places: list[int], n: int) -> tuple[Any, ...]:
-    full = [None] * n
-    for i, g in zip(places, grads, strict=True):
-        full[i] = g
-    return tuple(full)
+def add_global(base: Any, kind: str, hook: Any) -> RemovableHandle:
+    """Register `hook` for all modules; `base` is the class whose `_hooked` they look at."""
+
+    def settle() -> None:
+        base._hooked = any(GLOBAL[k] for k in _CALLED)
+
+    handle = _insert(GLOBAL[kind], hook, False, settle)
+    settle()
+    return handle
 
 
-class _Backward:
-    """One call of a module with backward hooks: catches the gradients of its outputs, then of its inputs."""
+def registering(kind: str, module: Any, name: str, value: Any) -> Any:
+    """`value`, or what the global hooks of registration put in its place."""
+    for hook in list(GLOBAL[kind].values()):
+        got = hook(module, name, value)
+        if got is not None:
+            value = got
+    return value
 
-    def __init__(self, module: Any) -> None:
-        self._module = module
-        self._grad_output: Any = None
-        self._has_inputs = False
-        self._n_inputs = 0
 
-    def inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        args, places, call = _mark(args)
-        self._n_inputs = len(args)
-        if call is not None:
-            self._has_inputs = True
+def _of(module: Any, kind: str) -> Iterator[tuple[int, Hook]]:
+    yield from list(GLOBAL[kind].items())
+    yield from list(module.__dict__.get(kind, {}).items())
 
-            def on_inputs(grads: Any, _: Any) -> Any:
-                if self._grad_output is None:
-                    return None
-                got = self._run(_spread(grads, places, len(args)))
-                return tuple(got[i] for i in places)
 
-            call.register_hook(on_inputs)
-        return args
-
-    def outputs(self, result: Any) -> Any:
-        several = isinstance(result, tuple)
-        values, places, call = _mark(result if several else (result,))
-        if call is None:
-            return result
-
-        def on_outputs(grads: Any) -> Any:
-            full = _spread(grads, places, len(values))
-            for hook, *_ in list(self._module.__dict__.get("_backward_pre_hooks", ())):
-                got = hook(self._module, full)
-                if got is not None:
-                    full = got if isinstance(got, tuple) else (got,)
-            self._grad_output = full
-            if not self._has_inputs:
-                self._run((None,) * self._n_inputs)
-            return tuple(full[i] for i in places)
-
-        call.register_prehook(on_outputs)
-        return values if several else values[0]
-
-    def _run(self, grad_input: tuple[Any, ...]) -> tuple[Any, ...]:
-        for hook, *_ in list(self._module.__dict__.get("_backward_hooks", ())):
-            got = hook(self._module, grad_input, self._grad_output)
-            if got is None:
-                continue
-            got = got if isinstance(got, tuple) else (got,)
-            if len(got) != len(grad_input):
-                raise RuntimeError(
-                    f"register_full_backward_hook: the hook returned {len(got)} gradients, the module has "
-                    f"{len(grad_input)} inputs"
-                )
-            grad_input = got
-        self._grad_output = None
-        return grad_input
+def _after(hook: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
+    if getattr(hook, "with_kwargs", False):
+        return hook(module, args, kwargs, result)
+    return hook(module, args, result)
 
 
 def call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`module.forward` between its hooks; a hook that returns something replaces the input or the output."""
-    state = module.__dict__
-    done = set()
+    done: set[int] = set()
+    result = None
     try:
-        for hook, with_kwargs, _ in list(state.get("_forward_pre_hooks", ())):
-            got = hook(module, args, kwargs) if with_kwargs else hook(module, args)
-            if got is None:
-                continue
-            if with_kwargs:
-                if not isinstance(got, tuple) or len(got) != 2:
-                    raise RuntimeError(
-                        f"forward_pre_hook: with_kwargs hooks return None or (args, kwargs), got {got!r}"
-                    )
-                args, kwargs = got
-            else:
-                args = got if isinstance(got, tuple) else (got,)
-        backward = _Backward(module) if state.get("_backward_hooks") or state.get("_backward_pre_hooks") else None
+        for _, hook in _of(module, "_forward_pre_hooks"):
+            args, kwargs = _before(hook, module, args, kwargs)
+        backward = backward_hooks.of(module)
         if backward is not None:
             args = backward.inputs(args)
         result = module.forward(*args, **kwargs)
-        for entry in list(state.get("_forward_hooks", ())):
-            hook, with_kwargs, _ = entry
-            done.add(id(entry))
-            got = hook(module, args, kwargs, result) if with_kwargs else hook(module, args, result)
+        for key, hook in _of(module, "_forward_hooks"):
+            done.add(key)
+            got = _after(hook, module, args, kwargs, result)
             if got is not None:
                 result = got
-        return result if backward is None else backward.outputs(result)
+        if backward is not None:
+            result = backward.outputs(result)
     except Exception:
-        for entry in list(state.get("_forward_hooks", ())):
-            hook, with_kwargs, always = entry
-            if always and id(entry) not in done:
-                if with_kwargs:
-                    hook(module, args, kwargs, None)
-                else:
-                    hook(module, args, None)
+        for key, hook in _of(module, "_forward_hooks"):
+            if key in done or not getattr(hook, "always_call", False):
+                continue
+            try:
+                got = _after(hook, module, args, kwargs, result)
+                result = result if got is None else got
+            except Exception as error:
+                warnings.warn(
+                    f"{type(module).__name__}: a forward hook with always_call=True raised {error!r}, which is passed "
+                    "over because an exception is already on its way",
+                    stacklevel=3,
+                )
         raise
+    return result
+
+
+def _before(hook: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    if not getattr(hook, "with_kwargs", False):
+        got = hook(module, args)
+        return (args if got is None else got if isinstance(got, tuple) else (got,)), kwargs
+    got = hook(module, args, kwargs)
+    if got is None:
+        return args, kwargs
+    if not isinstance(got, tuple) or len(got) != 2:
+        raise RuntimeError(f"forward_pre_hook: with_kwargs hooks return None or (args, kwargs), got {got!r}")
+    return got

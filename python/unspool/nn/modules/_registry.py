@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from unspool import _core
 from unspool.nn.modules import _hooks
@@ -27,8 +28,33 @@ class Registry:
     _non_persistent_buffers_set: set[str]
     _hooked = False  # True where a call is more than forward(): an instance with hooks, a class with its own __call__
 
-    def __init__(self) -> None:
+    call_super_init = False  # True passes what __init__ gets on to the next class, for multiple inheritance
+    dump_patches = False  # a name of PyTorch's that programs set; nothing reads it
+
+    # Seen where a module has none of its own; a registration gives it one.
+    _forward_hooks: ClassVar[OrderedDict[int, Any]] = OrderedDict()
+    _forward_pre_hooks: ClassVar[OrderedDict[int, Any]] = OrderedDict()
+    _backward_hooks: ClassVar[OrderedDict[int, Any]] = OrderedDict()
+    _backward_pre_hooks: ClassVar[OrderedDict[int, Any]] = OrderedDict()
+    _state_dict_hooks: ClassVar[OrderedDict[int, Any]] = OrderedDict()
+    _state_dict_pre_hooks: ClassVar[OrderedDict[int, Any]] = OrderedDict()
+    _load_state_dict_pre_hooks: ClassVar[OrderedDict[int, Any]] = OrderedDict()
+    _load_state_dict_post_hooks: ClassVar[OrderedDict[int, Any]] = OrderedDict()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not self.call_super_init and (args or kwargs):
+            first = repr(next(iter(kwargs))) if kwargs else f"{len(args)} positional"
+            raise TypeError(f"{type(self).__name__}: Module.__init__() takes no arguments, got {first}")
         self.__dict__.update(training=True, _parameters={}, _buffers={}, _non_persistent_buffers_set=set(), _modules={})
+        if self.call_super_init:
+            super().__init__(*args, **kwargs)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up a pickled or copied state; a table that an older one lacks is empty."""
+        for table in _TABLES:
+            self.__dict__.setdefault(table, {})
+        self.__dict__.setdefault("_non_persistent_buffers_set", set())
+        self.__dict__.update(state)
 
     def __getattr__(self, name: str) -> Any:
         own = self.__dict__
@@ -125,6 +151,8 @@ class Registry:
         self._check_name("parameter", name, "_parameters")
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(f"parameter {name!r} must be a Parameter or None, got {type(param).__name__}")
+        if param is not None and _hooks.GLOBAL["register_parameter"]:
+            param = _hooks.registering("register_parameter", self, name, param)
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
@@ -132,6 +160,8 @@ class Registry:
         self._check_name("buffer", name, "_buffers")
         if tensor is not None and not isinstance(tensor, _core.Tensor):
             raise TypeError(f"buffer {name!r} must be a Tensor or None, got {type(tensor).__name__}")
+        if _hooks.GLOBAL["register_buffer"]:
+            tensor = _hooks.registering("register_buffer", self, name, tensor)
         self._buffers[name] = tensor
         if persistent:
             self._non_persistent_buffers_set.discard(name)
@@ -143,6 +173,8 @@ class Registry:
         if module is not None and not isinstance(module, Registry):
             raise TypeError(f"child {name!r} must be a Module or None, got {type(module).__name__}")
         self._check_name("module", name, "_modules")
+        if _hooks.GLOBAL["register_module"]:
+            module = _hooks.registering("register_module", self, name, module)
         self._modules[name] = module
 
     def register_module(self, name: str, module: Any) -> None:
@@ -154,23 +186,27 @@ class Registry:
     ) -> _hooks.RemovableHandle:
         """Call `hook(module, args, output)` after each forward; what it returns, unless None, replaces the output.
 
-        With `always_call` also where forward raised; the output is None then.
+        With `with_kwargs` it is `hook(module, args, kwargs, output)`; with `always_call` the hook runs even if the
+        forward raises.
         """
-        return _hooks.add(self, "_forward_hooks", hook, prepend, with_kwargs, always_call)
+        return _hooks.add(self, "_forward_hooks", _hooks.Hook(hook, with_kwargs, always_call), prepend)
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> _hooks.RemovableHandle:
-        """Call `hook(module, args)` before each forward; what it returns, unless None, replaces the arguments."""
-        return _hooks.add(self, "_forward_pre_hooks", hook, prepend, with_kwargs)
+        """Call `hook(module, args)` before each forward; what it returns, unless None, replaces the arguments.
+
+        With `with_kwargs` it is `hook(module, args, kwargs)`, which returns both.
+        """
+        return _hooks.add(self, "_forward_pre_hooks", _hooks.Hook(hook, with_kwargs), prepend)
 
     def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> _hooks.RemovableHandle:
         """Call `hook(module, grad_input, grad_output)` in backward, when the gradients of the inputs are there; what it
         returns, unless None, replaces grad_input. Both are tuples, None where no gradient flows."""
-        return _hooks.add(self, "_backward_hooks", hook, prepend, False)
+        return _hooks.add(self, "_backward_hooks", hook, prepend)
 
     def register_full_backward_pre_hook(
         self, hook: Callable[..., Any], prepend: bool = False
     ) -> _hooks.RemovableHandle:
         """Call `hook(module, grad_output)` in backward, before the module's; what it returns replaces grad_output."""
-        return _hooks.add(self, "_backward_pre_hooks", hook, prepend, False)
+        return _hooks.add(self, "_backward_pre_hooks", hook, prepend)

@@ -1,4 +1,4 @@
-"""Elementwise nonlinearities and the softmax layers."""
+"""Elementwise nonlinearities; the formulas are in `functional`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ __all__ = [
     "Hardtanh",
     "LeakyReLU",
     "LogSigmoid",
-    "LogSoftmax",
     "Mish",
     "PReLU",
+    "RReLU",
     "ReLU",
     "ReLU6",
     "SiLU",
     "Sigmoid",
-    "Softmax",
-    "Softmin",
     "Softplus",
     "Softshrink",
     "Softsign",
@@ -69,38 +67,6 @@ class Sigmoid(Module):
 
     def forward(self, input: Any) -> Any:
         return _sigmoid(input)
-
-
-class Softmax(Module):
-    """exp(x) / Σ exp(x) along `dim`."""
-
-    dim: int | None
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Any) -> Any:
-        return functional.softmax(input, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
-
-
-class LogSoftmax(Module):
-    """x - log Σ exp(x) along `dim`."""
-
-    dim: int | None
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Any) -> Any:
-        return functional.log_softmax(input, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
 
 
 class LeakyReLU(Module):
@@ -371,15 +337,17 @@ class GLU(Module):
         return f"dim={self.dim}"
 
 
-class Softmin(Module):
-    """softmax(-x) along `dim`."""
+class RReLU(Module):
+    """x where x > 0, a x elsewhere: a from U(lower, upper) for each element in training, else (lower + upper) / 2."""
 
-    def __init__(self, dim: int | None = None) -> None:
+    def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False) -> None:
         super().__init__()
-        self.dim = dim
+        self.lower = lower
+        self.upper = upper
+        self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
-        return functional.softmax(-input, self.dim)
+        return functional.rrelu(input, self.lower, self.upper, self.training, self.inplace)
 
     def extra_repr(self) -> str:
-        return f"dim={self.dim}"
+        return f"lower={self.lower}, upper={self.upper}{', inplace=True' if self.inplace else ''}"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
 from unspool import _core
 from unspool.errors import ShapeError
-from unspool.nn import init
+from unspool.nn import functional, init
 from unspool.nn.modules.module import Module
 from unspool.nn.parameter import Parameter
 
-__all__ = ["Flatten", "Identity", "Linear", "Unflatten"]
+__all__ = ["Bilinear", "Flatten", "Identity", "Linear", "Unflatten"]
 
 _linear = _core.linear
 
@@ -100,23 +101,19 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """Split one dimension into several, whose sizes multiply to its own.
+    """Split the dimension `dim` into several, of sizes unflattened_size (one may be -1)."""
 
-    Raises:
-        TypeError: `unflattened_size` is no tuple or list of ints.
-    """
-
-    def __init__(self, dim: int, unflattened_size: Any) -> None:
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()
         if not isinstance(dim, int):
-            raise TypeError(f"Unflatten: dim must be an int (named dims are not supported), got {dim!r}")
+            raise TypeError(f"Unflatten: dim must be an int (there are no named dims), got {type(dim).__name__}")
         if not isinstance(unflattened_size, (tuple, list)):
-            raise TypeError(
-                f"Unflatten: unflattened_size must be a tuple of ints, got {type(unflattened_size).__name__}"
-            )
-        for i, n in enumerate(unflattened_size):
-            if not isinstance(n, int):
-                raise TypeError(f"Unflatten: unflattened_size must hold ints, but element {i} is {type(n).__name__}")
+            kind = type(unflattened_size).__name__
+            raise TypeError(f"Unflatten: unflattened_size must be a tuple of ints, but found type {kind}")
+        for i, size in enumerate(unflattened_size):
+            if not isinstance(size, int):
+                kind = type(size).__name__
+                raise TypeError(f"Unflatten: unflattened_size must hold ints, but found type {kind} at pos {i}")
         self.dim = dim
         self.unflattened_size = unflattened_size
 
@@ -125,3 +122,52 @@ class Unflatten(Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
+
+
+class Bilinear(Module):
+    """y[k] = x1ᵀ·W[k]·x2 + b[k], for x1 (…, in1_features) and x2 (…, in2_features).
+
+    `weight` has shape (out_features, in1_features, in2_features), `bias` (out_features).
+    """
+
+    weight: Any
+    bias: Any
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if in1_features <= 0:
+            raise ValueError(f"Bilinear: in1_features must be > 0, got {in1_features}")
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        size = (out_features, in1_features, in2_features)
+        self.weight = Parameter(_core.empty(size, dtype=dtype, device=device))
+        if bias:
+            self.bias = Parameter(_core.empty(out_features, dtype=dtype, device=device))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weight, then the bias, both from U(±1/√in1_features)."""
+        bound = 1 / sqrt(self.in1_features)
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input1: Any, input2: Any) -> Any:
+        return functional.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+            f"out_features={self.out_features}, bias={self.bias is not None}"
+        )
