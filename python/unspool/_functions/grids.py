@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,6 +99,14 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         raise ShapeError(f"combinations: Expect a 1D vector, but got shape {tuple(input.shape)}")
     if r < 0:
         raise RuntimeError(f"combinations: Expect a non-negative number, but got {r}")
+    n = input.numel()
+    if r > 2**20:
+        raise MemoryError(f"combinations: rows of {r} elements do not fit into memory")
+    count = math.comb(n + r - 1, r) if with_replacement and n else math.comb(n, r)
+    if count * r > 2**31:
+        raise MemoryError(f"combinations: {count} rows of {r} elements do not fit into memory")
+    if count == 0:
+        return _core.empty(0, r, dtype=input.dtype)
     if r == 0:
         return _core.empty(0, dtype=input.dtype)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations

@@ -53,6 +53,8 @@ def tensor_split(
     if isinstance(cuts, int):
         if cuts <= 0:
             raise RuntimeError(f"tensor_split: number of sections must be larger than 0, got {cuts}")
+        if cuts > 2**24:
+            raise MemoryError(f"tensor_split: {cuts} sections do not fit into memory")
         whole, rest = divmod(n, cuts)
         ends = [whole * (i + 1) + min(i + 1, rest) for i in range(cuts)]
         starts = [0, *ends[:-1]]

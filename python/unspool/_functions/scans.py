@@ -99,7 +99,7 @@ def diff(
         if x.dim() != input.dim():
             raise RuntimeError("diff: expects prepend or append to be the same dimension as input")
     x = _core.cat(ends, d) if len(ends) > 1 else input
-    for _ in range(n):
+    for _ in range(min(n, x.shape[d])):  # of fewer elements than differences nothing is left
         size = x.shape[d]
         a, b = x.narrow(d, min(1, size), max(size - 1, 0)), x.narrow(d, 0, max(size - 1, 0))
         x = a ^ b if x.dtype == _core.bool else a - b
