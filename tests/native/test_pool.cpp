@@ -260,7 +260,8 @@ TEST_F(PoolTest, LongWorkLetsOthersRunAndUndividedWorkDoesNot) {
     run_chunks(4, kLongWork, nothing, nullptr);
   }
   EXPECT_EQ(begun, 1);
-  EXPECT_THROW(run_chunks(4, kLongWork, [](const void*, std::int64_t) { throw 1; }, nullptr), int);
+  auto failing = [](const void*, std::int64_t) { throw std::runtime_error("no"); };
+  EXPECT_THROW(run_chunks(4, kLongWork, failing, nullptr), std::runtime_error);
   long_work_hooks = {};
   EXPECT_EQ(begun, 2);
   EXPECT_EQ(ended, 2);

@@ -87,7 +87,8 @@ int cgroup_cpus(const std::string& root) {
         cpus = lower(cpus, lowest(mount + unified, path, quota_v2));
     } else if (has_cpu(controllers)) {
       cpus = lower(cpus, lowest(mount + "/cpu", path, quota_v1));
-      if (controllers != "cpu") cpus = lower(cpus, lowest(mount + "/" + controllers, path, quota_v1));
+      const std::string joint = std::string(mount).append("/").append(controllers);  // "cpu,cpuacct"
+      if (controllers != "cpu") cpus = lower(cpus, lowest(joint, path, quota_v1));
     }
   }
   return cpus;
