@@ -212,13 +212,13 @@ pad | F.pad(a, (5, 5), mode='reflect') | R | 5
 cosine_embedding_loss | F.cosine_embedding_loss(a, a, s) | R | (2, 3)
 triplet_margin_loss | F.triplet_margin_loss(a, a, a, margin=-1.0) | V | -1.0
 multi_margin_loss | F.multi_margin_loss(logits, labels, p=3) | V | 3
-gaussian_nll_loss | F.gaussian_nll_loss(a, a, -1.0) | V | -1.0
-scaled_dot_product_attention | F.scaled_dot_product_attention(v3, v3, v3) | R | 1
+gaussian_nll_loss | F.gaussian_nll_loss(a, a, -1.0) | V | negative
+scaled_dot_product_attention | F.scaled_dot_product_attention(v3, v3, v3) | R | (3,)
 bilinear | F.bilinear(a, b, torch.ones(1, 3, 5)) | R | (4, 5)
 margin_ranking_loss | F.margin_ranking_loss(a, a, v3) | R | (3,)
 Residual | torch.nn.Residual(model[0])(a) | VR | (2, 4)
 ParameterList | torch.nn.ParameterList()[0] | I | 0
-ParameterList | torch.nn.ParameterList(a) | T | Tensor
+ParameterList | torch.nn.ParameterList(3) | T | int
 ParameterDict | torch.nn.ParameterDict(3) | T | int
 Unflatten | torch.nn.Unflatten(0, 3) | T | int
 TripletMarginLoss | torch.nn.TripletMarginLoss(margin=-1.0) | V | -1.0

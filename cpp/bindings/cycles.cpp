@@ -92,6 +92,7 @@ void collect() {
     if (fresh) all.push_back({p, kind});
     return all[it->second];
   };
+  // NOLINTNEXTLINE(bugprone-nondeterministic-pointer-iteration-order): the result is the same in any order
   for (const auto& [p, kind] : suspects) reach(p, kind);
   for (std::size_t i = 0; i < all.size(); ++i) {
     const Vertex v = all[i];  // `all` grows
