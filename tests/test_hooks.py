@@ -262,6 +262,25 @@ def test_a_function_with_setup_context_and_in_place() -> None:
     both(program)
 
 
+def test_marks_of_writes_are_checked() -> None:
+    class Write(unspool.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, other: bool) -> Any:
+            ctx.mark_dirty(unspool.ones(2) if other else x)
+            return x.mul_(2)
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g * 2, None
+
+    leaf = unspool.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="leaf"):
+        Write.apply(leaf, False)
+    assert leaf.is_leaf
+    with pytest.raises(RuntimeError, match="inputs"):
+        Write.apply(leaf * 1, True)
+
+
 def test_a_wrong_backward_is_refused() -> None:
     class Bad(unspool.autograd.Function):
         answer: Any = None
@@ -303,6 +322,43 @@ def test_gradcheck_finds_a_wrong_gradient() -> None:
         unspool.autograd.gradcheck(Wrong.apply, (x,))
     assert not unspool.autograd.gradcheck(Wrong.apply, (x,), raise_exception=False)
     assert unspool.autograd.gradcheck(lambda a: (a * a).sum(), (x,))
+
+
+# hooks of modules
+
+
+def test_backward_hooks_of_modules() -> None:
+    def program(t: Any, log: list[Any]) -> None:
+        t.manual_seed(0)
+
+        class Two(t.nn.Module):  # type: ignore[misc, name-defined]
+            def forward(self, a: Any, k: Any, b: Any) -> Any:
+                return a * b * k, a + b
+
+        def shown(grads: Any) -> Any:
+            return tuple(None if g is None else g.tolist() for g in grads)
+
+        two = Two()
+        two.register_full_backward_pre_hook(lambda m, go: log.append(("pre", shown(go))))
+        handle = two.register_full_backward_pre_hook(lambda m, go: (go[0] * 10, go[1]))
+        two.register_full_backward_hook(lambda m, gi, go: log.append(("first", shown(gi), shown(go))))
+        two.register_full_backward_hook(lambda m, gi, go: (gi[0] + 1, None, gi[2]))
+        a, b = t.ones(2, requires_grad=True), t.full((2,), 3.0, requires_grad=True)
+        y, z = two(a, 2, b)
+        (y.sum() + (z * z).sum()).backward()
+        log.append(shown((a.grad, b.grad)))
+        handle.remove()
+        y, _ = two(a.detach(), 2, b)
+        y.sum().backward()
+        log.append(shown((b.grad,)))
+        net = t.nn.Sequential(t.nn.Linear(2, 3), t.nn.Tanh(), t.nn.Linear(3, 1))
+        for i, module in enumerate(net):
+            module.register_full_backward_hook(lambda m, gi, go, i=i: log.append((i, gi[0] is None, go[0].shape[1])))
+        net(t.ones(4, 2)).sum().backward()
+        with t.no_grad():
+            net(t.ones(4, 2))
+
+    both(program)
 
 
 # errors that name lines

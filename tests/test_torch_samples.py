@@ -220,13 +220,10 @@ def check_tangents(f: Any, sample: Any, what: str) -> None:
 def op_is_python(y: Any) -> bool:
     """Whether a call of autograd.Function stands in the graph."""
     native = re.compile(r"Backward\d+$|AccumulateGrad$|CopySlices$")
-    stack, seen = [y.grad_fn], set()
-    while stack:
-        f = stack.pop()
-        if not native.search(f.name()):
-            return True
-        stack += [up for up, _ in f.next_functions if up is not None and not (up in seen or seen.add(up))]
-    return False
+    reached = [y.grad_fn]
+    for f in reached:
+        reached += [up for up, _ in f.next_functions if up is not None and up not in reached]
+    return any(not native.search(f.name()) for f in reached)
 
 
 def named(op: Any) -> str:

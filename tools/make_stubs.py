@@ -61,7 +61,20 @@ SLOTS = {
     **dict.fromkeys(
         [
             f"__{prefix}{name}__"
-            for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "matmul", "and", "or", "xor")
+            for name in (
+                "add",
+                "sub",
+                "mul",
+                "truediv",
+                "floordiv",
+                "mod",
+                "matmul",
+                "and",
+                "or",
+                "xor",
+                "lshift",
+                "rshift",
+            )
             for prefix in ("", "r", "i")
         ],
         _BINARY,

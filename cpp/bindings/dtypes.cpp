@@ -53,12 +53,11 @@ void bind_dtypes(py::module_& m) {
       "can_cast",
       [](const py::object& from, const py::object& to) {
         return info(dtype_in("can_cast: from_", from)).category <=
-                   info(dtype_in("can_cast: to", to)).category &&
-               !(dtype_in("can_cast", to) == DType::UInt8 && is_signed(dtype_in("can_cast", from)));
+               info(dtype_in("can_cast: to", to)).category;
       },
       py::arg("from_"), py::arg("to"),
       "can_cast(from_: dtype, to: dtype) -> bool\n\nWhether in-place arithmetic may store from_ in to: no float "
-      "in an integer, no signed in an unsigned one, no number in a bool.");
+      "in an integer, no number in a bool.");
   m.def(
       "is_floating_point",
       [](const py::object& t) { return is_floating(tensor_dtype("is_floating_point", t)); }, py::arg("input"),

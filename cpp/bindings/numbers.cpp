@@ -157,10 +157,17 @@ UNSPOOL_BINARY(nb_remainder, "remainder")
 UNSPOOL_BINARY(nb_and, "bitwise_and")
 UNSPOOL_BINARY(nb_or, "bitwise_or")
 UNSPOOL_BINARY(nb_xor, "bitwise_xor")
+UNSPOOL_BINARY(nb_lshift, "bitwise_left_shift")
+UNSPOOL_BINARY(nb_rshift, "bitwise_right_shift")
 UNSPOOL_INPLACE(nb_inplace_add, "add")
 UNSPOOL_INPLACE(nb_inplace_subtract, "sub")
 UNSPOOL_INPLACE(nb_inplace_multiply, "mul")
 UNSPOOL_INPLACE(nb_inplace_true_divide, "div")
+UNSPOOL_INPLACE(nb_inplace_and, "bitwise_and")
+UNSPOOL_INPLACE(nb_inplace_or, "bitwise_or")
+UNSPOOL_INPLACE(nb_inplace_xor, "bitwise_xor")
+UNSPOOL_INPLACE(nb_inplace_lshift, "bitwise_left_shift")
+UNSPOOL_INPLACE(nb_inplace_rshift, "bitwise_right_shift")
 UNSPOOL_UNARY(nb_negative, "neg")
 UNSPOOL_UNARY(nb_absolute, "abs")
 UNSPOOL_UNARY(nb_invert, "bitwise_not")
@@ -267,6 +274,13 @@ void add_number_slots(std::vector<PyType_Slot>& slots) {
                                 {Py_nb_and, slot(nb_and)},
                                 {Py_nb_or, slot(nb_or)},
                                 {Py_nb_xor, slot(nb_xor)},
+                                {Py_nb_lshift, slot(nb_lshift)},
+                                {Py_nb_rshift, slot(nb_rshift)},
+                                {Py_nb_inplace_and, slot(nb_inplace_and)},
+                                {Py_nb_inplace_or, slot(nb_inplace_or)},
+                                {Py_nb_inplace_xor, slot(nb_inplace_xor)},
+                                {Py_nb_inplace_lshift, slot(nb_inplace_lshift)},
+                                {Py_nb_inplace_rshift, slot(nb_inplace_rshift)},
                                 {Py_nb_inplace_add, slot(nb_inplace_add)},
                                 {Py_nb_inplace_subtract, slot(nb_inplace_subtract)},
                                 {Py_nb_inplace_multiply, slot(nb_inplace_multiply)},

@@ -447,7 +447,7 @@ constexpr std::pair<const char*, const char*> kAliases[] = {
     {"less_equal", "le"},    {"not_equal", "ne"},    {"swapaxes", "transpose"}, {"swapdims", "transpose"},
     {"moveaxis", "movedim"}, {"arcsin", "asin"},     {"arccos", "acos"},        {"arctan", "atan"},
     {"arctan2", "atan2"},    {"arcsinh", "asinh"},   {"arccosh", "acosh"},      {"arctanh", "atanh"},
-    {"fix", "trunc"},
+    {"fix", "trunc"},        {"ger", "outer"},
 };
 
 PyTypeObject* named_tuple(const Signature& s) {
@@ -525,6 +525,16 @@ const Entry* find_op(const char* name, bool inplace) {
 PyObject* call_entry(const Entry* e, PyObject* const* args, int n) { return invoke(*e, {args, n, nullptr}); }
 
 void bind_ops(py::module_& m) {
+  py::options options;
+  options.disable_function_signatures();
+  m.def(
+      "_aliases",
+      [] {
+        py::dict d;
+        for (const auto& [alias, name] : kAliases) d[alias] = name;
+        return d;
+      },
+      "_aliases() -> dict[str, str]\n\nSecond names of ops, for methods that the Python layer adds.");
   // Overloads are gathered first: entries must not move once their def is exposed.
   for (const OpDef* op : op_table()) {
     if (op->surface == kInternal) continue;
@@ -542,10 +552,13 @@ void bind_ops(py::module_& m) {
   }
   for (auto* table : {&functions, &methods, &inplace_methods}) {
     const bool method = table != &functions;
+    const char* const mark = table == &inplace_methods ? "_" : "";
     for (const auto& [alias, name] : kAliases)
-      if (auto it = table->find(name); it != table->end()) {
+      if (auto it = table->find(std::string(name) + mark); it != table->end()) {
         const std::vector<Signature> overloads = it->second->overloads;
-        entry_for(*table, alias).overloads = overloads;
+        Entry& e = entry_for(*table, std::string(alias) + mark);
+        e.overloads = overloads;
+        e.inplace = table == &inplace_methods;
       }
     for (auto& [name, e] : *table) {
       document(*e, name, method);

@@ -10,6 +10,7 @@
 
 #include <cstring>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "handle.h"
@@ -31,7 +32,12 @@ struct Slot {
   std::uint32_t site = 0;
 };
 Slot slots[kSlots];
-std::unordered_map<std::uint64_t, std::uint32_t> numbers;
+struct SiteHash {
+  std::size_t operator()(const std::pair<PyCodeObject*, int>& s) const {
+    return reinterpret_cast<std::size_t>(s.first) * 31 + static_cast<std::size_t>(s.second);
+  }
+};
+std::unordered_map<std::pair<PyCodeObject*, int>, std::uint32_t, SiteHash> numbers;
 std::unordered_map<PyObject*, bool> own_files;  // file name objects of this package, and others
 std::string package;                            // its folder
 
@@ -42,18 +48,18 @@ std::string package;                            // its folder
   auto it = own_files.find(code->co_filename);
   if (it == own_files.end()) {
     const char* name = PyUnicode_AsUTF8(code->co_filename);
-    Py_INCREF(code->co_filename);  // the key stays this object's
-    it = own_files.emplace(code->co_filename, name && !std::strncmp(name, package.c_str(), package.size()))
-             .first;
+    const bool own = name && !std::strncmp(name, package.c_str(), package.size());
+    if (own_files.size() >= kMost) return own;  // a program that makes code without end
+    Py_INCREF(code->co_filename);               // the key stays this object's
+    it = own_files.emplace(code->co_filename, own).first;
   }
   last = code->co_filename;
   return last_own = it->second;
 }
 
 [[maybe_unused]] std::uint32_t number_of_site(PyCodeObject* code, int instruction) {
-  const std::uint64_t key =
-      reinterpret_cast<std::uint64_t>(code) * 31 + static_cast<std::uint64_t>(instruction);
-  Slot& slot = slots[(key >> 4) % kSlots];
+  const std::pair key{code, instruction};
+  Slot& slot = slots[(SiteHash{}(key) >> 4) % kSlots];
   if (slot.code == code && slot.instruction == instruction) return slot.site;
   auto it = numbers.find(key);
   if (it == numbers.end()) {

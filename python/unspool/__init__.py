@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unspool import _core
+from unspool import _core, _functions
 from unspool._tensor_str import set_printoptions as set_printoptions
 from unspool.autograd.grad_mode import enable_grad as enable_grad
 from unspool.autograd.grad_mode import inference_mode as inference_mode
@@ -59,9 +59,7 @@ for _name in dir(_core):
         globals()[_name] = getattr(_core, _name)
 del _name
 
-from unspool import _functions  # noqa: E402  the core's names stand first; these may replace one
-
-for _name in _functions.__dict__:
+for _name in _functions.__dict__:  # after the core's names, of which these may replace one
     if not _name.startswith("_") and not isinstance(getattr(_functions, _name), type(_core)):
         globals()[_name] = getattr(_functions, _name)
 del _name
@@ -91,6 +89,8 @@ def __getattr__(name: str) -> Any:
             version = installed("unspool")
         globals()["__version__"] = version
         return version
+    if name.endswith("_") and name[:-1] in globals() and hasattr(_core.Tensor, name):
+        return getattr(_core.Tensor, name)  # PyTorch has exp_(x) beside x.exp_()
     raise AttributeError(f"module 'unspool' has no attribute {name!r}; PyTorch's name may not be supported yet")
 
 

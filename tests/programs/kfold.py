@@ -11,7 +11,7 @@ data = TensorDataset(torch.tensor(X), torch.tensor(Y))
 scores = []
 for fold, valid in enumerate(np.array_split(rng.permutation(150), 3)):
     train = np.setdiff1d(np.arange(150), valid)
-    net = nn.Sequential(nn.Linear(5, 20), nn.SELU(), nn.AlphaDropout(0.0) if False else nn.Identity(), nn.Linear(20, 1))
+    net = nn.Sequential(nn.Linear(5, 20), nn.SELU(), nn.Linear(20, 1))
     opt = torch.optim.Adagrad(net.parameters(), lr=0.1)
     lr = torch.optim.lr_scheduler.LambdaLR(opt, lambda e: 0.9**e)
     loader = DataLoader(data, batch_size=16, sampler=SubsetRandomSampler(train.tolist()))

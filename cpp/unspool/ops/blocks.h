@@ -24,6 +24,7 @@ std::span<const OpDef* const> create_ops();
 std::span<const OpDef* const> random_ops();
 std::span<const OpDef* const> update_ops();
 std::span<const OpDef* const> scalar_math_ops();
+std::span<const OpDef* const> integer_math_ops();
 std::span<const OpDef* const> statistics_ops();
 std::span<const OpDef* const> take_ops();
 std::span<const OpDef* const> reorder_ops();

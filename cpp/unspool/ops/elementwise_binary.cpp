@@ -146,7 +146,8 @@ constexpr OpDef pow_number_op = {
         [](Call& c) {
           if (!is_floating(c.in[0].dtype()) && c.attrs[0].kind == Attr::Float)
             c.in[0] = to(c.in[0], default_dtype());
-          if (c.in[0].dtype() == DType::Bool) c.in[0] = to(c.in[0], DType::Int64);
+          const bool bools = c.in[0].dtype() == DType::Bool && c.attrs[0].kind == Attr::Bool;
+          if (c.in[0].dtype() == DType::Bool && !bools) c.in[0] = to(c.in[0], DType::Int64);
           if (!is_floating(c.in[0].dtype()) && c.attrs.i(0) < 0)
             fail(ErrorKind::Runtime,
                  "pow: Integers to negative integer powers are not allowed; "
@@ -157,6 +158,9 @@ constexpr OpDef pow_number_op = {
     .forward =
         [](Call& c) {
           if (is_floating(c.in[0].dtype())) return run_map(c);
+          if (c.in[0].dtype() == DType::Bool)  // to the power of a bool: itself, or true
+            return c.attrs.i(0) ? kernels().copy(c.out[0].view(), c.in[0].view())
+                                : kernels().fill(c.out[0].view(), 1.0, 1);
           View out, in;
           broadcast_views(c.out[0].shape(), c.out[0], c.in, &out, &in);
           const double exponent = c.attrs.f(0);
@@ -251,10 +255,10 @@ constexpr OpDef minimum_op = {
 };
 
 template <class F>
-constexpr OpDef comparison(const char* schema, const char* doc) {
+constexpr OpDef comparison(const char* schema, const char* doc, int surface = kBoth) {
   return {.schema = schema,
           .doc = doc,
-          .surface = kBoth,
+          .surface = static_cast<std::uint8_t>(surface),
           .promote = Promote::Common,
           .map = map_id<F>,
           .derivative = kLogic};
@@ -271,12 +275,12 @@ constexpr OpDef gt_op =
     comparison<Gt>("gt(Tensor input, Operand other)", "Whether input > other, element by element, as bool.");
 constexpr OpDef ge_op =
     comparison<Ge>("ge(Tensor input, Operand other)", "Whether input >= other, element by element, as bool.");
-constexpr OpDef bitwise_and_op =
-    comparison<And>("bitwise_and(Tensor input, Operand other)", "`input & other`, of bools and integers.");
-constexpr OpDef bitwise_or_op =
-    comparison<Or>("bitwise_or(Tensor input, Operand other)", "`input | other`, of bools and integers.");
-constexpr OpDef bitwise_xor_op =
-    comparison<Xor>("bitwise_xor(Tensor input, Operand other)", "`input ^ other`, of bools and integers.");
+constexpr OpDef bitwise_and_op = comparison<And>("bitwise_and(Tensor input, Operand other)",
+                                                 "`input & other`, of bools and integers.", kBoth | kInplace);
+constexpr OpDef bitwise_or_op = comparison<Or>("bitwise_or(Tensor input, Operand other)",
+                                               "`input | other`, of bools and integers.", kBoth | kInplace);
+constexpr OpDef bitwise_xor_op = comparison<Xor>("bitwise_xor(Tensor input, Operand other)",
+                                                 "`input ^ other`, of bools and integers.", kBoth | kInplace);
 
 // ---- Three inputs ------------------------------------------------------------------------------
 

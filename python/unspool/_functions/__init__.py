@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from unspool._functions.algebra import *  # noqa: F403
-from unspool._functions.counting import *  # noqa: F403
-from unspool._functions.creation import *  # noqa: F403
-from unspool._functions.dtypes import *  # noqa: F403
-from unspool._functions.elementwise import *  # noqa: F403
-from unspool._functions.exchange import *  # noqa: F403
-from unspool._functions.grids import *  # noqa: F403
-from unspool._functions.inplace import *  # noqa: F403
-from unspool._functions.parts import *  # noqa: F403
-from unspool._functions.scans import *  # noqa: F403
+from unspool._functions.algebra import *
+from unspool._functions.counting import *
+from unspool._functions.creation import *
+from unspool._functions.dtypes import *
+from unspool._functions.elementwise import *
+from unspool._functions.exchange import *
+from unspool._functions.grids import *
+from unspool._functions.inplace import *
+from unspool._functions.parts import *
+from unspool._functions.scans import *

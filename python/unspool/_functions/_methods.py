@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from unspool._core import DTypeError, ShapeError, Tensor
+from unspool._core import DTypeError, ShapeError, Tensor, empty
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+def add(name: str, value: Any) -> None:
+    """Give Tensor an attribute."""
+    setattr(Tensor, name, value)
+
+
 def method(f: _F) -> _F:
     """Make `f(input, …)` a method of Tensor as well."""
-    setattr(Tensor, f.__name__, f)
+    add(f.__name__, f)
     return f
 
 
@@ -36,8 +41,15 @@ def with_inplace(f: _F) -> _F:
 
     write.__name__ = write.__qualname__ = name
     write.__doc__ = f"`{f.__name__}`, written into the tensor."
-    setattr(Tensor, name, write)
+    add(name, write)
     return f
+
+
+class ValuesIndices(NamedTuple):
+    """Elements, and where they stood."""
+
+    values: Tensor
+    indices: Tensor
 
 
 def tensor_arguments(op: str, values: Any) -> list[Tensor]:
@@ -48,6 +60,12 @@ def tensor_arguments(op: str, values: Any) -> list[Tensor]:
         if not isinstance(x, Tensor):
             raise TypeError(f"{op}: argument {i} must be a Tensor, got {type(x).__name__}")
     return list(values)
+
+
+def check_device(device: Any) -> None:
+    """RuntimeError for a device that is not the CPU."""
+    if device is not None:
+        empty(0, device=device)
 
 
 def need_tensor(op: str, name: str, x: Any) -> None:

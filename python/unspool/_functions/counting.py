@@ -3,11 +3,11 @@ work."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from unspool import _core
 from unspool._core import Tensor
-from unspool._functions._methods import method, need_tensor, wrap_dim
+from unspool._functions._methods import ValuesIndices, method, need_tensor, wrap_dim
 
 __all__ = [
     "bincount",
@@ -221,11 +221,6 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     return _core.tensor(np.ascontiguousarray(hit), dtype=_core.bool).reshape(list(hit.shape))
 
 
-class _Mode(NamedTuple):
-    values: Tensor
-    indices: Tensor
-
-
 @method
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """(values, indices) of the most frequent element along dim: of equally frequent ones the smallest, at its last
@@ -234,7 +229,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
 
     d = wrap_dim("mode", dim, input.dim())
     if input.dim() == 0:
-        return _Mode(input.clone(), _core.zeros([], dtype=_core.int64))
+        return ValuesIndices(input.clone(), _core.zeros([], dtype=_core.int64))
     if input.shape[d] == 0:
         raise IndexError(
             f"mode: Expected reduction dim {d} to have non-zero size; input has shape {tuple(input.shape)}"
@@ -248,4 +243,4 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
         at[i] = np.flatnonzero((row == most) | ((row != row) & (most != most)))[-1]
     places = _int64(at, [*x.shape[:-1], 1]).movedim(-1, d).contiguous()
     values = _core.gather(input, d, places)
-    return _Mode(values, places) if keepdim else _Mode(values.squeeze(d), places.squeeze(d))
+    return ValuesIndices(values, places) if keepdim else ValuesIndices(values.squeeze(d), places.squeeze(d))

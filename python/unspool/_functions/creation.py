@@ -8,7 +8,9 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import Tensor
-from unspool._functions._methods import method, need_tensor
+from unspool._functions._methods import add, check_device, method, need_tensor
+from unspool._functions.exchange import from_dlpack
+from unspool._functions.grids import broadcast_shapes
 
 __all__ = [
     "asarray",
@@ -19,105 +21,52 @@ __all__ = [
     "multinomial",
     "normal",
     "randint_like",
-    "range",
     "scalar_tensor",
     "vander",
 ]
 
 
-def _options(input: Tensor, dtype: Any, requires_grad: bool) -> dict[str, Any]:
-    return {"dtype": input.dtype if dtype is None else dtype, "requires_grad": requires_grad}
+def _like(input: Tensor, options: dict[str, Any]) -> dict[str, Any]:
+    """A constructor's options, with the tensor's dtype where none is given."""
+    if options.get("dtype") is None:
+        options["dtype"] = input.dtype
+    return options
 
 
-def _size(size: tuple[Any, ...]) -> Any:
-    return size[0] if len(size) == 1 and not isinstance(size[0], int) else size
+def _new(name: str, what: str) -> None:
+    make = getattr(_core, name)
+
+    def new(input: Tensor, *size: Any, **options: Any) -> Tensor:
+        return make(*size, **_like(input, options))
+
+    new.__name__ = new.__qualname__ = f"new_{name}"
+    new.__doc__ = f"{what} of that size, in the tensor's dtype unless another is given; options as of `{name}`."
+    add(new.__name__, new)
 
 
-@method
-def new_zeros(
-    input: Tensor,
-    *size: Any,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    layout: Any = None,
-    pin_memory: bool = False,
-) -> Tensor:
-    """Zeros of that size, in the tensor's dtype unless another is given."""
-    return _core.zeros(_size(size), **_options(input, dtype, requires_grad))
-
-
-@method
-def new_ones(
-    input: Tensor,
-    *size: Any,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    layout: Any = None,
-    pin_memory: bool = False,
-) -> Tensor:
-    """Ones of that size, in the tensor's dtype unless another is given."""
-    return _core.ones(_size(size), **_options(input, dtype, requires_grad))
+for _name, _what in (("zeros", "Zeros"), ("ones", "Ones"), ("empty", "An unset tensor")):
+    _new(_name, _what)
+del _name, _what
 
 
 @method
-def new_empty(
-    input: Tensor,
-    *size: Any,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    layout: Any = None,
-    pin_memory: bool = False,
-) -> Tensor:
-    """An unset tensor of that size, in the tensor's dtype unless another is given."""
-    return _core.empty(_size(size), **_options(input, dtype, requires_grad))
+def new_full(input: Tensor, size: Sequence[int], fill_value: Any, **options: Any) -> Tensor:
+    """One number in that size, in the tensor's dtype unless another is given; options as of `full`."""
+    return _core.full(size, fill_value, **_like(input, options))
 
 
 @method
-def new_full(
-    input: Tensor,
-    size: Sequence[int],
-    fill_value: Any,
-    *,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    layout: Any = None,
-    pin_memory: bool = False,
-) -> Tensor:
-    """One number in that size, in the tensor's dtype unless another is given."""
-    return _core.full(size, fill_value, **_options(input, dtype, requires_grad))
-
-
-@method
-def new_tensor(
-    input: Tensor,
-    data: Any,
-    *,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    layout: Any = None,
-    pin_memory: bool = False,
-) -> Tensor:
-    """A copy of data, in the tensor's dtype unless another is given."""
-    return _core.tensor(data, **_options(input, dtype, requires_grad))
+def new_tensor(input: Tensor, data: Any, **options: Any) -> Tensor:
+    """A copy of data, in the tensor's dtype unless another is given; options as of `tensor`."""
+    return _core.tensor(data, **_like(input, options))
 
 
 @method
 def new_empty_strided(
-    input: Tensor,
-    size: Sequence[int],
-    stride: Sequence[int],
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    **_: Any,
+    input: Tensor, size: Sequence[int], stride: Sequence[int], dtype: Any = None, **options: Any
 ) -> Tensor:
     """An unset tensor of that size and strides, in the tensor's dtype unless another is given."""
-    return empty_strided(size, stride, **_options(input, dtype, requires_grad))
+    return empty_strided(size, stride, **_like(input, {"dtype": dtype, **options}))
 
 
 def empty_strided(
@@ -135,22 +84,15 @@ def empty_strided(
         raise RuntimeError(f"empty_strided: mismatch in length of strides and shape: size {size}, stride {stride}")
     if any(s < 0 for s in stride) or any(n < 0 for n in size):
         raise RuntimeError(f"empty_strided: negative sizes and strides are not supported: size {size}, stride {stride}")
+    check_device(device)
     held = 0 if 0 in size else 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     t = _core.empty(held, dtype=dtype).as_strided(size, stride, 0).detach()
     return t.requires_grad_() if requires_grad else t
 
 
-def scalar_tensor(
-    s: Any,
-    *,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    layout: Any = None,
-    pin_memory: bool = False,
-) -> Tensor:
-    """A 0-d tensor of a number, in the default dtype unless another is given."""
-    return _core.tensor(s, dtype=_core.get_default_dtype() if dtype is None else dtype, requires_grad=requires_grad)
+def scalar_tensor(s: Any, *, dtype: Any = None, **options: Any) -> Tensor:
+    """A 0-d tensor of a number, in the default dtype unless another is given; options as of `tensor`."""
+    return _core.tensor(s, dtype=_core.get_default_dtype() if dtype is None else dtype, **options)
 
 
 def logspace(
@@ -160,31 +102,17 @@ def logspace(
     base: float = 10.0,
     *,
     dtype: Any = None,
-    device: Any = None,
     requires_grad: bool = False,
-    **_: Any,
+    **options: Any,
 ) -> Tensor:
-    """base to the powers from start to end, evenly spaced powers."""
+    """base to the powers from start to end, evenly spaced powers; options as of `linspace`."""
     if not isinstance(steps, int):
         raise TypeError(f"logspace: steps must be an int, got {steps!r}")
     if steps < 0:
         raise RuntimeError(f"logspace: number of steps must be non-negative, got {steps!r}")
     kind = _core.get_default_dtype() if dtype is None else dtype
-    powers = _core.linspace(float(start), float(end), steps, dtype=_core.float64)
+    powers = _core.linspace(float(start), float(end), steps, dtype=_core.float64, **options)
     return _core.pow(float(base), powers).to(kind).requires_grad_(requires_grad)
-
-
-def range(start: float = 0, end: Any = None, step: float = 1, *, dtype: Any = None, **options: Any) -> Tensor:
-    """start, start + step, … up to and with end. Deprecated in PyTorch, for arange."""
-    if end is None:
-        start, end = 0, start
-    if step == 0:
-        raise RuntimeError("range: step must be nonzero")
-    if (end - start) * step < 0:
-        raise RuntimeError("range: upper bound and lower bound inconsistent with step sign")
-    n = math.floor((end - start) / step) + 1
-    places = _core.arange(n, dtype=_core.float64)
-    return (places * step + start).to(_core.get_default_dtype() if dtype is None else dtype)
 
 
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
@@ -243,11 +171,10 @@ def asarray(
     Raises:
         ValueError: `copy=False`, and a copy is needed.
     """
+    check_device(device)
     source = obj
     if not isinstance(obj, Tensor) and type(obj).__module__ != "numpy":
         if hasattr(obj, "__dlpack__"):
-            from unspool._functions.exchange import from_dlpack
-
             source = from_dlpack(obj)
         elif isinstance(obj, (bytearray, memoryview)):
             source = frombuffer(obj, dtype=_core.uint8 if dtype is None else dtype)
@@ -283,23 +210,13 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
     return _core.empty_like(input).bernoulli_(input.detach(), generator=generator)
 
 
-def randint_like(
-    input: Tensor,
-    low: Any,
-    high: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Any = None,
-    requires_grad: bool = False,
-    **_: Any,
-) -> Tensor:
-    """Uniform integers in [low, high), or [0, low), in the tensor's shape and dtype."""
+def randint_like(input: Tensor, low: Any, high: Any = None, **options: Any) -> Tensor:
+    """Uniform integers in [low, high), or [0, low), in the tensor's shape and dtype; options as of `randint`."""
     need_tensor("randint_like", "input", input)
     first, last = (0, low) if high is None else (low, high)
     if first >= last:
         raise RuntimeError(f"randint_like: low must be less than high, got low={first} and high={last}")
-    kind = input.dtype if dtype is None else dtype
-    return _core.randint(first, last, list(input.shape), generator=generator, dtype=kind, requires_grad=requires_grad)
+    return _core.randint(first, last, list(input.shape), **_like(input, options))
 
 
 def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None, **options: Any) -> Tensor:
@@ -308,6 +225,8 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any 
         if size is None:
             raise TypeError(f"normal: mean {mean!r} and std {std!r} are numbers, so size is needed")
         return _core.normal(mean, std, size, generator=generator, **options)
+    if size is not None or options:
+        raise TypeError(f"normal: with a tensor as mean or std there is no size nor option, got {[size, *options]}")
     for name, value in (("mean", mean), ("std", std)):
         if isinstance(value, Tensor) and not value.dtype.is_floating_point:
             raise RuntimeError(f"normal: expects {name} to be a floating tensor, got {value.dtype}")
@@ -316,10 +235,8 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any 
             raise RuntimeError(f"normal: expects all elements of std >= 0.0, got the minimum {float(std.min())}")
     elif not std >= 0:
         raise RuntimeError(f"normal: expects std >= 0.0, but found std {std}")
-    tensor = mean if isinstance(mean, Tensor) else std
-    shape = (
-        tensor if not (isinstance(mean, Tensor) and isinstance(std, Tensor)) else mean.detach() + std.detach()
-    ).shape
+    tensors = [x for x in (mean, std) if isinstance(x, Tensor)]
+    shape, tensor = broadcast_shapes(*(x.shape for x in tensors)), tensors[0]
     # As PyTorch: standard normal numbers first, scaled and shifted after.
     noise = _core.empty(shape, dtype=tensor.dtype).normal_(generator=generator)
     scale = std.detach() if isinstance(std, Tensor) else std

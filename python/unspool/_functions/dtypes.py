@@ -6,7 +6,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import Tensor
-from unspool._functions._methods import method, need_tensor
+from unspool._functions._methods import check_device, method, need_tensor
 
 __all__ = [
     "are_deterministic_algorithms_enabled",
@@ -14,7 +14,6 @@ __all__ = [
     "get_float32_matmul_precision",
     "iinfo",
     "is_nonzero",
-    "is_storage",
     "numel",
     "set_default_device",
     "set_float32_matmul_precision",
@@ -43,7 +42,7 @@ class finfo:
         self.max = float(limits.max)
         self.min = float(limits.min)
         self.tiny = self.smallest_normal = float(limits.tiny)
-        self.resolution = float(limits.resolution)
+        self.resolution = float(f"1e-{limits.precision}")
 
     def __repr__(self) -> str:
         return (
@@ -76,7 +75,7 @@ class iinfo:
         self.max, self.min = int(limits.max), int(limits.min)
 
     def __repr__(self) -> str:
-        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+        return f"iinfo(min={float(self.min):g}, max={float(self.max):g}, dtype={self.dtype})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, iinfo) and self.dtype == other.dtype
@@ -111,11 +110,6 @@ def is_complex(input: Tensor) -> bool:
     return False
 
 
-def is_storage(obj: Any) -> bool:
-    """False: storages are no objects of their own here."""
-    return False
-
-
 def typename(obj: Any) -> str:
     """The tensor's type as PyTorch names it, or the object's module and class."""
     if isinstance(obj, Tensor):
@@ -126,8 +120,7 @@ def typename(obj: Any) -> str:
 
 def set_default_device(device: Any) -> None:
     """Accepts the CPU, where everything is; RuntimeError for another device."""
-    if device is not None:
-        _core.empty(0, device=device)
+    check_device(device)
 
 
 # Results are the same on every run and for any number of threads, so these settings change nothing.

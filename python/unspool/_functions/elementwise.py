@@ -7,8 +7,9 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import DTypeError, Tensor
-from unspool._functions._methods import method, need_tensor, with_inplace
+from unspool._functions._methods import add, method, need_tensor, with_inplace
 from unspool._functions.dtypes import finfo
+from unspool.autograd.grad_mode import no_grad
 
 __all__ = [
     "allclose",
@@ -17,12 +18,10 @@ __all__ = [
     "float_power",
     "fmax",
     "fmin",
-    "gcd",
     "heaviside",
     "is_same_size",
     "isclose",
     "isreal",
-    "lcm",
     "ldexp",
     "logaddexp",
     "logaddexp2",
@@ -227,7 +226,7 @@ def _float_power_inplace(input: Tensor, exponent: Any) -> Tensor:
 
 
 method(float_power)
-setattr(Tensor, "float_power_", _float_power_inplace)  # noqa: B010
+add("float_power_", _float_power_inplace)
 
 
 @with_inplace
@@ -236,33 +235,6 @@ def ldexp(input: Tensor, other: Any) -> Tensor:
     need_tensor("ldexp", "input", input)
     need_tensor("ldexp", "other", other)
     return input * _core.pow(2.0, other)
-
-
-def _whole(op: str, input: Tensor, other: Tensor) -> tuple[Any, Any, Any]:
-    need_tensor(op, "input", input)
-    need_tensor(op, "other", other)
-    a, b = _promoted(op, input, other)
-    if a.dtype.is_floating_point or a.dtype == _core.bool:
-        raise NotImplementedError(f"{op}: not implemented for {a.dtype}")
-    return a.numpy(), b.numpy(), a.dtype
-
-
-@with_inplace
-def gcd(input: Tensor, other: Tensor) -> Tensor:
-    """The greatest common divisor of integers; gcd(0, 0) is 0."""
-    import numpy as np
-
-    a, b, dtype = _whole("gcd", input, other)
-    return _core.tensor(np.gcd(a, b), dtype=dtype)
-
-
-@with_inplace
-def lcm(input: Tensor, other: Tensor) -> Tensor:
-    """The least common multiple of integers."""
-    import numpy as np
-
-    a, b, dtype = _whole("lcm", input, other)
-    return _core.tensor(np.lcm(a, b), dtype=dtype)
 
 
 # comparisons of whole tensors
@@ -278,7 +250,7 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
     for name, value in (("rtol", rtol), ("atol", atol)):
         if not value >= 0:
             raise RuntimeError(f"isclose: {name} must be greater than or equal to zero, but got {value}")
-    with _core_no_grad():
+    with no_grad():
         close = input == other
         if equal_nan and input.dtype.is_floating_point:
             close = close | ((input != input) & (other != other))
@@ -288,12 +260,6 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
             input, other = input.long(), other.long()
         gap = _core.abs(input - other)
         return close | (_core.isfinite(gap) & (gap <= atol + _core.abs(rtol * other)))
-
-
-def _core_no_grad() -> Any:
-    from unspool.autograd.grad_mode import no_grad
-
-    return no_grad()
 
 
 @method
@@ -325,17 +291,12 @@ def _comparison(name: str) -> None:
 
     write.__name__ = write.__qualname__ = f"{name}_"
     write.__doc__ = f"`{name}`, written into the tensor as 0 and 1."
-    setattr(Tensor, f"{name}_", write)
+    add(f"{name}_", write)
 
 
 for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     _comparison(_name)
-for _name, _other in (
-    ("less", "lt"),
-    ("less_equal", "le"),
-    ("greater", "gt"),
-    ("greater_equal", "ge"),
-    ("not_equal", "ne"),
-):
-    setattr(Tensor, f"{_name}_", getattr(Tensor, f"{_other}_"))
-del _name, _other
+for _alias, _name in _core._aliases().items():
+    if hasattr(Tensor, f"{_name}_") and not hasattr(Tensor, f"{_alias}_"):
+        add(f"{_alias}_", getattr(Tensor, f"{_name}_"))
+del _alias, _name

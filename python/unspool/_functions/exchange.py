@@ -6,6 +6,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import Tensor
+from unspool._functions._methods import add, check_device
 
 __all__ = ["from_dlpack", "to_dlpack"]
 
@@ -24,8 +25,7 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
         TypeError: neither of these.
         RuntimeError: memory that is not the CPU's, a dtype that is not there, or a capsule that was taken before.
     """
-    if device is not None:
-        _core.empty(0, device=device)
+    check_device(device)
     if hasattr(ext_tensor, "__dlpack__"):
         place = ext_tensor.__dlpack_device__()
         if int(place[0]) != _CPU:
@@ -61,5 +61,5 @@ def _dlpack_device(self: Tensor) -> tuple[int, int]:
     return _CPU, 0
 
 
-setattr(Tensor, "__dlpack__", _dlpack)  # noqa: B010
-setattr(Tensor, "__dlpack_device__", _dlpack_device)  # noqa: B010
+add("__dlpack__", _dlpack)
+add("__dlpack_device__", _dlpack_device)

@@ -68,17 +68,11 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
             raise ShapeError(f"meshgrid: Expected 0D or 1D tensor, but tensor {i} has shape {tuple(x.shape)}")
         if x.dtype != given[0].dtype:
             raise RuntimeError(f"meshgrid: tensors must have one dtype, got {given[0].dtype} and {x.dtype}")
-    shape = [x.numel() for x in given]
-    ndim = len(given)
-    grids = [x.reshape([shape[k] if k == i else 1 for k in range(ndim)]).expand(shape) for i, x in enumerate(given)]
-    if indexing == "xy" and ndim > 1:
-        order = [1, 0]
-        swapped = [
-            x.reshape([-1 if k == (order[i] if i < 2 else i) else 1 for k in range(ndim)]) for i, x in enumerate(given)
-        ]
-        sizes = [shape[1], shape[0], *shape[2:]]
-        grids = [x.expand(sizes) for x in swapped]
-    return tuple(grids)
+    order = list(range(len(given)))  # the dim along which grid i varies
+    if indexing == "xy" and len(given) > 1:
+        order[:2] = [1, 0]
+    lanes = [x.reshape([-1 if k == d else 1 for k in range(len(given))]) for d, x in zip(order, given, strict=True)]
+    return broadcast_tensors(*lanes)
 
 
 def cartesian_prod(*tensors: Tensor) -> Tensor:

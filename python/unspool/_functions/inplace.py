@@ -1,15 +1,12 @@
-"""Methods that write into the tensor or change its view of the memory, second names, and marks of PyTorch's that are
-the same for every tensor here."""
+"""Writes at index tensors and on the diagonal, and marks of PyTorch's that are the same for every tensor here."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
 from typing import Any
 
 from unspool import _core
 from unspool._core import Tensor
-from unspool._functions._methods import method, need_tensor
+from unspool._functions._methods import add, method, need_tensor
 
 __all__ = ["detach", "fill", "index_put", "index_put_", "put"]
 
@@ -108,75 +105,12 @@ def fill_diagonal_(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor
     return input
 
 
-def _whole_numbers(name: str, f: Callable[[Any, Any], Any]) -> None:
-    """`x << k` and `x >> k` on integers, as products and floored quotients of powers of 2."""
-
-    def shift(input: Tensor, other: Any) -> Any:
-        need_tensor(name, "input", input)
-        for x in (input, other):
-            if isinstance(x, float) or (isinstance(x, Tensor) and (x.dtype.is_floating_point or x.dtype == _core.bool)):
-                raise NotImplementedError(
-                    f"{name}: not implemented for {x.dtype if isinstance(x, Tensor) else 'float'}"
-                )
-        return f(input, _core.pow(2, other) if isinstance(other, Tensor) else 2 ** operator.index(other))
-
-    shift.__name__ = shift.__qualname__ = name
-    shift.__doc__ = "Shift each integer's bits."
-    setattr(Tensor, name, shift)
-
-
-_whole_numbers("__lshift__", lambda x, p: x * p)
-_whole_numbers("__rshift__", lambda x, p: x.div(p, rounding_mode="floor"))
-for _name, _op in (("bitwise_left_shift", "__lshift__"), ("bitwise_right_shift", "__rshift__")):
-    setattr(Tensor, _name, getattr(Tensor, _op))
-
-
-def __reversed__(self: Tensor) -> Tensor:
+def _reversed(self: Tensor) -> Tensor:
     """The tensor with all dims in reverse order."""
     return self.flip(list(range(self.dim()))) if self.dim() else self
 
 
-setattr(Tensor, "__reversed__", __reversed__)  # noqa: B010
-
-
-def _writing(name: str) -> None:
-    """`x op= y`, in place: augmented assignments of the bit operations."""
-    plain = getattr(Tensor, f"__{name}__", None)
-    if plain is None:
-        return
-
-    def write(self: Tensor, other: Any) -> Tensor:
-        result = plain(self, other)
-        return result if result is NotImplemented else self.copy_(result)
-
-    write.__name__ = write.__qualname__ = f"__i{name}__"
-    setattr(Tensor, f"__i{name}__", write)
-
-
-for _name in ("and", "or", "xor", "lshift", "rshift"):
-    _writing(_name)
-
-# PyTorch's second names of in-place methods
-for _name, _same in (
-    ("absolute_", "abs_"),
-    ("arccos_", "acos_"),
-    ("arccosh_", "acosh_"),
-    ("arcsin_", "asin_"),
-    ("arcsinh_", "asinh_"),
-    ("arctan_", "atan_"),
-    ("arctan2_", "atan2_"),
-    ("arctanh_", "atanh_"),
-    ("clip_", "clamp_"),
-    ("divide_", "div_"),
-    ("fix_", "trunc_"),
-    ("multiply_", "mul_"),
-    ("negative_", "neg_"),
-    ("subtract_", "sub_"),
-    ("true_divide_", "div_"),
-    ("ger", "outer"),
-):
-    setattr(Tensor, _name, getattr(Tensor, _same))
-del _name, _same, _op
+add("__reversed__", _reversed)
 
 
 @method
@@ -190,11 +124,11 @@ def _where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
     return _core.where(condition, self, other)
 
 
-setattr(Tensor, "where", _where)  # noqa: B010
+add("where", _where)
 
 
 def _mark(name: str, value: Any, doc: str) -> None:
-    setattr(Tensor, name, property(lambda self: value, doc=doc))
+    add(name, property(lambda self: value, doc=doc))
 
 
 for _name in ("is_meta", "is_quantized", "is_mps", "is_xpu", "is_xla", "is_mkldnn", "is_sparse_csr", "is_nested"):
@@ -220,12 +154,6 @@ def get_device(input: Tensor) -> int:
 
 @method
 def is_conj(input: Tensor) -> bool:
-    """False."""
-    return False
-
-
-@method
-def is_inference(input: Tensor) -> bool:
     """False."""
     return False
 
@@ -260,22 +188,3 @@ def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 def as_subclass(input: Tensor, cls: type) -> Any:
     """The same memory as a tensor of a subclass, without history."""
     return Tensor._make_subclass(cls, input, input.requires_grad)
-
-
-def _functions_of_methods() -> dict[str, Any]:
-    """`unspool.abs_(x)` for `x.abs_()`, as PyTorch has them."""
-    names = (
-        "abs acos acosh asin asinh atan atanh ceil clamp clamp_max clamp_min clip cos cosh deg2rad erf erfc exp exp2 "
-        "expm1 fill floor frac log log10 log1p log2 logit neg negative nan_to_num rad2deg reciprocal relu round rsqrt "
-        "sigmoid sin sinc sinh sqrt square tan tanh trunc xlogy zero arccos arcsin arctan arccosh arcsinh arctanh fix"
-    )
-    made = {}
-    for name in names.split():
-        f = getattr(Tensor, f"{name}_", None)
-        if f is not None and f"{name}_" not in dir(_core):
-            made[f"{name}_"] = f
-    return made
-
-
-globals().update(_functions_of_methods())
-__all__ += list(_functions_of_methods())

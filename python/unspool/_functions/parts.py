@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import ShapeError, Tensor
-from unspool._functions._methods import method, need_tensor, wrap_dim
+from unspool._functions._methods import check_device, method, need_tensor, wrap_dim
 
 __all__ = [
     "adjoint",
@@ -135,13 +135,11 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     a, b = (wrap_dim("rot90", d, input.dim()) for d in dims)
     if a == b:
         raise RuntimeError(f"rot90: expected rotation dims to be different, but got {tuple(dims)}")
-    turned = [
-        lambda: input.clone(),
-        lambda: input.flip(b).transpose(a, b),
-        lambda: input.flip(a, b),
-        lambda: input.flip(a).transpose(a, b),
-    ]
-    return turned[k % 4]()
+    if k % 4 == 0:
+        return input.clone()
+    if k % 4 == 2:
+        return input.flip(a, b)
+    return input.flip(b if k % 4 == 1 else a).transpose(a, b)
 
 
 @method
@@ -213,7 +211,8 @@ def as_strided_scatter(
     return _scattered("as_strided_scatter", input, src, lambda y: _core.as_strided(y, size, stride, start))
 
 
-def _triangle(op: str, row: int, col: int, inside: Any, dtype: Any, offset: int) -> Tensor:
+def _triangle(op: str, row: int, col: int, inside: Any, dtype: Any, offset: int, device: Any) -> Tensor:
+    check_device(device)
     if row < 0 or col < 0:
         raise RuntimeError(f"{op}: row and col must be non-negative, got row={row}, col={col}")
     places = inside(_core.ones(row, col), offset).nonzero().t().contiguous()
@@ -231,7 +230,7 @@ def tril_indices(
     pin_memory: Any = None,
 ) -> Tensor:
     """The indices of the lower triangle of a row × col matrix, (2, n), row after row."""
-    return _triangle("tril_indices", row, col, _core.tril, dtype, offset)
+    return _triangle("tril_indices", row, col, _core.tril, dtype, offset, device)
 
 
 def triu_indices(
@@ -245,7 +244,7 @@ def triu_indices(
     pin_memory: Any = None,
 ) -> Tensor:
     """The indices of the upper triangle of a row × col matrix, (2, n), row after row."""
-    return _triangle("triu_indices", row, col, _core.triu, dtype, offset)
+    return _triangle("triu_indices", row, col, _core.triu, dtype, offset, device)
 
 
 def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, ...]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from unspool import _core
 from unspool._core import DTypeError, Tensor
-from unspool._functions._methods import method, need_tensor, with_inplace, wrap_dim
+from unspool._functions._methods import ValuesIndices, method, need_tensor, with_inplace, wrap_dim
 
 __all__ = [
     "aminmax",
@@ -29,29 +29,24 @@ __all__ = [
 ]
 
 
-class _ValuesIndices(NamedTuple):
-    values: Tensor
-    indices: Tensor
-
-
 class _MinMax(NamedTuple):
     min: Tensor
     max: Tensor
 
 
-def _running(op: str, input: Tensor, dim: int, largest: bool) -> _ValuesIndices:
+def _running(op: str, input: Tensor, dim: int, largest: bool) -> ValuesIndices:
     import numpy as np
 
     d = wrap_dim(op, dim, input.dim())
     if input.dim() == 0:
-        return _ValuesIndices(input.clone(), _core.zeros([], dtype=_core.int64))
+        return ValuesIndices(input.clone(), _core.zeros([], dtype=_core.int64))
     x = np.moveaxis(input.detach().numpy(), d, -1)
     best = (np.maximum if largest else np.minimum).accumulate(x, axis=-1)  # NaN stays
     # an element is the extreme so far where it equals it: the last such place wins, as in PyTorch
     hit = (x == best) | (x != x)
     places = np.maximum.accumulate(np.where(hit, np.arange(x.shape[-1]), 0), axis=-1)
     indices = _core.tensor(np.ascontiguousarray(np.moveaxis(places, -1, d)), dtype=_core.int64)
-    return _ValuesIndices(_core.gather(input, d, indices), indices)
+    return ValuesIndices(_core.gather(input, d, indices), indices)
 
 
 @method
@@ -161,7 +156,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
         return values.reshape([])
     if flat.dim() and not keepdim:
         values, at = values.squeeze(d), at.squeeze(d)
-    return _ValuesIndices(values, at)
+    return ValuesIndices(values, at)
 
 
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")

@@ -182,6 +182,15 @@ class Function:
                 result = cls.forward(ctx, *args, **kwargs)
         if not _core.is_grad_enabled() or not any(ctx.needs_input_grad):
             return result
+        for t in ctx._dirty:
+            if not any(t is a for a in args):
+                raise RuntimeError(
+                    f"{ctx._name}: mark_dirty is for inputs that were modified in place; got another tensor"
+                )
+            if t.requires_grad and t.is_leaf:
+                raise RuntimeError(
+                    f"{ctx._name}: a leaf Variable that requires grad has been used in an in-place operation"
+                )
         several = isinstance(result, (tuple, list))
         outputs = [_own(ctx, args, y) for y in (result if several else [result])]
         inputs = [a for a in args if isinstance(a, _core.Tensor)]

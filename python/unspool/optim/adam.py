@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool.autograd.grad_mode import enable_grad
-from unspool.optim.optimizer import Optimizer, check_at_least_0, check_number, check_only_default
+from unspool.optim.optimizer import Optimizer, check_at_least_0, check_betas, check_only_default
 
 __all__ = ["Adam"]
 
@@ -64,13 +64,7 @@ class Adam(Optimizer):
         op = type(self).__name__
         check_at_least_0(op, "lr", group["lr"], "learning rate")
         check_at_least_0(op, "eps", group["eps"], "epsilon value")
-        betas = group["betas"]
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise ValueError(f"{op}: betas must be two numbers, got {betas!r}")
-        for i, beta in enumerate(betas):
-            check_number(op, f"beta at index {i}", beta)
-            if not 0.0 <= beta < 1.0:
-                raise ValueError(f"{op}: invalid beta parameter at index {i}: {beta!r}; it must lie in [0, 1)")
+        check_betas(op, group["betas"])
         check_at_least_0(op, "weight_decay", group["weight_decay"], "weight_decay value")
         check_only_default(op, group, ("foreach", "capturable", "differentiable", "fused"))
 

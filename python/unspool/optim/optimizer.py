@@ -45,6 +45,16 @@ def check_number(op: str, name: str, value: Any) -> None:
         raise ValueError(f"{op}: {name} is nan; it must be a number")
 
 
+def check_betas(op: str, betas: Any) -> None:
+    """Raise unless `betas` are two numbers in [0, 1)."""
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise ValueError(f"{op}: betas must be two numbers, got {betas!r}")
+    for i, beta in enumerate(betas):
+        check_number(op, f"beta at index {i}", beta)
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"{op}: invalid beta parameter at index {i}: {beta!r}; it must lie in [0, 1)")
+
+
 def check_only_default(op: str, group: Mapping[str, Any], names: Iterable[str]) -> None:
     """Raise where a setting that has no meaning here is anything but off."""
     for name in names:

@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool.autograd.grad_mode import enable_grad, no_grad
-from unspool.optim.optimizer import Optimizer, check_at_least_0, check_number, check_only_default
+from unspool.optim.optimizer import Optimizer, check_at_least_0, check_betas, check_only_default
 
 __all__ = ["PerParameter"]
 
@@ -23,13 +23,7 @@ class PerParameter(Optimizer):
         for name in ("lr", *self._not_negative):
             check_at_least_0(op, name, group[name], "learning rate" if name == "lr" else f"{name} value")
         if "betas" in group:
-            betas = group["betas"]
-            if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-                raise ValueError(f"{op}: betas must be two numbers, got {betas!r}")
-            for i, beta in enumerate(betas):
-                check_number(op, f"beta at index {i}", beta)
-                if not 0.0 <= beta < 1.0:
-                    raise ValueError(f"{op}: invalid beta parameter at index {i}: {beta!r}; it must lie in [0, 1)")
+            check_betas(op, group["betas"])
         check_only_default(op, group, ("foreach", "capturable", "differentiable", "fused"))
 
     def _start(self, group: dict[str, Any], p: Any) -> dict[str, Any]:
