@@ -327,6 +327,7 @@ def test_gradcheck_finds_a_wrong_gradient() -> None:
 # hooks of modules
 
 
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 def test_backward_hooks_of_modules() -> None:
     def program(t: Any, log: list[Any]) -> None:
         t.manual_seed(0)
