@@ -310,7 +310,7 @@ def geometric_(input: Tensor, p: float, *, generator: Any = None) -> Tensor:
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_: expects p to be in (0, 1), but got p={p}")
     u = _core.empty(input.shape, dtype=_core.float64).uniform_(generator=generator)
-    return input.copy_(_core.ceil(_core.log1p(-u) / math.log1p(-p)))
+    return input.copy_(_core.ceil(_core.log(u) / math.log1p(-p)))
 
 
 @method

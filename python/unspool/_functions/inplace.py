@@ -106,8 +106,8 @@ def fill_diagonal_(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor
 
 
 def _reversed(self: Tensor) -> Tensor:
-    """The tensor with all dims in reverse order."""
-    return self.flip(list(range(self.dim()))) if self.dim() else self
+    """A copy with the first dim in reverse order."""
+    return self.flip(0) if self.dim() else self
 
 
 add("__reversed__", _reversed)

@@ -65,13 +65,19 @@ class _Backward:
     def inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         args, places, call = _mark(args)
         self._n_inputs = len(args)
+        blanks = [(a.shape, a.dtype) if isinstance(a, _core.Tensor) else None for a in args]
         if call is not None:
             self._has_inputs = True
 
             def on_inputs(grads: Any, _: Any) -> Any:
                 if self._grad_output is None:
                     return None
-                got = self._run(_spread(grads, places, len(args)))
+                # as in PyTorch a tensor that no gradient goes to has one of zeros
+                full = [
+                    _core.zeros(*blank[:1], dtype=blank[1]) if g is None and blank else g
+                    for g, blank in zip(_spread(grads, places, len(args)), blanks, strict=True)
+                ]
+                got = self._run(tuple(full))
                 return tuple(got[i] for i in places)
 
             call.register_hook(on_inputs)
