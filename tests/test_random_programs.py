@@ -341,7 +341,7 @@ def agree(mine: list[Any], theirs: list[Any], what: str) -> None:
         a = mine[k] if k < len(mine) else None
         b = theirs[k] if k < len(theirs) else None
         if a is None or b is None:  # no gradient and a gradient of zeros are the same
-            np.testing.assert_array_equal(np.zeros(1) if a is None else a, 0 if b is None else b * 0 + b, what)
+            np.testing.assert_array_equal(0.0 if a is None else a, 0.0 if b is None else b, what)
             continue
         assert a.shape == b.shape, what
         a = np.where(np.isnan(b), b, a)  # PyTorch's norm has NaN for a second gradient at 0, where ours is finite

@@ -86,38 +86,40 @@ void need_callable(const char* op, const py::object& hook) {
     fail(ErrorKind::Type, op, ": hook must be callable, got ", short_repr(hook.ptr()));
 }
 
-RemovableHandle add(Hooks*& owner, Hook::When when, std::uint32_t output, const py::object& hook) {
-  const std::uint64_t id = add_hook(owner, when, output, py::object(hook).release().ptr());
-  return {owner, id};
+RemovableHandle add_to_node(Node* node, Hook::When when, std::uint32_t output, const py::object& hook) {
+  const std::uint64_t id = add_hook(node->hooks, when, output, py::object(hook).release().ptr());
+  const RemovableHandle handle(node->hooks, id);
+  hook_calls.suspect(node, true);
+  return handle;
+}
+
+RemovableHandle add_to_leaf(const Tensor& t, Hook::When when, const py::object& hook) {
+  if (!t->hooks) count_leaf_hooks(1);
+  const std::uint64_t id = add_hook(t->hooks, when, 0, py::object(hook).release().ptr());
+  const RemovableHandle handle(t->hooks, id);
+  hook_calls.suspect(t.get(), false);
+  return handle;
+}
+
+void need_grad(const char* op, const Tensor& t) {
+  if (!needs_grad(t))
+    fail(ErrorKind::Runtime, op, ": cannot register a hook on a tensor that doesn't require gradient");
 }
 
 RemovableHandle register_hook(const Tensor& t, const py::object& hook) {
   need_callable("register_hook", hook);
-  if (!needs_grad(t))
-    fail(ErrorKind::Runtime,
-         "register_hook: cannot register a hook on a tensor that doesn't require gradient");
-  if (Node* node = history(t)) {
-    hook_calls.suspect(node, true);
-    return add(node->hooks, Hook::Gradient, t->output, hook);
-  }
-  if (!t->hooks) count_leaf_hooks(1);
-  hook_calls.suspect(t.get(), false);
-  return add(t->hooks, Hook::Gradient, 0, hook);
+  need_grad("register_hook", t);
+  if (Node* node = history(t)) return add_to_node(node, Hook::Gradient, t->output, hook);
+  return add_to_leaf(t, Hook::Gradient, hook);
 }
 
 RemovableHandle register_post_accumulate(const Tensor& t, const py::object& hook) {
-  need_callable("register_post_accumulate_grad_hook", hook);
-  if (!needs_grad(t))
-    fail(
-        ErrorKind::Runtime,
-        "register_post_accumulate_grad_hook: cannot register a hook on a tensor that doesn't require gradient");
+  constexpr const char* kName = "register_post_accumulate_grad_hook";
+  need_callable(kName, hook);
+  need_grad(kName, t);
   if (history(t))
-    fail(
-        ErrorKind::Runtime,
-        "register_post_accumulate_grad_hook: post accumulate grad hooks cannot be registered on non-leaf tensors");
-  if (!t->hooks) count_leaf_hooks(1);
-  hook_calls.suspect(t.get(), false);
-  return add(t->hooks, Hook::Accumulated, 0, hook);
+    fail(ErrorKind::Runtime, kName, ": post accumulate grad hooks cannot be registered on non-leaf tensors");
+  return add_to_leaf(t, Hook::Accumulated, hook);
 }
 
 void retain_grad(const Tensor& t) {
@@ -171,18 +173,22 @@ void bind_hooks(py::module_& m) {
 
 // ---- grad_fn -----------------------------------------------------------------------------------------
 
+namespace {
+
+// after: of the call's own gradients; before: of those that come in.
+py::object hook_call(const char* op, Node* node, Hook::When when, const py::object& hook) {
+  need_callable(op, hook);
+  if (!node) fail(ErrorKind::Runtime, op, ": of AccumulateGrad is not supported; hook the tensor");
+  return py::cast(add_to_node(node, when, 0, hook));
+}
+
+}  // namespace
+
 py::object GradFn::register_hook(const py::object& hook) const {
-  need_callable("register_hook", hook);
-  if (!node) fail(ErrorKind::Runtime, "register_hook: of AccumulateGrad is not supported; hook the tensor");
-  hook_calls.suspect(node, true);
-  return py::cast(add(node->hooks, Hook::After, 0, hook));
+  return hook_call("register_hook", node, Hook::After, hook);
 }
 py::object GradFn::register_prehook(const py::object& hook) const {
-  need_callable("register_prehook", hook);
-  if (!node)
-    fail(ErrorKind::Runtime, "register_prehook: of AccumulateGrad is not supported; hook the tensor");
-  hook_calls.suspect(node, true);
-  return py::cast(add(node->hooks, Hook::Before, 0, hook));
+  return hook_call("register_prehook", node, Hook::Before, hook);
 }
 
 }  // namespace unspool::python

@@ -27,12 +27,14 @@ def _numerical(func: Callable[..., Any], inputs: tuple[Any, ...], x: Any, eps: f
     places = [tuple(row) for row in _core.ones(x.shape).nonzero().tolist()] if x.dim() else [()]
     for place in places if x.numel() else []:
         value = flat[place].item()
-        flat[place] = value + eps
-        high = [y.detach().clone() for y in _outputs(func, inputs)]
-        flat[place] = value - eps
-        low = [y.detach().clone() for y in _outputs(func, inputs)]
-        flat[place] = value
-        rows.append([(a - b).reshape([-1]) / (2 * eps) for a, b in zip(high, low, strict=True)])
+        ends = []
+        try:
+            for at in (value + eps, value - eps):
+                flat[place] = at
+                ends.append([y.detach().clone() for y in _outputs(func, inputs)])
+        finally:
+            flat[place] = value
+        rows.append([(a - b).reshape([-1]) / (2 * eps) for a, b in zip(*ends, strict=True)])
     return [_core.stack([row[k] for row in rows]) for k in range(len(rows[0]))] if rows else []
 
 
@@ -56,10 +58,21 @@ def gradcheck(
 ) -> bool:
     """Whether the gradients of `func` by each floating input that requires grad agree with central differences.
 
+    Every element is checked, whatever `fast_mode`, and gradients here have no `nondet_tol` to need.
+
     Raises:
         GradcheckError: they do not, and `raise_exception` is set.
         ValueError: no input requires grad.
+        NotImplementedError: checks of batched or forward gradients.
     """
+    for name, value in (
+        ("check_batched_grad", check_batched_grad),
+        ("check_batched_forward_grad", check_batched_forward_grad),
+        ("check_forward_ad", check_forward_ad),
+        ("masked", masked),
+    ):
+        if value:
+            raise NotImplementedError(f"gradcheck: {name}=True is not supported")
     given = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
     wanted = [x for x in given if isinstance(x, _core.Tensor) and x.requires_grad]
     if not wanted:
