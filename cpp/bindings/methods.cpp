@@ -17,6 +17,10 @@ PyObject* to_scalar(const Tensor& t) {
       return PyLong_FromLong(*reinterpret_cast<std::int32_t*>(t->data));
     case DType::Int64:
       return PyLong_FromLongLong(*reinterpret_cast<std::int64_t*>(t->data));
+    case DType::Float16:
+      return PyFloat_FromDouble(*reinterpret_cast<float16*>(t->data));
+    case DType::BFloat16:
+      return PyFloat_FromDouble(*reinterpret_cast<bfloat16*>(t->data));
     case DType::Float32:
       return PyFloat_FromDouble(*reinterpret_cast<float*>(t->data));
     case DType::Float64:
@@ -214,8 +218,10 @@ Tensor to_method(const Tensor& self, const py::args& args, const py::kwargs& kwa
 }
 
 // PyTorch's names of tensor types, in the order of DType.
-constexpr const char* kTypeNames[] = {"torch.BoolTensor", "torch.ByteTensor",  "torch.IntTensor",
-                                      "torch.LongTensor", "torch.FloatTensor", "torch.DoubleTensor"};
+constexpr const char* kTypeNames[] = {"torch.BoolTensor",  "torch.ByteTensor",   "torch.IntTensor",
+                                      "torch.LongTensor",  "torch.HalfTensor",   "torch.BFloat16Tensor",
+                                      "torch.FloatTensor", "torch.DoubleTensor"};
+static_assert(std::size(kTypeNames) == kNumDTypes);
 
 py::object type_method(const Tensor& self, const py::object& dtype) {
   if (dtype.is_none()) return py::str(kTypeNames[static_cast<int>(self.dtype())]);
@@ -309,6 +315,8 @@ PyMethodDef methods[] = {
      "is_contiguous(self) -> bool\n\nWhether the elements lie in row-major order without gaps."},
     {"is_floating_point", is_floating_point, METH_NOARGS, "is_floating_point(self) -> bool"},
     {"float", as_dtype<DType::Float32>, METH_NOARGS, "float(self) -> Tensor\n\nAs float32."},
+    {"half", as_dtype<DType::Float16>, METH_NOARGS, "half(self) -> Tensor\n\nAs float16."},
+    {"bfloat16", as_dtype<DType::BFloat16>, METH_NOARGS, "bfloat16(self) -> Tensor\n\nAs bfloat16."},
     {"double", as_dtype<DType::Float64>, METH_NOARGS, "double(self) -> Tensor\n\nAs float64."},
     {"long", as_dtype<DType::Int64>, METH_NOARGS, "long(self) -> Tensor\n\nAs int64."},
     {"int", as_dtype<DType::Int32>, METH_NOARGS, "int(self) -> Tensor\n\nAs int32."},

@@ -78,7 +78,7 @@ PYBIND11_MODULE(_core, m) {
           fail(ErrorKind::Type, "set_default_dtype: only floating-point types are supported, got ", name(d));
         set_default_dtype(d);
       },
-      py::arg("d"), "set_default_dtype(d: dtype) -> None\n\nfloat32 or float64.");
+      py::arg("d"), "set_default_dtype(d: dtype) -> None\n\nA floating-point one.");
   m.def("memory_stats", stats,
         "memory_stats() -> dict[str, int]\n\nlive_bytes, cached_bytes, peak_bytes of the engine's "
         "memory, and system_calls: how often it asked the system.");

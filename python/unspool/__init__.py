@@ -65,7 +65,13 @@ for _name in _functions.__dict__:  # after the core's names, of which these may 
 del _name
 
 # PyTorch's second names for dtypes; they shadow builtins in this file from here on
-for _alias, _name in (("float", "float32"), ("double", "float64"), ("int", "int32"), ("long", "int64")):
+for _alias, _name in (
+    ("float", "float32"),
+    ("double", "float64"),
+    ("half", "float16"),
+    ("int", "int32"),
+    ("long", "int64"),
+):
     if hasattr(_core, _name):
         globals()[_alias] = getattr(_core, _name)
 del _alias, _name

@@ -15,6 +15,7 @@ const OpDef clone_op = {
     .shape = [](Call& c) { c.allocate(0, c.in[0].shape(), c.in[0].dtype()); },
     .forward = copy_forward,
     .derivative = linear([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }),
+    .takes_halves = true,
 };
 
 const OpDef contiguous_op = {
@@ -31,6 +32,7 @@ const OpDef convert_op = {
     .forward = copy_forward,
     // The engine brings a gradient to the dtype of the input it is for.
     .derivative = linear([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }),
+    .takes_halves = true,
 };
 
 // ---- Writes: always in place, see call_inplace ---------------------------------------------------------

@@ -6,6 +6,7 @@
 
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
+#include "unspool/ops/halves.h"
 #include "unspool/ops/reduce.h"
 #include "unspool/ops/take.h"
 
@@ -450,7 +451,7 @@ Tensor order_of(const Tensor& x, bool descending) {
 
 Tensor ordered(const Tensor& x, int dim, bool descending) {
   GradMode off(false);
-  return contiguous(back(order_of(last(alias(x), dim), descending), dim, x.ndim()));
+  return contiguous(back(order_of(last(readable(alias(x)), dim), descending), dim, x.ndim()));
 }
 
 // Values and indices of an order, both in x's layout.
@@ -539,13 +540,13 @@ constexpr OpDef kthvalue_op = {
 // The lower middle of the order; a NaN, where there is one.
 Tensor median_places(const Tensor& x, int dim) {
   GradMode off(false);
-  const Tensor rows = last(alias(x), dim);
+  const Tensor rows = last(readable(alias(x)), dim);
   const Tensor order = order_of(rows, false);
   Shape shape = rows.shape();
   const std::int64_t n = shape[shape.ndim - 1];
   shape[shape.ndim - 1] = 1;
   Tensor places = empty(shape, DType::Int64);
-  visit_dtype(x.dtype(), [&]<class T>() {
+  visit_dtype(rows.dtype(), [&]<class T>() {
     each_row<T>(rows, [&](const T* v, std::int64_t r, std::int64_t) {
       const auto* at = reinterpret_cast<const std::int64_t*>(order->data) + r * n;
       std::int64_t pick = at[(n - 1) / 2];

@@ -24,15 +24,21 @@ void check(Call& c) {
     fail(ErrorKind::DType, name_of(*c.op), ": parameters must be floating, got ", name(param.dtype()));
 }
 
-// The kernels walk dense arrays; a strided tensor is updated beside and copied back.
+// The kernels walk dense arrays of float32 or float64; another tensor is updated beside and copied back.
 class Dense {
  public:
-  explicit Dense(const Tensor& t) : original_(t), dense_(t && !t.contiguous() ? clone(t) : t) {}
+  explicit Dense(const Tensor& t) : original_(t), dense_(t) {
+    if (t && is_half(t.dtype()))
+      dense_ = to(t, DType::Float32);
+    else if (t && !t.contiguous())
+      dense_ = clone(t);
+  }
   ~Dense() {
     if (dense_.get() != original_.get() && written_) kernels().copy(original_.view(), dense_.view());
   }
   Dense(const Dense&) = delete;
   Dense& operator=(const Dense&) = delete;
+  DType dtype() const { return dense_.dtype(); }
   const void* read() const { return dense_ ? dense_->data : nullptr; }
   void* write() {
     written_ = true;
@@ -56,7 +62,7 @@ constexpr OpDef sgd_op = {
         [](Call& c) {
           Dense param(c.in[0]), grad(c.in[1]), buffer(c.in[2]);
           const FlushSubnormals flush;
-          kernels().sgd({.dtype = c.in[0].dtype(),
+          kernels().sgd({.dtype = param.dtype(),
                          .n = c.in[0].numel(),
                          .param = param.write(),
                          .grad = grad.read(),
@@ -82,7 +88,7 @@ constexpr OpDef adam_op = {
         [](Call& c) {
           Dense param(c.in[0]), grad(c.in[1]), mean(c.in[2]), square(c.in[3]), largest(c.in[4]);
           const FlushSubnormals flush;
-          kernels().adam({.dtype = c.in[0].dtype(),
+          kernels().adam({.dtype = param.dtype(),
                           .n = c.in[0].numel(),
                           .param = param.write(),
                           .grad = grad.read(),

@@ -6,6 +6,7 @@
 namespace unspool {
 
 TensorHooks tensor_hooks;
+std::atomic<bool> halves_in_use{false};
 
 namespace {
 
@@ -33,6 +34,7 @@ bool owns_counter(const TensorImpl* p) { return p->version != &p->storage->versi
 
 TensorImpl* new_impl(Storage* storage, DType dtype) {
   auto* p = new (allocate(sizeof(TensorImpl))) TensorImpl;
+  if (is_half(dtype)) halves_in_use.store(true, std::memory_order_relaxed);
   p->dtype = dtype;
   p->storage = storage;
   p->version = &storage->version;
@@ -150,9 +152,15 @@ Tensor wrapped_number(std::int64_t value) { return number(value); }
 Tensor wrapped_number(bool value) { return number(value); }
 
 DType default_dtype() { return default_dtype_.load(std::memory_order_relaxed); }
-void set_default_dtype(DType d) { default_dtype_.store(d, std::memory_order_relaxed); }
+void set_default_dtype(DType d) {
+  if (is_half(d)) halves_in_use.store(true, std::memory_order_relaxed);
+  default_dtype_.store(d, std::memory_order_relaxed);
+}
 
-DType promote(DType a, DType b) { return std::max(a, b); }  // DType lists them in this order
+DType promote(DType a, DType b) {
+  if (a != b && is_half(a) && is_half(b)) return DType::Float32;  // neither holds the other
+  return std::max(a, b);                                          // DType lists them in this order
+}
 
 void ResultType::add(const Tensor& t) {
   DType d = t.dtype();
@@ -163,7 +171,7 @@ void ResultType::add(const Tensor& t) {
   } else if (t.ndim() == 0) {
     slot = &zero_;
   }
-  *slot = std::max(*slot, static_cast<int>(d));
+  *slot = *slot < 0 ? static_cast<int>(d) : static_cast<int>(promote(static_cast<DType>(*slot), d));
 }
 
 DType ResultType::get() const {

@@ -157,6 +157,8 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
             f"frombuffer: requested buffer length ({count} * {dtype.itemsize} bytes) after offset ({offset} "
             f"bytes) must not be greater than actual buffer length ({n} bytes)"
         )
+    if dtype == _core.bfloat16:
+        raise TypeError("frombuffer: NumPy has no dtype for bfloat16, and the buffer is read through it")
     array = np.frombuffer(buffer, np.dtype(repr(dtype).split(".")[-1]), count, offset)
     t = _core.from_numpy(array) if array.flags.writeable else _core.tensor(array)
     return t.requires_grad_() if requires_grad else t

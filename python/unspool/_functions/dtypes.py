@@ -35,14 +35,15 @@ class finfo:
         kind = _core.get_default_dtype() if type is None else type
         if not isinstance(kind, _core.dtype) or not kind.is_floating_point:
             raise TypeError(f"finfo: requires a floating point input type, got {kind!r}")
-        limits = np.finfo(str(kind).removeprefix("torch."))
         self.dtype = str(kind).removeprefix("torch.")
         self.bits = kind.itemsize * 8
-        self.eps = float(limits.eps)
-        self.max = float(limits.max)
-        self.min = float(limits.min)
-        self.tiny = self.smallest_normal = float(limits.tiny)
-        self.resolution = float(f"1e-{limits.precision}")
+        if kind == _core.bfloat16:  # which NumPy does not have: float32 with 7 bits of fraction
+            self.eps, self.max, self.tiny, self.resolution = 2.0**-7, (2 - 2.0**-7) * 2.0**127, 2.0**-126, 1e-2
+        else:
+            limits = np.finfo(self.dtype)
+            self.eps, self.max, self.tiny = float(limits.eps), float(limits.max), float(limits.tiny)
+            self.resolution = float(f"1e-{limits.precision}")
+        self.min, self.smallest_normal = -self.max, self.tiny
 
     def __repr__(self) -> str:
         return (
