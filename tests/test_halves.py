@@ -81,7 +81,8 @@ def test_operations(name: str) -> None:
             x[x > 0], t.cat([x, y]), t.stack([x, y]), t.cat([x, t.ones(1, 5)]), x.flip(0), x.repeat(2, 1),
             x.gather(1, t.tensor([[0], [1], [2], [3]])), x.isnan().any(), x.round(), t.nn.functional.gelu(x),
             t.nn.functional.layer_norm(x, (5,)), t.nn.functional.linear(x, z.t()), x.unsqueeze(0), x.expand(2, 4, 5),
-            t.zeros_like(x), t.full((2,), 0.1, dtype=x.dtype), t.arange(5, dtype=x.dtype), t.linspace(0, 1, 5).to(x.dtype),
+            t.zeros_like(x), t.full((2,), 0.1, dtype=x.dtype), t.arange(5, dtype=x.dtype),
+            t.linspace(0, 1, 5, dtype=x.dtype),
             t.eye(3, dtype=x.dtype), x.type_as(y), x.bool(), x.long(), t.tensor([1, 2]) * x[0, 0], x * t.tensor(3),
         ]  # fmt: skip
 
@@ -138,8 +139,10 @@ def test_exchange_with_numpy() -> None:
     a = np.arange(6, dtype=np.float16).reshape(2, 3)
     t = unspool.from_numpy(a)
     t[0, 0] = 9
-    assert a[0, 0] == 9 and t.dtype == unspool.half
-    assert t.numpy().dtype == np.float16 and np.shares_memory(t.numpy(), a)
+    assert a[0, 0] == 9
+    assert t.dtype == unspool.half
+    assert t.numpy().dtype == np.float16
+    assert np.shares_memory(t.numpy(), a)
     assert bytes(memoryview(t)) == a.tobytes()
     assert unspool.tensor(np.float16(0.1)).dtype == unspool.float16
     b = unspool.ones(2, dtype=unspool.bfloat16)
@@ -161,8 +164,10 @@ def test_printed_pickled_copied(name: str) -> None:
     for other in (pickle.loads(pickle.dumps(ours)), copy.deepcopy(ours)):
         same(other, theirs)
     assert str(unspool.finfo(ours.dtype)) == str(torch.finfo(theirs.dtype))
-    assert ours[0].tolist() == theirs[0].tolist() and float(ours[0, 0]) == float(theirs[0, 0])
-    assert ours.element_size() == 2 and ours.type() == theirs.type()
+    assert ours[0].tolist() == theirs[0].tolist()
+    assert float(ours[0, 0]) == float(theirs[0, 0])
+    assert ours.element_size() == 2
+    assert ours.type() == theirs.type()
 
 
 @pytest.mark.parametrize("name", HALVES)
@@ -175,7 +180,8 @@ def test_uniforms_are_pytorchs_and_stay_below_one(name: str) -> None:
         same(ours, theirs)
     assert float(found[0][0].max()) < 1
     z = unspool.randn(4000, dtype=getattr(unspool, name)).float()
-    assert abs(float(z.mean())) < 0.06 and abs(float(z.std()) - 1) < 0.05
+    assert abs(float(z.mean())) < 0.06
+    assert abs(float(z.std()) - 1) < 0.05
     assert set(unspool.empty(50, dtype=getattr(unspool, name)).bernoulli_(0.5).tolist()) == {0.0, 1.0}
 
 
@@ -207,7 +213,9 @@ def test_as_the_default_dtype(name: str) -> None:
         t.set_default_dtype(getattr(t, name))
         try:
             i = t.tensor([1, 2, 3])
-            found.append([t.tensor([0.1]), t.zeros(2), i / 2, i.sqrt(), i * 0.1, t.full((2,), 0.3), t.ones(3) @ t.ones(3)])
+            found.append(
+                [t.tensor([0.1]), t.zeros(2), i / 2, i.sqrt(), i * 0.1, t.full((2,), 0.3), t.ones(3) @ t.ones(3)]
+            )
         finally:
             t.set_default_dtype(t.float32)
     for ours, theirs in zip(*found, strict=True):

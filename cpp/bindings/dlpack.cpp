@@ -46,8 +46,8 @@ struct Code {
   DType dtype;
   std::uint8_t code;
 };
-constexpr Code kCodes[] = {{DType::Bool, kBool}, {DType::UInt8, kUInt},    {DType::Int32, kInt},
-                           {DType::Int64, kInt}, {DType::Float16, kFloat}, {DType::BFloat16, kBfloat},
+constexpr Code kCodes[] = {{DType::Bool, kBool},     {DType::UInt8, kUInt},    {DType::Int32, kInt},
+                           {DType::Int64, kInt},     {DType::Float16, kFloat}, {DType::BFloat16, kBfloat},
                            {DType::Float32, kFloat}, {DType::Float64, kFloat}};
 
 // A capsule's own names for a structure, before and after it has been taken.

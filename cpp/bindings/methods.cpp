@@ -218,8 +218,8 @@ Tensor to_method(const Tensor& self, const py::args& args, const py::kwargs& kwa
 }
 
 // PyTorch's names of tensor types, in the order of DType.
-constexpr const char* kTypeNames[] = {"torch.BoolTensor",  "torch.ByteTensor",   "torch.IntTensor",
-                                      "torch.LongTensor",  "torch.HalfTensor",   "torch.BFloat16Tensor",
+constexpr const char* kTypeNames[] = {"torch.BoolTensor",  "torch.ByteTensor",  "torch.IntTensor",
+                                      "torch.LongTensor",  "torch.HalfTensor",  "torch.BFloat16Tensor",
                                       "torch.FloatTensor", "torch.DoubleTensor"};
 static_assert(std::size(kTypeNames) == kNumDTypes);
 

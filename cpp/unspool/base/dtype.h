@@ -9,16 +9,16 @@
 
 namespace unspool {
 
-// X(enumerator, C++ type, public name, category), in promotion order (but for the two 16-bit ones, see promote).
-// Categories order as PyTorch's: bool < integer < floating.
-#define UNSPOOL_DTYPES(X)                  \
-  X(Bool, bool, "bool", Boolean)           \
-  X(UInt8, std::uint8_t, "uint8", Integer) \
-  X(Int32, std::int32_t, "int32", Integer) \
-  X(Int64, std::int64_t, "int64", Integer) \
-  X(Float16, float16, "float16", Floating) \
+// X(enumerator, C++ type, public name, category), in promotion order (but for the two 16-bit ones, see
+// promote). Categories order as PyTorch's: bool < integer < floating.
+#define UNSPOOL_DTYPES(X)                     \
+  X(Bool, bool, "bool", Boolean)              \
+  X(UInt8, std::uint8_t, "uint8", Integer)    \
+  X(Int32, std::int32_t, "int32", Integer)    \
+  X(Int64, std::int64_t, "int64", Integer)    \
+  X(Float16, float16, "float16", Floating)    \
   X(BFloat16, bfloat16, "bfloat16", Floating) \
-  X(Float32, float, "float32", Floating)   \
+  X(Float32, float, "float32", Floating)      \
   X(Float64, double, "float64", Floating)
 
 enum class Category : std::uint8_t { Boolean, Integer, Floating };
@@ -65,9 +65,9 @@ inline constexpr DType dtype_of = DTypeOf<T>::value;
 template <class F>
 decltype(auto) visit_dtype(DType d, F&& f) {
   switch (d) {
-#define X(E, T, N, C)                                                    \
-  case DType::E:                                                         \
-    if constexpr (!is_half_v<T>) return f.template operator()<T>();      \
+#define X(E, T, N, C)                                               \
+  case DType::E:                                                    \
+    if constexpr (!is_half_v<T>) return f.template operator()<T>(); \
     break;
     UNSPOOL_DTYPES(X)
 #undef X

@@ -11,7 +11,8 @@ bool has_half_dtype(const AttrsView& attrs) {
   return false;
 }
 
-// What the door would bring the inputs to; of an op that looks after itself, what its floating inputs have in common.
+// What the door would bring the inputs to; of an op that looks after itself, what its floating inputs have in
+// common.
 DType common_dtype(const OpDef& op, std::span<const Tensor> in) {
   ResultType type;
   bool any = false;

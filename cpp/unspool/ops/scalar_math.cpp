@@ -442,10 +442,11 @@ constexpr OpDef lerp_op = {
     .surface = kBoth | kInplace,
     .composite =
         [](Call& c) {
-          const Tensor &a = c.in[0], &b = c.in[1], &w = c.in[2];
+          const Tensor &a = c.in[0], &b = c.in[1];
           if (a.dtype() != b.dtype())
             fail(ErrorKind::DType, "lerp: expected dtype ", name(a.dtype()), " for `end`, but got dtype ",
                  name(b.dtype()));
+          const Tensor w = c.in[2]->wrapped_number ? to(c.in[2], a.dtype()) : c.in[2];
           c.out[0] = where(abs(w) < 0.5, a + w * (b - a), b - (b - a) * (1.0 - w));
         },
 };

@@ -172,7 +172,8 @@ Tensor wrapped_number(double value);
 Tensor wrapped_number(std::int64_t value);
 Tensor wrapped_number(bool value);
 
-// Whether any float16 or bfloat16 tensor was ever made, or is the default: the door asks before it looks closer.
+// Whether any float16 or bfloat16 tensor was ever made, or is the default: the door asks before it looks
+// closer.
 extern std::atomic<bool> halves_in_use;
 
 DType default_dtype();

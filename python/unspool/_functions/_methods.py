@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar
 
-from unspool._core import DTypeError, ShapeError, Tensor, empty
+from unspool._core import DTypeError, ShapeError, Tensor, bfloat16, empty
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -43,6 +43,11 @@ def with_inplace(f: _F) -> _F:
     write.__doc__ = f"`{f.__name__}`, written into the tensor."
     add(name, write)
     return f
+
+
+def as_array(x: Tensor) -> Any:
+    """The values for NumPy, which has no bfloat16: as float32 then."""
+    return (x.detach().float() if x.dtype == bfloat16 else x.detach()).numpy()
 
 
 class ValuesIndices(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import Tensor
-from unspool._functions._methods import ValuesIndices, method, need_tensor, wrap_dim
+from unspool._functions._methods import ValuesIndices, as_array, method, need_tensor, wrap_dim
 
 __all__ = [
     "bincount",
@@ -19,10 +19,6 @@ __all__ = [
     "unique",
     "unique_consecutive",
 ]
-
-
-def _array(x: Tensor) -> Any:
-    return x.detach().numpy()
 
 
 def _int64(a: Any, shape: Any = None) -> Tensor:
@@ -49,7 +45,7 @@ def unique(
     how often each value stands. Each NaN is different."""
     import numpy as np
 
-    x = _array(input)
+    x = as_array(input)
     axis = None if dim is None else wrap_dim("unique", dim, input.dim())
     if axis is not None and input.dim() and 0 in x.shape and x.shape[axis] != 0:
         raise RuntimeError(
@@ -72,7 +68,7 @@ def unique_consecutive(
     """The elements, or slices along dim, without those that equal the one before."""
     import numpy as np
 
-    x = _array(input)
+    x = as_array(input)
     axis = 0 if dim is None else wrap_dim("unique_consecutive", dim, input.dim())
     rows = x.reshape(-1) if dim is None or input.dim() == 0 else np.moveaxis(x, axis, 0)
     n = rows.shape[0]
@@ -106,7 +102,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
             f"bincount: weights should be 1-d and have the same length as input, got "
             f"{tuple(weights.shape)} and {tuple(input.shape)}"
         )
-    counts = np.bincount(_array(input), None if weights is None else _array(weights), minlength)
+    counts = np.bincount(as_array(input), None if weights is None else as_array(weights), minlength)
     if weights is None:
         return _int64(counts)
     return _core.tensor(counts, dtype=weights.dtype if weights.dtype == _core.float32 else _core.float64)
@@ -121,7 +117,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         raise RuntimeError(f"histc: not implemented for {input.dtype}")
     if not isinstance(bins, int) or bins <= 0:
         raise RuntimeError(f"histc: bins must be > 0, got {bins!r}")
-    x = _array(input).reshape(-1)
+    x = as_array(input).reshape(-1)
     low, high = float(min), float(max)
     if low == high and x.size:
         low, high = float(x.min()), float(x.max())
@@ -188,7 +184,7 @@ def searchsorted(
         if seq.numel() and not bool(((sorter >= 0) & (sorter < seq.shape[-1])).all()):
             raise RuntimeError("searchsorted: sorter index out of range")
         seq = _core.gather(seq.detach(), -1, sorter)
-    a, b = _array(seq), _array(x)
+    a, b = as_array(seq), as_array(x)
     name: Any = "right" if behind else "left"
     if a.ndim == 1:
         at = np.searchsorted(a, b, name)
@@ -216,7 +212,7 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
 
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError(f"isin: one argument must be a Tensor, got {elements!r} and {test_elements!r}")
-    a, b = (_array(x) if isinstance(x, Tensor) else np.asarray(x) for x in (elements, test_elements))
+    a, b = (as_array(x) if isinstance(x, Tensor) else np.asarray(x) for x in (elements, test_elements))
     hit = np.isin(a, b, invert=invert)
     return _core.tensor(np.ascontiguousarray(hit), dtype=_core.bool).reshape(list(hit.shape))
 
@@ -234,7 +230,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
         raise IndexError(
             f"mode: Expected reduction dim {d} to have non-zero size; input has shape {tuple(input.shape)}"
         )
-    x = np.moveaxis(_array(input), d, -1)
+    x = np.moveaxis(as_array(input), d, -1)
     rows = x.reshape(-1, x.shape[-1])
     at = np.empty(len(rows), np.int64)
     for i, row in enumerate(rows):

@@ -8,7 +8,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import Tensor
-from unspool._functions._methods import add, check_device, method, need_tensor
+from unspool._functions._methods import add, as_array, check_device, method, need_tensor
 from unspool._functions.exchange import from_dlpack
 from unspool._functions.grids import broadcast_shapes
 
@@ -283,7 +283,7 @@ def _by_cumulated(weights: Tensor, n: int, generator: Any) -> Tensor:
 
     rows = weights.reshape([-1, weights.shape[-1]])
     drawn = []
-    for row in rows.numpy():
+    for row in as_array(rows):
         total = np.cumsum(row, dtype=row.dtype)
         total = total / total[-1]
         total[-1] = 1

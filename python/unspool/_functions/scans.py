@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from unspool import _core
 from unspool._core import DTypeError, Tensor
-from unspool._functions._methods import ValuesIndices, method, need_tensor, with_inplace, wrap_dim
+from unspool._functions._methods import ValuesIndices, as_array, method, need_tensor, with_inplace, wrap_dim
 
 __all__ = [
     "aminmax",
@@ -40,7 +40,7 @@ def _running(op: str, input: Tensor, dim: int, largest: bool) -> ValuesIndices:
     d = wrap_dim(op, dim, input.dim())
     if input.dim() == 0:
         return ValuesIndices(input.clone(), _core.zeros([], dtype=_core.int64))
-    x = np.moveaxis(input.detach().numpy(), d, -1)
+    x = np.moveaxis(as_array(input), d, -1)
     best = (np.maximum if largest else np.minimum).accumulate(x, axis=-1)  # NaN stays
     # an element is the extreme so far where it equals it: the last such place wins, as in PyTorch
     hit = (x == best) | (x != x)

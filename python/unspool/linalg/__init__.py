@@ -51,6 +51,8 @@ def _matrix(op: str, x: Any, square: bool = True) -> None:
         )
     if not x.dtype.is_floating_point:
         raise RuntimeError(f"linalg.{op}: Expected a floating point tensor as input, got {x.dtype}")
+    if x.dtype.itemsize == 2:
+        raise RuntimeError(f"linalg.{op}: Low precision dtypes are not supported, got {x.dtype}")
 
 
 def _numpy(op: str, f: str, *tensors: Tensor) -> Any:
