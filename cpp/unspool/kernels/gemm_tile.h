@@ -3,7 +3,8 @@
 //
 // Register budget, R rows × V vectors: R·V accumulators, V vectors of B, one broadcast of A.
 //   AVX-512 (32 registers): 8×3 = 24 + 3 + 1. Per k: 3 loads + 8 broadcasts feed 24 FMAs (12 cycles).
-//   AVX2 (16): 6×2 = 12 + 2 + 1.      Generic (16): 4×2, and two for the product and its sum.
+//   AVX2 (16): 6×2 = 12 + 2 + 1.      Generic (16): 2×4 + 4 + 1, and one for the product.
+// A tile's columns are whole bytes of a ReLU mask, of doubles too: so the generic tile is not 4×2.
 #pragma once
 
 #include "unspool/kernels/simd.h"
@@ -16,7 +17,7 @@ constexpr int kTileRows = 8, kTileVecs = 3;
 #elif defined(__AVX2__)
 constexpr int kTileRows = 6, kTileVecs = 2;
 #else
-constexpr int kTileRows = 4, kTileVecs = 2;
+constexpr int kTileRows = 2, kTileVecs = 4;
 #endif
 
 #define UNSPOOL_LAMBDA __attribute__((always_inline))
@@ -53,18 +54,33 @@ struct Tile {
   const T* bias;  // or nullptr
   int64_t bias_row, bias_col;
   bool accumulate;
+  bool relu;
+  uint8_t* mask;       // where the tile's first bit goes, or nullptr
+  int64_t mask_row;    // in bytes
+  int64_t mask_bytes;  // of a row; the last tile of a row fills its last word up with zeros
 };
 
-// Applies bias and accumulation to V vectors of one row, each with its own rounding, and stores them.
-// Lane by lane where C is not contiguous along the row: the same operations, so the same bits.
-template <class T, int V>
+// The bits of a tile's row. Tiles begin at whole bytes, so no two of them share one (x86 and ARM keep the
+// lowest bits of a word in its first byte).
+UNSPOOL_INLINE void store_bits(uint8_t* to, uint64_t bits, int64_t columns, int64_t bytes) {
+  bits &= ~uint64_t{0} >> (64 - columns);  // lanes past the end may hold anything
+  for (int64_t i = 0; i < bytes; ++i, bits >>= 8) to[i] = static_cast<uint8_t>(bits);
+}
+
+// Applies bias, accumulation and ReLU to one row, each with its own rounding, and stores it: lane by lane,
+// for a C that is not contiguous along the row. The same operations, so the same bits.
+template <class T>
 inline void finish_scattered(const Tile<T>& t, int64_t row, const T* acc) {
+  uint64_t bits = 0;
   for (int64_t j = 0; j < t.columns; ++j) {
     T x = acc[j];
     if (t.bias != nullptr) x += t.bias[row * t.bias_row + j * t.bias_col];
     T* c = t.c + row * t.c_row + j * t.c_col;
-    *c = t.accumulate ? *c + x : x;
+    if (t.accumulate) x = *c + x;
+    bits |= static_cast<uint64_t>(!(x <= 0)) << j;
+    *c = t.relu && x < 0 ? 0 : x;
   }
+  if (t.mask != nullptr) store_bits(t.mask + row * t.mask_row, bits, t.columns, t.mask_bytes);
 }
 
 template <class T, int R, int V, bool kTail>
@@ -121,18 +137,25 @@ inline void tile(const Tile<T>& t) {
     unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
       T row[V * L];
       unrolled<V>([&](auto v) UNSPOOL_LAMBDA { Vec<T>(acc[r.value][v.value]).store(row + v.value * L); });
-      finish_scattered<T, V>(t, r.value, row);
+      finish_scattered(t, r.value, row);
     });
     return;
   }
+  const Vec<T> zero(0.0);
   unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
+    uint64_t bits = 0;
     unrolled<V>([&](auto v) UNSPOOL_LAMBDA {
       T* c = t.c + r.value * t.c_row;
       Vec<T> x(acc[r.value][v.value]);
       if (t.bias != nullptr) x = x + load(t.bias + r.value * t.bias_row, v);
       if (t.accumulate) x = load(c, v) + x;
+      if (t.relu) {
+        bits |= to_bits(!(x <= zero)) << (v.value * L);
+        x = where(x < zero, zero, x);
+      }
       store(x, c, v);
     });
+    if (t.mask != nullptr) store_bits(t.mask + r.value * t.mask_row, bits, t.columns, t.mask_bytes);
   });
 }
 
