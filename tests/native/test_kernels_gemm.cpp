@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -198,6 +199,163 @@ TEST_P(Gemm, EveryPathIsTheSameChain) {
   const bool has_fma = GetParam() != Isa::Generic;
   check_bits<float>(has_fma, [this](const GemmCall& c) { run(c); });
   check_bits<double>(has_fma, [this](const GemmCall& c) { run(c); });
+}
+
+// What is fused gives the bits of the kernels that it replaces. The odd values in A and B: a gradient's
+// zeros of both signs, and infinities, which a masked 0 turns into NaN.
+template <class T>
+std::vector<T> noise(std::mt19937_64& random, std::int64_t count) {
+  std::normal_distribution<T> normal;
+  std::vector<T> v(static_cast<std::size_t>(count));
+  for (T& x : v) x = normal(random);
+  if (count > 20) {
+    v[3] = T(-0.0);
+    v[7] = std::numeric_limits<T>::infinity();
+  }
+  return v;
+}
+template <class T>
+View view_of(std::vector<T>& v, Shape shape) {
+  Strides strides;
+  for (int d = 0; d < shape.ndim; ++d) strides.push(d == 0 && shape.ndim == 2 ? shape[1] : 1);
+  return {v.data(), dtype_of<T>, shape, strides};
+}
+template <class T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {  // NaNs of one kind are equal
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (std::memcmp(&a[i], &b[i], sizeof(T)) != 0 && !(std::isnan(a[i]) && std::isnan(b[i]))) return false;
+  return true;
+}
+std::vector<std::uint64_t> bits_for(std::mt19937_64& random, std::int64_t rows, std::int64_t columns) {
+  const std::int64_t words = (columns + 63) / 64;
+  std::vector<std::uint64_t> bits(static_cast<std::size_t>(rows * words) + 1);
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t j = 0; j < columns; ++j)
+      if (random() & 1) bits[static_cast<std::size_t>(i * words + j / 64)] |= std::uint64_t{1} << (j % 64);
+  return bits;
+}
+
+constexpr std::int64_t kFusedSizes[][3] = {{1, 1, 1},     {3, 5, 7},      {10, 40, 40},   {40, 10, 10},
+                                           {17, 65, 33},  {9, 64, 130},   {33, 129, 64},  {64, 64, 64},
+                                           {65, 47, 200}, {128, 200, 90}, {20, 130, 600}, {100, 7, 5000},
+                                           {5, 3, 0},     {700, 49, 3},   {30, 1, 60}};
+
+// relu(c + A·B + bias) with its mask, against the product, the sums and the relu kernel in turn.
+template <class T, class Run>
+void check_relu(const KernelTable& table, const Run& run) {
+  std::mt19937_64 random(11);
+  for (const auto& s : kFusedSizes)
+    for (int flags = 0; flags < 16; ++flags) {
+      const std::int64_t m = s[0], n = s[1], k = s[2], words = m * ((n + 63) / 64);
+      const bool with_mask = flags & 1, accumulate = flags & 2, with_bias = flags & 4, turned = flags & 8;
+      auto a = noise<T>(random, m * k), b = noise<T>(random, k * n), bias = noise<T>(random, n),
+           c = noise<T>(random, m * n);
+      GemmCall call{.dtype = dtype_of<T>, .m = m, .n = n, .k = k, .a = a.data(), .a_row = k, .a_col = 1};
+      call.b = b.data();
+      call.b_row = turned ? 1 : n;
+      call.b_col = turned ? k : 1;
+      call.c_row = n;
+      call.c_col = 1;
+      std::vector<T> expected(static_cast<std::size_t>(m * n));
+      call.c = expected.data();
+      run(call);
+      for (std::int64_t i = 0; i < m * n; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        if (with_bias) expected[at] = expected[at] + bias[static_cast<std::size_t>(i % n)];
+        if (accumulate) expected[at] = c[at] + expected[at];
+      }
+      std::vector<std::uint64_t> expected_mask(static_cast<std::size_t>(words + 2), ~0ull),
+          mask = expected_mask;  // a guard on either side
+      const View y = view_of(expected, {m, n});
+      table.relu(y, y, expected_mask.data() + 1);
+      call.c = c.data();
+      call.bias = with_bias ? bias.data() : nullptr;
+      call.accumulate = accumulate;
+      call.relu = true;
+      call.relu_mask = with_mask ? mask.data() + 1 : nullptr;
+      run(call);
+      ASSERT_TRUE(same_bits(c, expected)) << m << "x" << n << "x" << k << " flags " << flags;
+      if (with_mask) ASSERT_EQ(mask, expected_mask) << m << "x" << n << "x" << k << " flags " << flags;
+      // Into a C whose columns are not contiguous.
+      std::vector<T> wide(static_cast<std::size_t>(m * n * 2), T(77));
+      call.c = wide.data();
+      call.c_row = 2 * n;
+      call.c_col = 2;
+      call.accumulate = false;
+      std::fill(mask.begin(), mask.end(), ~0ull);
+      run(call);
+      if (!accumulate) {
+        for (std::int64_t i = 0; i < m * n; ++i) {
+          c[static_cast<std::size_t>(i)] = wide[static_cast<std::size_t>(2 * i)];
+          ASSERT_EQ(wide[static_cast<std::size_t>(2 * i + 1)], T(77));
+        }
+        ASSERT_TRUE(same_bits(c, expected)) << m << "x" << n << "x" << k << " flags " << flags;
+        if (with_mask) ASSERT_EQ(mask, expected_mask) << m << "x" << n << "x" << k << " flags " << flags;
+      }
+    }
+}
+
+TEST_P(Gemm, ReluIsTheReluKernel) {
+  check_relu<float>(*table_, [this](const GemmCall& c) { run(c); });
+  check_relu<double>(*table_, [this](const GemmCall& c) { run(c); });
+}
+
+// A layer's gradients from g and its ReLU's mask: (G∘M)·W, and (G∘M)ᵀ·X with the sums of G∘M, against
+// relu_backward, products and sum in turn. (batch × out)·(out × in) and (out × batch)·(batch × in).
+template <class T, class Run>
+void check_masked(const KernelTable& table, const Run& run) {
+  std::mt19937_64 random(13);
+  for (const auto& s : kFusedSizes)
+    for (int flags = 0; flags < 8; ++flags) {
+      const std::int64_t batch = s[0], out = s[1], in = s[2], words = (out + 63) / 64;
+      const bool masked = flags & 1, accumulate = flags & 2, spread = flags & 4;
+      auto g = noise<T>(random, batch * out), w = noise<T>(random, out * in), x = noise<T>(random, batch * in);
+      const auto mask = bits_for(random, batch, out);
+      std::vector<T> kept(g.size()), wide(g.size() * 2);
+      table.relu_backward(view_of(kept, {batch, out}), view_of(g, {batch, out}), mask.data());
+      if (!masked) kept = g;
+      for (std::size_t i = 0; i < g.size(); ++i) wide[2 * i] = g[i];
+      const std::int64_t g_row = spread ? 2 * out : out, g_col = spread ? 2 : 1;
+      const void* g_data = spread ? wide.data() : g.data();
+
+      GemmCall dx{.dtype = dtype_of<T>, .m = batch, .n = in, .k = out, .a = kept.data(), .a_row = out};
+      dx.a_col = dx.b_col = dx.c_col = 1;
+      dx.b = w.data();
+      dx.b_row = dx.c_row = in;
+      GemmCall dw{.dtype = dtype_of<T>, .m = out, .n = in, .k = batch, .a = kept.data(), .a_row = 1};
+      dw.a_col = out;
+      dw.b = x.data();
+      dw.b_row = dw.c_row = in;
+      dw.b_col = dw.c_col = 1;
+      std::vector<T> sums(static_cast<std::size_t>(out) + 1, T(77)), expected_sums = sums;
+      table.sum(view_of(expected_sums, {1, out}), view_of(kept, {batch, out}), 1);
+      for (GemmCall* call : {&dx, &dw}) {
+        call->accumulate = accumulate;
+        auto c = noise<T>(random, call->m * call->n), expected = c;
+        call->c = expected.data();
+        run(*call);
+        call->c = c.data();
+        call->a = g_data;
+        call->a_row = call == &dx ? g_row : g_col;
+        call->a_col = call == &dx ? g_col : g_row;
+        if (masked) {
+          call->a_mask = mask.data();
+          call->a_mask_row = call == &dx ? words * 64 : 1;
+          call->a_mask_col = call == &dx ? 1 : words * 64;
+        }
+        if (call == &dw) call->a_sums = sums.data();
+        run(*call);
+        ASSERT_TRUE(same_bits(c, expected))
+            << batch << "x" << out << "x" << in << " flags " << flags << (call == &dx ? " dx" : " dw");
+      }
+      ASSERT_TRUE(same_bits(sums, expected_sums)) << batch << "x" << out << "x" << in << " flags " << flags;
+    }
+}
+
+TEST_P(Gemm, MaskedOperandIsReluBackward) {
+  check_masked<float>(*table_, [this](const GemmCall& c) { run(c); });
+  check_masked<double>(*table_, [this](const GemmCall& c) { run(c); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, Gemm, testing::Values(Isa::Generic, Isa::Avx2, Isa::Avx512),

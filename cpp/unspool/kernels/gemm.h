@@ -5,11 +5,12 @@
 //   small    B's rows are not, but B fits in 16 KiB: it is packed on the stack;
 //   blocked  A and B are packed into the workspace, block by block, for the caches.
 // A narrow C (n below a vector) is computed as its transpose, Bᵀ·Aᵀ: fma(a, b, c) == fma(b, a, c).
+// A masked A is copied onto the stack where it fits, and is masked as it is packed where not.
 // Threads share the tiles of C and the panels to pack, never the steps over k.
 #pragma once
 
 #include "unspool/kernels/gemm_tile.h"
-#include "unspool/kernels/parallel.h"
+#include "unspool/kernels/reduce.h"
 #include "unspool/kernels/table.h"
 
 namespace unspool {
@@ -27,7 +28,11 @@ struct Product {
   int64_t c_row, c_col;
   const T* bias;
   int64_t bias_row, bias_col;
-  bool accumulate;
+  bool accumulate, relu;
+  uint64_t* relu_mask;  // nullptr in what has been transposed, as are a_mask and a_sums
+  const uint64_t* a_mask;
+  int64_t a_mask_row, a_mask_col;
+  T* a_sums;
 };
 
 template <class T>
@@ -47,10 +52,19 @@ UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
                static_cast<const T*>(g.bias),
                0,
                g.bias_stride,
-               g.accumulate};
-  if (p.n >= Vec<T>::kLanes || p.m <= p.n) return p;
-  return {p.n,     p.m, p.k,     p.b,     p.b_col, p.b_row,    p.a,        p.a_col,
-          p.a_row, p.c, p.c_col, p.c_row, p.bias,  p.bias_col, p.bias_row, p.accumulate};
+               g.accumulate,
+               g.relu,
+               g.relu_mask,
+               g.a_mask,
+               g.a_mask_row,
+               g.a_mask_col,
+               static_cast<T*>(g.a_sums)};
+  if (p.n >= Vec<T>::kLanes || p.m <= p.n || p.relu_mask != nullptr || p.a_mask != nullptr ||
+      p.a_sums != nullptr)
+    return p;
+  return {p.n,   p.m,     p.k,      p.b,        p.b_col,    p.b_row,      p.a,    p.a_col, p.a_row, p.c,
+          p.c_col, p.c_row, p.bias, p.bias_col, p.bias_row, p.accumulate, p.relu, nullptr, nullptr, 0,
+          0,     nullptr};
 }
 
 constexpr int64_t kStackBytes = 16 * 1024;
@@ -90,6 +104,8 @@ enum class Path { Direct, Small, Blocked };
 
 template <class T>
 UNSPOOL_INLINE Path path_of(const Product<T>& p) {
+  if (p.k == 0) return Path::Direct;
+  if (p.a_mask != nullptr && p.m * p.k * static_cast<int64_t>(sizeof(T)) > kStackBytes) return Path::Blocked;
   const int64_t b_bytes = p.k * p.n * static_cast<int64_t>(sizeof(T));
   if (p.b_col == 1 || p.n == 1)
     return p.m <= kDirectRows || b_bytes <= kDirectBytes ? Path::Direct : Path::Blocked;
@@ -137,22 +153,99 @@ inline void pack_rows(T* to, int64_t width, const T* b, int64_t b_row, int64_t b
     for (int64_t p = 0; p < rows; ++p) to[p * width + j] = 0;
 }
 
+// n elements of a line of A; 0 where the line's bit, from number `bit` on, is clear.
+template <class T>
+inline void copy_masked(T* to, const T* from, int64_t from_step, const uint64_t* mask, int64_t bit,
+                        int64_t bit_step, int64_t n) {
+  constexpr int L = Vec<T>::kLanes;
+  if (from_step != 1 || bit_step != 1) {
+    for (int64_t i = 0; i < n; ++i, bit += bit_step)
+      to[i] = (mask[bit / 64] >> (bit % 64)) & 1 ? from[i * from_step] : T(0);
+    return;
+  }
+  const Vec<T> zero(0.0);
+  for (int64_t i = 0; i < n; i += L, bit += L) {
+    const int64_t count = smaller(L, n - i), at = bit % 64;
+    uint64_t bits = mask[bit / 64] >> at;
+    if (at + count > 64) bits |= mask[bit / 64 + 1] << (64 - at);
+    const Mask<T> keep = from_bits_mask<T>(bits);
+    if (count == L)
+      where(keep, Vec<T>::load(from + i), zero).store(to + i);
+    else
+      where(keep, Vec<T>::load(from + i, count), zero).store(to + i, count);
+  }
+}
+
+// rows × k of A from (i, p) on, masked: line by line along p where A's rows are contiguous, else along i.
+// `to` has the stride of `along_k` or of `across` from line to line.
+template <class T>
+UNSPOOL_INLINE void copy_masked_a(const Product<T>& p, int64_t i, int64_t pc, int64_t rows, int64_t k, T* to,
+                                  int64_t line) {
+  const T* a = p.a + i * p.a_row + pc * p.a_col;
+  const int64_t bit = i * p.a_mask_row + pc * p.a_mask_col;
+  if (p.a_mask_col == 1)
+    for (int64_t r = 0; r < rows; ++r)
+      copy_masked(to + r * line, a + r * p.a_row, p.a_col, p.a_mask, bit + r * p.a_mask_row, 1, k);
+  else
+    for (int64_t q = 0; q < k; ++q)
+      copy_masked(to + q * line, a + q * p.a_col, p.a_row, p.a_mask, bit + q * p.a_mask_col, p.a_mask_row,
+                  rows);
+}
+
+// The sums over k of A's rows, in the order of reduce.h.
+template <class T>
+inline void sum_rows(const Product<T>& p) {
+  parallel((p.m + kColumnBlock - 1) / kColumnBlock, p.m * p.k * kReduceWork / 16, [&](int64_t c) {
+    const int64_t i = c * kColumnBlock, rows = smaller(kColumnBlock, p.m - i);
+    int64_t at = 0;
+    T line[kColumnBlock];
+    typename SumOp<T>::Acc sums[kColumnBlock];
+    auto next = [&]() -> const T* {
+      const T* a = p.a + i * p.a_row + at * p.a_col;
+      const int64_t bit = i * p.a_mask_row + at++ * p.a_mask_col;
+      if (p.a_mask == nullptr && p.a_row == 1) return a;
+      if (p.a_mask != nullptr)
+        copy_masked(line, a, p.a_row, p.a_mask, bit, p.a_mask_row, rows);
+      else
+        for (int64_t r = 0; r < rows; ++r) line[r] = a[r * p.a_row];
+      return line;
+    };
+    reduce_columns<SumOp<T>>(next, p.k, rows, sums);
+    for (int64_t r = 0; r < rows; ++r) p.a_sums[i + r] = SumOp<T>::finish(sums[r]);
+  });
+}
+
 template <class T>
 UNSPOOL_INLINE Tile<T> tile_of(const Product<T>& p) {
   Tile<T> t;
   t.start = nullptr;
   t.start_row = 0;
-  t.raw = nullptr;
-  t.raw_row = 0;
   t.k = p.k;
   t.a_row = p.a_row;
   t.a_col = p.a_col;
-  t.c_row = p.c_row;
-  t.c_col = p.c_col;
-  t.bias_row = p.bias_row;
-  t.bias_col = p.bias_col;
-  t.accumulate = p.accumulate;
   return t;
+}
+
+// The epilogue of the tile at (i, j), which has `columns`.
+template <class T>
+UNSPOOL_INLINE Finish<T> finish_of(const Product<T>& p, int64_t i, int64_t j, int64_t columns) {
+  static_assert(Blocks<T>::kNr % 8 == 0 && Blocks<T>::kNr <= 64);
+  Finish<T> f;
+  f.c = p.c + i * p.c_row + j * p.c_col;
+  f.c_row = p.c_row;
+  f.c_col = p.c_col;
+  f.bias = p.bias != nullptr ? p.bias + i * p.bias_row + j * p.bias_col : nullptr;
+  f.bias_row = p.bias_row;
+  f.bias_col = p.bias_col;
+  f.accumulate = p.accumulate;
+  f.relu = p.relu;
+  f.mask = nullptr;
+  if (p.relu_mask != nullptr) {
+    f.mask_row = (p.n + 63) / 64 * 8;
+    f.mask = reinterpret_cast<uint8_t*>(p.relu_mask) + i * f.mask_row + j / 8;
+    f.mask_bytes = j + columns == p.n ? f.mask_row - j / 8 : columns / 8;
+  }
+  return f;
 }
 
 // About nanoseconds: 16 multiply-adds each for vectors of 64 bytes and two units.
@@ -176,9 +269,7 @@ inline void gemm_direct(const Product<T>& p, const T* b, int64_t b_row) {
     for (int64_t piece = from; piece < to; ++piece) {
       const int64_t i = p.m * piece / pieces, rows = p.m * (piece + 1) / pieces - i;
       t.a = p.a + i * p.a_row;
-      t.c = p.c + i * p.c_row + j * p.c_col;
-      t.bias = p.bias != nullptr ? p.bias + i * p.bias_row + j * p.bias_col : nullptr;
-      run_tile(t, rows);
+      run_last_tile(t, finish_of(p, i, j, t.columns), rows);
     }
   };
   const int64_t work = gemm_work<T>(p.m, p.n, p.k);
@@ -211,7 +302,21 @@ struct Block {
   int64_t ic, jc, pc, mb, nb;
   static constexpr int64_t kNr = Blocks<T>::kNr;
 
-  UNSPOOL_INLINE void pack_a(int64_t i) const {  // a panel of A is rows of Aᵀ
+  inline void pack_a(int64_t i) const {  // a panel of A is rows of Aᵀ
+    if (p.a_mask != nullptr) {
+      const int64_t rows = smaller(int64_t{kTileRows}, mb - i);
+      if (p.a_mask_col == 1) {
+        T lines[kTileRows * Blocks<T>::kKc];
+        copy_masked_a(p, ic + i, pc, rows, tile.k, lines, tile.k);
+        pack_rows(a + i * tile.k, int64_t{kTileRows}, lines, int64_t{1}, tile.k, tile.k, rows);
+      } else {
+        T* to = a + i * tile.k;
+        copy_masked_a(p, ic + i, pc, rows, tile.k, to, int64_t{kTileRows});
+        for (int64_t q = 0; q < tile.k; ++q)
+          for (int64_t r = rows; r < kTileRows; ++r) to[q * kTileRows + r] = 0;
+      }
+      return;
+    }
     pack_rows(a + i * tile.k, int64_t{kTileRows}, p.a + (ic + i) * p.a_row + pc * p.a_col, p.a_col, p.a_row,
               tile.k, smaller(kTileRows, mb - i));
   }
@@ -224,15 +329,17 @@ struct Block {
     t.b_row = kNr;
     t.a_row = 1;
     t.a_col = kTileRows;
-    t.start_row = t.raw_row = chains_row;
+    t.start_row = chains_row;
     t.columns = smaller(kNr, nb - j);
     t.a = a + i * t.k;
     t.b = b + j * t.k;
-    t.start = pc == 0 ? nullptr : chains + i * chains_row + j;
-    t.raw = pc + t.k == p.k ? nullptr : chains + i * chains_row + j;
-    t.c = p.c + (ic + i) * p.c_row + (jc + j) * p.c_col;
-    t.bias = p.bias != nullptr ? p.bias + (ic + i) * p.bias_row + (jc + j) * p.bias_col : nullptr;
-    run_tile(t, smaller(kTileRows, mb - i));
+    T* const unfinished = chains + i * chains_row + j;
+    t.start = pc == 0 ? nullptr : unfinished;
+    const int64_t rows = smaller(kTileRows, mb - i);
+    if (pc + t.k == p.k) return run_last_tile(t, finish_of(p, ic + i, jc + j, t.columns), rows);
+    t.to = unfinished;
+    t.to_row = chains_row;
+    run_tile(t, rows);
   }
 };
 
@@ -314,20 +421,42 @@ inline void gemm_integer(const GemmCall& g) {
 }
 
 template <class T>
-inline void gemm_floating(const GemmCall& g) {
-  const Product<T> p = product<T>(g);
-  switch (p.k == 0 ? Path::Direct : path_of(p)) {
+inline void gemm_on_path(const Product<T>& p, Path path, void* workspace) {
+  switch (path) {
     case Path::Direct:
       return gemm_direct(p, p.b, p.b_row);
     case Path::Small:
       return gemm_small(p);
     case Path::Blocked:
-      return gemm_blocked(p, g.workspace);
+      return gemm_blocked(p, workspace);
   }
 }
 
+// The product of a masked copy of A.
+template <class T>
+inline void gemm_of_copy(Product<T> p, Path path) {
+  alignas(64) T copy[kStackBytes / sizeof(T)];
+  const bool along_k = p.a_mask_col == 1;
+  copy_masked_a(p, 0, 0, p.m, p.k, copy, along_k ? p.k : p.m);
+  p.a = copy;
+  p.a_row = along_k ? p.k : 1;
+  p.a_col = along_k ? 1 : p.m;
+  p.a_mask = nullptr;
+  if (p.a_sums != nullptr) sum_rows(p);
+  gemm_on_path(p, path, nullptr);
+}
+
+template <class T>
+inline void gemm_floating(const GemmCall& g) {
+  const Product<T> p = product<T>(g);
+  const Path path = path_of(p);
+  if (p.a_mask != nullptr && path != Path::Blocked) return gemm_of_copy(p, path);
+  if (p.a_sums != nullptr) sum_rows(p);
+  gemm_on_path(p, path, g.workspace);
+}
+
 void gemm(const GemmCall& g) {
-  if (g.m == 0 || g.n == 0) return;
+  if (g.m == 0 || (g.n == 0 && g.a_sums == nullptr)) return;
   switch (g.dtype) {
     case DType::Float32:
       return gemm_floating<float>(g);
@@ -343,7 +472,7 @@ void gemm(const GemmCall& g) {
 template <class T>
 inline std::size_t workspace_of(const GemmCall& g) {
   const Product<T> p = product<T>(g);
-  if (p.k == 0 || path_of(p) != Path::Blocked) return 0;
+  if (path_of(p) != Path::Blocked) return 0;
   const Blocks<T> b = blocks(p);
   return static_cast<std::size_t>(b.a_bytes + b.b_bytes + b.c_bytes);
 }

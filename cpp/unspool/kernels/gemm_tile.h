@@ -3,7 +3,8 @@
 //
 // Register budget, R rows × V vectors: R·V accumulators, V vectors of B, one broadcast of A.
 //   AVX-512 (32 registers): 8×3 = 24 + 3 + 1. Per k: 3 loads + 8 broadcasts feed 24 FMAs (12 cycles).
-//   AVX2 (16): 6×2 = 12 + 2 + 1.      Generic (16): 4×2, and two for the product and its sum.
+//   AVX2 (16): 6×2 = 12 + 2 + 1.      Generic (16): 2×4 + 4 + 1, and one for the product.
+// A tile's columns are whole bytes of a ReLU mask, of doubles too: so the generic tile is not 4×2.
 #pragma once
 
 #include "unspool/kernels/simd.h"
@@ -16,7 +17,7 @@ constexpr int kTileRows = 8, kTileVecs = 3;
 #elif defined(__AVX2__)
 constexpr int kTileRows = 6, kTileVecs = 2;
 #else
-constexpr int kTileRows = 4, kTileVecs = 2;
+constexpr int kTileRows = 2, kTileVecs = 4;
 #endif
 
 #define UNSPOOL_LAMBDA __attribute__((always_inline))
@@ -35,7 +36,7 @@ UNSPOOL_INLINE void unrolled(const F& f) {
   }
 }
 
-// One tile's work. a and b stand at its first row, column and k.
+// One tile's chains over a stretch of k. a and b stand at its first row, column and k.
 template <class T>
 struct Tile {
   const T* a;
@@ -46,26 +47,9 @@ struct Tile {
   int64_t columns;  // valid ones in the tile
   const T* start;   // accumulators of the k before, or nullptr: 0
   int64_t start_row;
-  T* raw;  // where to leave the accumulators for the k to come, or nullptr: finish
-  int64_t raw_row;
-  T* c;
-  int64_t c_row, c_col;
-  const T* bias;  // or nullptr
-  int64_t bias_row, bias_col;
-  bool accumulate;
+  T* to;  // where to leave them
+  int64_t to_row;
 };
-
-// Applies bias and accumulation to V vectors of one row, each with its own rounding, and stores them.
-// Lane by lane where C is not contiguous along the row: the same operations, so the same bits.
-template <class T, int V>
-inline void finish_scattered(const Tile<T>& t, int64_t row, const T* acc) {
-  for (int64_t j = 0; j < t.columns; ++j) {
-    T x = acc[j];
-    if (t.bias != nullptr) x += t.bias[row * t.bias_row + j * t.bias_col];
-    T* c = t.c + row * t.c_row + j * t.c_col;
-    *c = t.accumulate ? *c + x : x;
-  }
-}
 
 template <class T, int R, int V, bool kTail>
 inline void tile(const Tile<T>& t) {
@@ -78,12 +62,6 @@ inline void tile(const Tile<T>& t) {
     else
       return Vec<T>::load(p + v.value * L);
   };
-  auto store = [&](Vec<T> x, T* p, auto v) UNSPOOL_LAMBDA {
-    if constexpr (kTail && v.value == V - 1)
-      x.store(p + v.value * L, last);
-    else
-      x.store(p + v.value * L);
-  };
   Raw acc[R][V];
   if (t.start != nullptr)
     unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
@@ -95,43 +73,32 @@ inline void tile(const Tile<T>& t) {
       unrolled<V>([&](auto v) UNSPOOL_LAMBDA { acc[r.value][v.value] = Raw{}; });
     });
 
-  const T* a = t.a;
+  // Rows of A by threes: a pointer and an index of one or two strides each, which loads encode.
+  constexpr int kBases = (R + 2) / 3;
+  const char* a[kBases];
+  const int64_t row = t.a_row * static_cast<int64_t>(sizeof(T)), step = t.a_col * static_cast<int64_t>(sizeof(T));
+  for (int i = 0; i < kBases; ++i) a[i] = reinterpret_cast<const char*>(t.a) + 3 * i * row;
   const T* b = t.b;
-  const int64_t a_row = t.a_row, a_col = t.a_col, b_row = t.b_row;
-  for (int64_t p = 0; p < t.k; ++p, a += a_col, b += b_row) {
+  const int64_t b_row = t.b_row;
+  for (int64_t p = t.k; p > 0; --p, b += b_row) {
     Raw bv[V];
     unrolled<V>([&](auto v) UNSPOOL_LAMBDA { bv[v.value] = load(b, v).v; });
     unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
-      const Vec<T> x = Vec<T>::all(a[r.value * a_row]);
+      const Vec<T> x = Vec<T>::all(*reinterpret_cast<const T*>(a[r.value / 3] + r.value % 3 * row));
       unrolled<V>([&](auto v) UNSPOOL_LAMBDA {
         acc[r.value][v.value] = fma(x, Vec<T>(bv[v.value]), Vec<T>(acc[r.value][v.value])).v;
       });
     });
+    for (int i = 0; i < kBases; ++i) a[i] += step;
   }
 
-  if (t.raw != nullptr) {
-    unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
-      unrolled<V>([&](auto v) UNSPOOL_LAMBDA {
-        store(Vec<T>(acc[r.value][v.value]), t.raw + r.value * t.raw_row, v);
-      });
-    });
-    return;
-  }
-  if (t.c_col != 1 || (t.bias != nullptr && t.bias_col != 1)) {
-    unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
-      T row[V * L];
-      unrolled<V>([&](auto v) UNSPOOL_LAMBDA { Vec<T>(acc[r.value][v.value]).store(row + v.value * L); });
-      finish_scattered<T, V>(t, r.value, row);
-    });
-    return;
-  }
   unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
     unrolled<V>([&](auto v) UNSPOOL_LAMBDA {
-      T* c = t.c + r.value * t.c_row;
-      Vec<T> x(acc[r.value][v.value]);
-      if (t.bias != nullptr) x = x + load(t.bias + r.value * t.bias_row, v);
-      if (t.accumulate) x = load(c, v) + x;
-      store(x, c, v);
+      T* to = t.to + r.value * t.to_row + v.value * L;
+      if constexpr (kTail && v.value == V - 1)
+        Vec<T>(acc[r.value][v.value]).store(to, last);
+      else
+        Vec<T>(acc[r.value][v.value]).store(to);
     });
   });
 }
@@ -162,12 +129,87 @@ constexpr Tiles<T> all_tiles() {
 template <class T>
 constexpr Tiles<T> kTiles = all_tiles<T>();
 
-// Runs a tile of up to kTileRows rows × kTileVecs vectors.
+// The chains of up to kTileRows rows × kTileVecs vectors.
 template <class T>
 UNSPOOL_INLINE void run_tile(const Tile<T>& t, int64_t rows) {
   constexpr int L = Vec<T>::kLanes;
   const int64_t vecs = (t.columns + L - 1) / L;
   kTiles<T>.fn[rows - 1][vecs - 1][t.columns != vecs * L](t);
+}
+
+// What becomes of finished chains: the epilogue, with its pointers at the tile's first element.
+template <class T>
+struct Finish {
+  T* c;
+  int64_t c_row, c_col;
+  const T* bias;  // or nullptr
+  int64_t bias_row, bias_col;
+  bool accumulate, relu;
+  uint8_t* mask;       // where the tile's first bit goes, or nullptr
+  int64_t mask_row;    // in bytes
+  int64_t mask_bytes;  // of a row; the last tile of a row fills its last word up with zeros
+  UNSPOOL_INLINE bool stores_only() const { return c_col == 1 && bias == nullptr && !accumulate && !relu; }
+};
+
+// The bits of a tile's row. Tiles begin at whole bytes, so no two of them share one (x86 and ARM keep the
+// lowest bits of a word in its first byte).
+UNSPOOL_INLINE void store_bits(uint8_t* to, uint64_t bits, int64_t columns, int64_t bytes) {
+  bits &= ~uint64_t{0} >> (64 - columns);  // lanes past the end may hold anything
+  for (int64_t i = 0; i < bytes; ++i, bits >>= 8) to[i] = static_cast<uint8_t>(bits);
+}
+
+// Bias, accumulation and ReLU, each with its own rounding. One function for all tiles, which left their
+// chains in `acc`, rows of kTileVecs vectors: unrolled into every tile it made them four times as long.
+template <class T>
+__attribute__((noinline)) inline void finish_tile(const Finish<T>& f, const T* acc, int64_t rows,
+                                                  int64_t columns) {
+  constexpr int64_t L = Vec<T>::kLanes;
+  const Vec<T> zero(0.0);
+  for (int64_t r = 0; r < rows; ++r, acc += kTileVecs * L) {
+    T* c = f.c + r * f.c_row;
+    const T* bias = f.bias == nullptr ? nullptr : f.bias + r * f.bias_row;
+    uint64_t bits = 0;
+    if (f.c_col == 1 && (f.bias == nullptr || f.bias_col == 1)) {
+      for (int64_t j = 0; j < columns; j += L) {
+        const int64_t n = columns - j;
+        Vec<T> x = Vec<T>::load(acc + j);
+        if (f.bias != nullptr) x = x + (n < L ? Vec<T>::load(bias + j, n) : Vec<T>::load(bias + j));
+        if (f.accumulate) x = (n < L ? Vec<T>::load(c + j, n) : Vec<T>::load(c + j)) + x;
+        if (f.relu) {
+          bits |= to_bits(!(x <= zero)) << j;
+          x = where(x < zero, zero, x);
+        }
+        if (n < L)
+          x.store(c + j, n);
+        else
+          x.store(c + j);
+      }
+    } else {  // lane by lane: the same operations, so the same bits
+      for (int64_t j = 0; j < columns; ++j) {
+        T x = acc[j];
+        if (f.bias != nullptr) x += bias[j * f.bias_col];
+        if (f.accumulate) x = c[j * f.c_col] + x;
+        bits |= static_cast<uint64_t>(!(x <= 0)) << j;
+        c[j * f.c_col] = f.relu && x < 0 ? 0 : x;
+      }
+    }
+    if (f.mask != nullptr) store_bits(f.mask + r * f.mask_row, bits, columns, f.mask_bytes);
+  }
+}
+
+// Chains over the last stretch of k, and the epilogue.
+template <class T>
+UNSPOOL_INLINE void run_last_tile(Tile<T>& t, const Finish<T>& f, int64_t rows) {
+  if (f.stores_only()) {
+    t.to = f.c;
+    t.to_row = f.c_row;
+    return run_tile(t, rows);
+  }
+  alignas(64) T acc[kTileRows * kTileVecs * Vec<T>::kLanes];
+  t.to = acc;
+  t.to_row = kTileVecs * Vec<T>::kLanes;
+  run_tile(t, rows);
+  finish_tile(f, acc, rows, t.columns);
 }
 
 }  // namespace

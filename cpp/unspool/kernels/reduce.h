@@ -279,23 +279,22 @@ inline typename Op::Acc reduce_one(const Walk<1>& reduced, const char* p, int64_
 }
 
 // A block of `width` <= kColumnBlock neighbouring columns, row by row: the same lanes, chunks and carries.
-template <class Op>
-inline void reduce_columns(const Walk<1>& reduced, const char* p, int64_t count, int64_t width,
-                           typename Op::Acc* result) {
+// next() gives the rows in turn.
+template <class Op, class Next>
+inline void reduce_columns(const Next& next, int64_t count, int64_t width, typename Op::Acc* result) {
   using Acc = typename Op::Acc;
   using L = lane_t<typename Op::In>;
   constexpr int W = Vec<Acc>::kLanes;
   alignas(kVecBytes) Acc lane[kLanes][kColumnBlock];
   Acc level[kLevels][kColumnBlock];
   const Vec<Acc> identity = Vec<Acc>::all(Op::identity());
-  Cursor at(reduced, p);
   uint64_t chunks = 0;
   for (int64_t start = 0; start < count; start += kChunk) {
     const int64_t rows = count - start < kChunk ? count - start : kChunk;
     const int used = rows < kLanes ? static_cast<int>(rows) : kLanes;
-    for (int64_t i = 0; i < rows; ++i, at.next()) {
+    for (int64_t i = 0; i < rows; ++i) {
       Acc* to = lane[i % kLanes];
-      const L* x = reinterpret_cast<const L*>(at.p);
+      const L* x = next();
       int64_t j = 0;
       if (i < kLanes) {
         for (; j + W <= width; j += W) Op::join(identity, Op::lift(x + j)).store(to + j);
@@ -362,7 +361,13 @@ inline void reduce_here(const View& out, const View& in, uint32_t dim_mask) {
       typename Op::Acc result[kColumnBlock];
       for (int64_t j = 0; j < columns; j += kColumnBlock) {
         const int64_t width = columns - j < kColumnBlock ? columns - j : kColumnBlock;
-        reduce_columns<Op>(reduced, p[0] + j * kItem, count, width, result);
+        Cursor at(reduced, p[0] + j * kItem);
+        auto next = [&] {
+          const L* row = reinterpret_cast<const L*>(at.p);
+          at.next();
+          return row;
+        };
+        reduce_columns<Op>(next, count, width, result);
         for (int64_t i = 0; i < width; ++i)
           *reinterpret_cast<typename Op::Out*>(p[1] + (j + i) * out_step) = Op::finish(result[i]);
       }

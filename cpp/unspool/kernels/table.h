@@ -13,10 +13,13 @@
 
 namespace unspool {
 
-// C = A·B (+ bias on every row), or C += A·B (+ bias). (m×k)·(k×n) → (m×n); strides in elements.
+// C = relu(C + A·B + bias), each part but the product on request. (m×k)·(k×n) → (m×n); strides in elements.
 // Every element is one chain acc = fma(a[i,p], b[p,j], acc), p = 0..k-1, from acc = 0 (the generic set
-// has no fma: multiply, then add); then acc + bias[j]; then c + that. So the bits of an element depend
-// on its row of A, its column of B and k alone. C must not overlap A, B or bias.
+// has no fma: multiply, then add); then acc + bias[j]; then c + that; then relu. So the bits of an element
+// depend on its row of A, its column of B and k alone. C must not overlap A, B or bias.
+//
+// What is fused gives the bits of the kernels it replaces: relu and its mask those of `relu` on C, a_mask
+// those of `relu_backward` on A before the product, a_sums those of `sum` over that A's columns.
 struct GemmCall {
   DType dtype;  // Float32, Float64, Int32 or Int64
   std::int64_t m, n, k;
@@ -29,6 +32,14 @@ struct GemmCall {
   const void* bias = nullptr;  // n numbers, or none
   std::int64_t bias_stride = 1;
   bool accumulate = false;
+  // From here to a_sums, of floating dtypes only.
+  bool relu = false;
+  std::uint64_t* relu_mask = nullptr;  // with relu: m rows of n bits in whole words, or not wanted
+  // Where a bit is clear, A counts as 0. Of A[i,p] it is bit i·a_mask_row + p·a_mask_col; one of the two is
+  // 1, the other a multiple of 64: the mask of A or of Aᵀ as `relu` wrote it.
+  const std::uint64_t* a_mask = nullptr;
+  std::int64_t a_mask_row = 0, a_mask_col = 0;
+  void* a_sums = nullptr;     // m numbers: the sums of A's rows, or not wanted
   void* workspace = nullptr;  // gemm_workspace() bytes, aligned to 64
 };
 
