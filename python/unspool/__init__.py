@@ -18,6 +18,9 @@ from unspool.autograd.grad_mode import set_grad_enabled as set_grad_enabled
 
 if TYPE_CHECKING:
     from unspool import autograd as autograd
+    from unspool import backends as backends
+    from unspool import cuda as cuda
+    from unspool import distributions as distributions
     from unspool import errors as errors
     from unspool import func as func
     from unspool import linalg as linalg
@@ -52,7 +55,7 @@ _ELSEWHERE = frozenset(
         "zero_grad",
     )
 )
-_SUBMODULES = frozenset(("autograd", "errors", "func", "linalg", "nn", "optim", "utils"))
+_SUBMODULES = frozenset(("autograd", "backends", "cuda", "distributions", "errors", "func", "linalg", "nn", "optim", "utils"))
 
 for _name in dir(_core):
     if not _name.startswith("_") and _name not in _ELSEWHERE:
