@@ -19,7 +19,13 @@ _TYPES = ("BoolTensor", "ByteTensor", "DoubleTensor", "FloatTensor", "IntTensor"
 def test_old_tensor_types(name: str) -> None:
     def seen(t: Any) -> list[Any]:
         kind = getattr(t, name)
-        values = [kind([1, 0]), kind([[1, 2], [3, 4]]), kind((2, 3)), kind(range(3)), kind(np.ones(2, kind(1).numpy().dtype))]
+        values = [
+            kind([1, 0]),
+            kind([[1, 2], [3, 4]]),
+            kind((2, 3)),
+            kind(range(3)),
+            kind(np.ones(2, kind(1).numpy().dtype)),
+        ]
         shapes = [kind(2, 3), kind(), kind(4), kind(t.Size([1, 2]))]
         others = [t.ones(2).type(kind), t.ones(2, dtype=t.int64).type(kind)]
         return [
@@ -164,7 +170,7 @@ def test_products_with_hessians() -> None:
 def test_weighted_sampler(replacement: bool) -> None:
     def drawn(t: Any) -> list[Any]:
         t.manual_seed(4)
-        Sampler = t.utils.data.WeightedRandomSampler  # noqa: N806
+        Sampler = t.utils.data.WeightedRandomSampler
         weights = [0.1, 3.0, 0.0, 1.0, 0.5]
         g = t.Generator().manual_seed(9)
         first = Sampler(weights, 4, replacement)

@@ -110,7 +110,8 @@ _PAIRS: dict[str, tuple[_Make, _Make]] = {
 def test_divergences(name: str) -> None:
     p, q = _PAIRS[name]
     _close(
-        unspool.distributions.kl_divergence(p(unspool), q(unspool)), torch.distributions.kl_divergence(p(torch), q(torch))
+        unspool.distributions.kl_divergence(p(unspool), q(unspool)),
+        torch.distributions.kl_divergence(p(torch), q(torch)),
     )
 
 

@@ -55,7 +55,9 @@ _ELSEWHERE = frozenset(
         "zero_grad",
     )
 )
-_SUBMODULES = frozenset(("autograd", "backends", "cuda", "distributions", "errors", "func", "linalg", "nn", "optim", "utils"))
+_SUBMODULES = frozenset(
+    ("autograd", "backends", "cuda", "distributions", "errors", "func", "linalg", "nn", "optim", "utils")
+)
 
 for _name in dir(_core):
     if not _name.startswith("_") and _name not in _ELSEWHERE:
@@ -66,6 +68,8 @@ for _name in _functions.__dict__:  # after the core's names, of which these may 
     if not _name.startswith("_") and not isinstance(getattr(_functions, _name), type(_core)):
         globals()[_name] = getattr(_functions, _name)
 del _name
+
+from unspool.__config__ import show as show_config  # noqa: E402 - it needs the names above
 
 # PyTorch's second names for dtypes; they shadow builtins in this file from here on
 for _alias, _name in (("float", "float32"), ("double", "float64"), ("int", "int32"), ("long", "int64")):

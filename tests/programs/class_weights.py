@@ -63,6 +63,8 @@ for epoch in range(8):
     with torch.no_grad():
         probabilities = torch.softmax(model(X_test), dim=1)
         accuracy = (probabilities.argmax(dim=1) == y_test).float().mean()
-    print(f"epoch {epoch + 1}: loss {sum(losses) / len(losses):.2f} accuracy {accuracy:.2f} lr {scheduler.get_last_lr()[0]:.2e}")
+    print(
+        f"epoch {epoch + 1}: loss {sum(losses) / len(losses):.2f} accuracy {accuracy:.2f} lr {scheduler.get_last_lr()[0]:.2e}"
+    )
 predicted = probabilities.max(1)[1]
 print(confusion_matrix(y_test.numpy(), predicted.numpy()).sum(), (predicted == y_test).sum() > 130)

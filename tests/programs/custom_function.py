@@ -1,4 +1,5 @@
 """Functions with a backward of their own: a straight-through sign, a clipped gradient, a fused loss."""
+
 import torch
 from torch import nn
 from torch.autograd import Function, gradcheck

@@ -1,4 +1,5 @@
 """Deep Q-learning on a corridor, with a NumPy replay buffer and a target network."""
+
 import random
 from collections import deque, namedtuple
 
@@ -86,8 +87,11 @@ def main():
             target.load_state_dict(state_dict)
         epsilon = max(0.05, epsilon * 0.85)
         if episode % 6 == 0:
-            print(f"episode {episode:2d} return {total:.2f} buffer {len(memory)} loss {loss.item():.1f}" if len(memory) >= 64
-                  else f"episode {episode:2d} return {total:.2f}")
+            print(
+                f"episode {episode:2d} return {total:.2f} buffer {len(memory)} loss {loss.item():.1f}"
+                if len(memory) >= 64
+                else f"episode {episode:2d} return {total:.2f}"
+            )
     with torch.no_grad():
         q = policy(torch.eye(8))
     print(q.argmax(1).tolist()[:-1], q.shape, q.requires_grad)

@@ -1,4 +1,5 @@
 """Early stopping on a validation set, with the best weights kept."""
+
 import copy
 
 import numpy as np
@@ -35,7 +36,9 @@ def main():
     train_loader = DataLoader(train, batch_size=32, shuffle=True, drop_last=True)
     valid_loader = DataLoader(valid, batch_size=60)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Dropout(0.1), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1)).to(device)
+    model = nn.Sequential(
+        nn.Linear(2, 32), nn.Tanh(), nn.Dropout(0.1), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1)
+    ).to(device)
     print(model)
     print(f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} parameters on {device}")
     optimizer = optim.Adam(model.parameters(), lr=1e-2, weight_decay=1e-4)
@@ -57,7 +60,9 @@ def main():
         val = total / len(valid)
         scheduler.step(val)
         if epoch % 5 == 0:
-            print(f"[{epoch:03d}] train {running / len(train):.2f} valid {val:.2f} lr {optimizer.param_groups[0]['lr']:.1e}")
+            print(
+                f"[{epoch:03d}] train {running / len(train):.2f} valid {val:.2f} lr {optimizer.param_groups[0]['lr']:.1e}"
+            )
         if stopper(val, model):
             print("stopped early")
             break

@@ -1,4 +1,5 @@
 """How gradients fare in deep networks, by initialisation and activation."""
+
 import torch
 import torch.nn as nn
 from torch.nn import init
@@ -36,6 +37,7 @@ for activation in (nn.ReLU, nn.Tanh, nn.Sigmoid):
         def keep(label):
             def hook(module, inputs, output):
                 stats[label] = (output.mean().item(), output.std().item())
+
             return hook
 
         handles = [m.register_forward_hook(keep(i)) for i, m in enumerate(net) if isinstance(m, activation)]
@@ -48,6 +50,8 @@ for activation in (nn.ReLU, nn.Tanh, nn.Sigmoid):
 print(f"{'layer':10s}{'shape':>12s}{'data':>10s}{'grad':>10s}{'ratio':>10s}")
 for n, p in net.named_parameters():
     if p.dim() == 2:
-        print(f"{n:10s}{str(tuple(p.shape)):>12s}{p.std():10.4f}{p.grad.std().item():10.2e}{(p.grad.std() / p.std()).log10().item():10.3f}")
+        print(
+            f"{n:10s}{str(tuple(p.shape)):>12s}{p.std():10.4f}{p.grad.std().item():10.2e}{(p.grad.std() / p.std()).log10().item():10.3f}"
+        )
 hist = torch.histc(net[0].weight.detach(), bins=5, min=-0.25, max=0.25)
 print(hist, int(hist.sum()))

@@ -3,8 +3,10 @@ from torch import nn, optim
 
 torch.manual_seed(21)
 model = nn.Sequential(
-    nn.Linear(6, 32), nn.SiLU(),
-    nn.Linear(32, 32), nn.SiLU(),
+    nn.Linear(6, 32),
+    nn.SiLU(),
+    nn.Linear(32, 32),
+    nn.SiLU(),
     nn.Linear(32, 3),
 )
 x = torch.randn(512, 6)
@@ -55,7 +57,8 @@ optimizer = optim.AdamW(
         {"params": no_decay, "weight_decay": 0.0},
         {"params": model[-1].parameters(), "lr": 1e-2},
     ],
-    lr=3e-3, betas=(0.9, 0.95),
+    lr=3e-3,
+    betas=(0.9, 0.95),
 )
 print(optimizer)
 warmup = optim.lr_scheduler.LinearLR(optimizer, start_factor=0.1, total_iters=5)

@@ -1,4 +1,5 @@
 """Sinusoid regression by model-agnostic meta-learning, with functional_call and with weights in a list."""
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -45,7 +46,12 @@ def forward(x, w):
     return F.linear(F.relu(F.linear(x, w[0], w[1])), w[2], w[3])
 
 
-w = [torch.randn(20, 1).double() * 0.5, torch.zeros(20).double(), torch.randn(1, 20).double() * 0.2, torch.zeros(1).double()]
+w = [
+    torch.randn(20, 1).double() * 0.5,
+    torch.zeros(20).double(),
+    torch.randn(1, 20).double() * 0.2,
+    torch.zeros(1).double(),
+]
 for p in w:
     p.requires_grad_()
 for _ in range(3):

@@ -45,7 +45,9 @@ centres = torch.randn(k, 6) * 1.5
 labels = torch.arange(n) % k
 x = centres[labels] + torch.randn(n, 6)
 onehot = F.one_hot(labels, num_classes=k).float()
-net = nn.Sequential(GaussianNoise(0.1), nn.Linear(6, 24), Block(24), Block(24), Block(24), nn.LayerNorm(24), nn.Linear(24, k))
+net = nn.Sequential(
+    GaussianNoise(0.1), nn.Linear(6, 24), Block(24), Block(24), Block(24), nn.LayerNorm(24), nn.Linear(24, k)
+)
 print(net)
 ema = {name: p.detach().clone() for name, p in net.named_parameters()}
 optimizer = torch.optim.RAdam(net.parameters(), lr=3e-3)

@@ -3,7 +3,15 @@ import random
 
 import torch
 from torch import nn
-from torch.utils.data import BatchSampler, ConcatDataset, DataLoader, Dataset, RandomSampler, Subset, WeightedRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    Subset,
+    WeightedRandomSampler,
+)
 
 random.seed(0)
 torch.manual_seed(0)
@@ -73,7 +81,9 @@ for epoch in range(6):
         total += loss.detach() * len(ids)
     print(f"epoch {epoch}: loss {total / len(data):.2f}, seen {dict(sorted(seen.items()))}")
 print(ids[:4], words.shape, words.dtype)
-draws = WeightedRandomSampler([0.1, 0.9, 0.4, 0.7, 3.0, 0.6], 5, replacement=False, generator=torch.Generator().manual_seed(3))
+draws = WeightedRandomSampler(
+    [0.1, 0.9, 0.4, 0.7, 3.0, 0.6], 5, replacement=False, generator=torch.Generator().manual_seed(3)
+)
 print(list(draws), len(draws))
 batches = BatchSampler(RandomSampler(Subset(data, range(5, 15))), batch_size=4, drop_last=False)
 print([b for b in batches], len(batches))

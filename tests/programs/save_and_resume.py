@@ -1,4 +1,5 @@
 """A checkpoint in the middle, and the rest of the training twice."""
+
 import copy
 import pickle
 
@@ -35,8 +36,16 @@ y = (x**2).sum(1, keepdim=True)
 g = torch.Generator().manual_seed(5)
 model, optimizer, scheduler = make()
 train(model, optimizer, scheduler, range(5), g)
-checkpoint = copy.deepcopy({"epoch": 5, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
-            "rng": torch.get_rng_state(), "generator": g.get_state()})
+checkpoint = copy.deepcopy(
+    {
+        "epoch": 5,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scheduler": scheduler.state_dict(),
+        "rng": torch.get_rng_state(),
+        "generator": g.get_state(),
+    }
+)
 train(model, optimizer, scheduler, range(5, 9), g)
 first = model(x).detach() if not model.training else model.eval()(x).detach()
 

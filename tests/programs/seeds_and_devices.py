@@ -1,4 +1,5 @@
 """The opening lines of many programs, and a training that follows them."""
+
 import os
 import random
 

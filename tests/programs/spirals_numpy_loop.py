@@ -14,7 +14,9 @@ for j in range(K):
 X, y = torch.from_numpy(X).float(), torch.from_numpy(y).long()
 torch.manual_seed(0)
 h = 50
-model = torch.nn.Sequential(torch.nn.Linear(D, h), torch.nn.ReLU(), torch.nn.Linear(h, h), torch.nn.ReLU(), torch.nn.Linear(h, K))
+model = torch.nn.Sequential(
+    torch.nn.Linear(D, h), torch.nn.ReLU(), torch.nn.Linear(h, h), torch.nn.ReLU(), torch.nn.Linear(h, K)
+)
 loss_fn = torch.nn.CrossEntropyLoss(reduction="mean")
 optimizer = torch.optim.Rprop(model.parameters(), lr=1e-3)
 history = torch.empty(0)
@@ -32,7 +34,9 @@ for i in range(61):
 _, predicted = scores.max(dim=1)
 print("training accuracy: %.1f" % np.mean((predicted == y).numpy()))
 print(history.shape, history.argmin() > 30, history[:3])
-grid = torch.stack(torch.meshgrid(torch.arange(-1, 1.01, 0.5), torch.arange(-1, 1.01, 0.5), indexing="xy"), -1).reshape(-1, 2)
+grid = torch.stack(torch.meshgrid(torch.arange(-1, 1.01, 0.5), torch.arange(-1, 1.01, 0.5), indexing="xy"), -1).reshape(
+    -1, 2
+)
 with torch.no_grad():
     Z = model(grid).argmax(1).reshape(5, 5)
 print(Z.shape, Z.dtype, np.unique(np.asarray(Z)).size)

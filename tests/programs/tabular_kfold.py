@@ -19,13 +19,18 @@ def reset_weights(m):
 class MLP(nn.Module):
     def __init__(self, n_in, n_out):
         super().__init__()
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(n_in, 24), nn.GELU(), nn.LayerNorm(24), nn.Linear(24, n_out))
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(n_in, 24), nn.GELU(), nn.LayerNorm(24), nn.Linear(24, n_out)
+        )
 
     def forward(self, x):
         return self.layers(x)
 
 
-for load, folds in ((load_iris, KFold(3, shuffle=True, random_state=1)), (load_wine, StratifiedKFold(3, shuffle=True, random_state=1))):
+for load, folds in (
+    (load_iris, KFold(3, shuffle=True, random_state=1)),
+    (load_wine, StratifiedKFold(3, shuffle=True, random_state=1)),
+):
     X, y = load(return_X_y=True)
     X = ((X - X.mean(0)) / X.std(0)).astype(np.float32)
     dataset = TensorDataset(torch.from_numpy(X), torch.from_numpy(y).long())

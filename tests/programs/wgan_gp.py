@@ -12,7 +12,9 @@ DIM, LAMBDA, CRITIC_ITERS, BATCH = 24, 0.1, 3, 32
 class Generator(nn.Module):
     def __init__(self):
         super(Generator, self).__init__()
-        self.main = nn.Sequential(nn.Linear(2, DIM), nn.ReLU(True), nn.Linear(DIM, DIM), nn.ReLU(True), nn.Linear(DIM, 2))
+        self.main = nn.Sequential(
+            nn.Linear(2, DIM), nn.ReLU(True), nn.Linear(DIM, DIM), nn.ReLU(True), nn.Linear(DIM, 2)
+        )
 
     def forward(self, noise, real_data):
         return self.main(noise) + real_data * 0
@@ -21,7 +23,9 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     def __init__(self):
         super(Discriminator, self).__init__()
-        self.main = nn.Sequential(nn.Linear(2, DIM), nn.ReLU(True), nn.Linear(DIM, DIM), nn.ReLU(True), nn.Linear(DIM, 1))
+        self.main = nn.Sequential(
+            nn.Linear(2, DIM), nn.ReLU(True), nn.Linear(DIM, DIM), nn.ReLU(True), nn.Linear(DIM, 1)
+        )
 
     def forward(self, inputs):
         return self.main(inputs).view(-1)
@@ -40,8 +44,14 @@ def calc_gradient_penalty(netD, real_data, fake_data):
     interpolates = alpha * real_data + ((1 - alpha) * fake_data)
     interpolates = autograd.Variable(interpolates, requires_grad=True)
     disc_interpolates = netD(interpolates)
-    gradients = autograd.grad(outputs=disc_interpolates, inputs=interpolates, grad_outputs=torch.ones(disc_interpolates.size()),
-                              create_graph=True, retain_graph=True, only_inputs=True)[0]
+    gradients = autograd.grad(
+        outputs=disc_interpolates,
+        inputs=interpolates,
+        grad_outputs=torch.ones(disc_interpolates.size()),
+        create_graph=True,
+        retain_graph=True,
+        only_inputs=True,
+    )[0]
     return ((gradients.norm(2, dim=1) - 1) ** 2).mean() * LAMBDA
 
 

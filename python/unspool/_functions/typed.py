@@ -1,4 +1,4 @@
-"""PyTorch's old names of tensor types: `FloatTensor([1, 2])` makes one, `isinstance(x, FloatTensor)` asks for its dtype."""
+"""PyTorch's old names of tensor types: `FloatTensor([1, 2])` makes one, `isinstance(x, FloatTensor)` the dtype."""
 
 from __future__ import annotations
 

@@ -53,7 +53,6 @@ class Variable(metaclass=_VariableMeta):
         return data.detach().requires_grad_(requires_grad)
 
 
-
 def _tensors(op: str, name: str, value: Any) -> list[Any]:
     if not isinstance(value, (_core.Tensor, Iterable)):
         raise TypeError(f"{op}: {name} must be a Tensor or a sequence of Tensors, got {type(value).__name__}")
@@ -120,7 +119,9 @@ def grad(
         NotImplementedError: `is_grads_batched` is true.
     """
     if not only_inputs:
-        warnings.warn("grad: only_inputs=False has no effect; it never has in newer PyTorch", FutureWarning, stacklevel=2)
+        warnings.warn(
+            "grad: only_inputs=False has no effect; it never has in newer PyTorch", FutureWarning, stacklevel=2
+        )
     if is_grads_batched:
         raise NotImplementedError("grad: is_grads_batched=True is not supported; call grad once a row")
     if materialize_grads:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from unspool import _core
 from unspool._functions import bernoulli
@@ -19,7 +19,7 @@ __all__ = ["Bernoulli"]
 class Bernoulli(Distribution):
     """1 with probability `probs`, given itself or as `logits`, log(p / (1 - p)); a number or a tensor."""
 
-    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.boolean
     has_enumerate_support = True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from unspool import _core, _functions
 from unspool._functions import finfo, multinomial
@@ -19,18 +19,15 @@ __all__ = ["Categorical"]
 class Categorical(Distribution):
     """An index from 0 to K-1, by `probs` (…, K), which are normalised, or by `logits`, their logarithms."""
 
-    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.simplex, "logits": constraints.real_vector}
     has_enumerate_support = True
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         name = one_of(probs, logits)
-        given = logits if probs is None else probs
+        given: Any = logits if probs is None else probs
         if given.dim() < 1:
             raise ValueError(f"`{name}` parameter must be at least one-dimensional.")
-        if probs is None:
-            given = given - given.logsumexp(-1, keepdim=True)
-        else:
-            given = given / given.sum(-1, keepdim=True)
+        given = given - given.logsumexp(-1, keepdim=True) if probs is None else given / given.sum(-1, keepdim=True)
         setattr(self, name, given)
         self._num_events: int = given.shape[-1]
         super().__init__(given.shape[:-1], validate_args=validate_args)
@@ -52,7 +49,7 @@ class Categorical(Distribution):
         return _core.Size((*self._batch_shape, self._num_events))
 
     @property
-    def support(self) -> Constraint:  # type: ignore[override]
+    def support(self) -> Constraint:
         return constraints.integer_interval(0, self._num_events - 1)
 
     @property

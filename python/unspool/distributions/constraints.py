@@ -48,9 +48,7 @@ def less_than(bound: Any) -> Constraint:
 
 def interval(low: Any, high: Any) -> Constraint:
     """From low to high, both included."""
-    return Constraint(
-        f"Interval(lower_bound={low}, upper_bound={high})", lambda x: (x >= low).logical_and(x <= high)
-    )
+    return Constraint(f"Interval(lower_bound={low}, upper_bound={high})", lambda x: (x >= low).logical_and(x <= high))
 
 
 def integer_interval(low: int, high: int) -> Constraint:

@@ -6,12 +6,11 @@ follow from them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from unspool import _core, _functions
 from unspool.autograd.grad_mode import no_grad
-from unspool.distributions.constraints import Constraint
 
 __all__ = ["Distribution", "broadcast_all", "one_of"]
 
@@ -50,7 +49,7 @@ class Distribution:
 
     has_rsample = False
     has_enumerate_support = False
-    arg_constraints: Mapping[str, Constraint] = {}
+    arg_constraints: ClassVar[Any] = {}  # of each parameter, by name
     support: Any = None
     _validate_args = True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from unspool.distributions import constraints
 from unspool.distributions.distribution import Distribution, broadcast_all
@@ -14,7 +14,7 @@ __all__ = ["Exponential"]
 class Exponential(Distribution):
     """Density rate·exp(-rate·x) for x ≥ 0; the rate is a number or a tensor."""
 
-    arg_constraints = {"rate": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"rate": constraints.positive}
     support = constraints.nonnegative
     has_rsample = True
 

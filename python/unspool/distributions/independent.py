@@ -43,7 +43,7 @@ class Independent(Distribution):
         return bool(self.base_dist.has_rsample)
 
     @property
-    def support(self) -> Any:  # type: ignore[override]
+    def support(self) -> Any:
         base = self.base_dist.support
         n = self.reinterpreted_batch_ndims
         return constraints.independent(base, n) if n and base is not None else base

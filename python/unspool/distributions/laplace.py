@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from unspool import _functions
 from unspool.distributions import constraints
@@ -15,7 +15,7 @@ __all__ = ["Laplace"]
 class Laplace(Distribution):
     """Density exp(-|x - loc| / scale) / (2·scale); parameters are numbers or tensors that broadcast."""
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     has_rsample = True
 

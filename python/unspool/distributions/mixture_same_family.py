@@ -55,7 +55,7 @@ class MixtureSameFamily(Distribution):
         )
 
     @property
-    def support(self) -> Any:  # type: ignore[override]
+    def support(self) -> Any:
         return self.component_distribution.support if not self._event_shape else None
 
     def _weights(self) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from unspool import _core, _functions
 from unspool.autograd.grad_mode import no_grad
@@ -17,7 +17,7 @@ __all__ = ["Normal"]
 class Normal(Distribution):
     """N(loc, scale²); parameters are numbers or tensors that broadcast."""
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     has_rsample = True
 
