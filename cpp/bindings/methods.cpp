@@ -233,6 +233,8 @@ py::object type_method(const Tensor& self, const py::object& dtype) {
         d = static_cast<DType>(i);
         known = true;
       }
+  if (PyType_Check(dtype.ptr()) && py::hasattr(dtype, "dtype"))  // FloatTensor and the like
+    known = dtype_of_object(dtype.attr("dtype").ptr(), d);
   if (!known)
     fail(ErrorKind::Type, "type: dtype must be a dtype or a name such as 'torch.FloatTensor', got ",
          short_repr(dtype.ptr()));

@@ -24,7 +24,8 @@ std::string config() {
 #else
   text += "GCC " __VERSION__;
 #endif
-  text += "\n  instruction set: " + std::string(isa_name(chosen_isa())) + " (available:";
+  text += "\n  build: " UNSPOOL_BUILD "\n  instruction set: " + std::string(isa_name(chosen_isa())) +
+          " (available:";
   for (Isa isa : {Isa::Generic, Isa::Avx2, Isa::Avx512})
     if (cpu_has(isa)) text += std::string(" ") + isa_name(isa);
   return text + ")\n  threads: " + std::to_string(get_num_threads()) + "\n";
@@ -85,7 +86,8 @@ PYBIND11_MODULE(_core, m) {
   m.def("reset_peak_memory_stats", reset_peak_memory_stats,
         "reset_peak_memory_stats() -> None\n\npeak_bytes counts from now.");
   m.def("empty_cache", empty_cache, "empty_cache() -> None\n\nReturns free blocks to the system.");
-  m.def("show_config", config, "show_config() -> str\n\nVersion, compiler, instruction set, threads.");
+  m.def("_config", config,
+        "_config() -> str\n\nVersion, compiler and flags, instruction set, threads.");
   m.def(
       "_op_schemas",
       [] {

@@ -18,6 +18,9 @@ from unspool.autograd.grad_mode import set_grad_enabled as set_grad_enabled
 
 if TYPE_CHECKING:
     from unspool import autograd as autograd
+    from unspool import backends as backends
+    from unspool import cuda as cuda
+    from unspool import distributions as distributions
     from unspool import errors as errors
     from unspool import func as func
     from unspool import linalg as linalg
@@ -52,7 +55,9 @@ _ELSEWHERE = frozenset(
         "zero_grad",
     )
 )
-_SUBMODULES = frozenset(("autograd", "errors", "func", "linalg", "nn", "optim", "utils"))
+_SUBMODULES = frozenset(
+    ("autograd", "backends", "cuda", "distributions", "errors", "func", "linalg", "nn", "optim", "utils")
+)
 
 for _name in dir(_core):
     if not _name.startswith("_") and _name not in _ELSEWHERE:
@@ -63,6 +68,8 @@ for _name in _functions.__dict__:  # after the core's names, of which these may 
     if not _name.startswith("_") and not isinstance(getattr(_functions, _name), type(_core)):
         globals()[_name] = getattr(_functions, _name)
 del _name
+
+from unspool.__config__ import show as show_config  # noqa: E402 - it needs the names above
 
 # PyTorch's second names for dtypes; they shadow builtins in this file from here on
 for _alias, _name in (

@@ -12,4 +12,5 @@ from unspool._functions.grids import *
 from unspool._functions.marks import *
 from unspool._functions.parts import *
 from unspool._functions.scans import *
+from unspool._functions.typed import *
 from unspool._functions.writing import *
