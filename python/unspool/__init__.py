@@ -18,11 +18,16 @@ from unspool.autograd.grad_mode import set_grad_enabled as set_grad_enabled
 
 if TYPE_CHECKING:
     from unspool import autograd as autograd
+    from unspool import backends as backends
+    from unspool import cuda as cuda
     from unspool import errors as errors
     from unspool import func as func
     from unspool import linalg as linalg
     from unspool import nn as nn
     from unspool import optim as optim
+    from unspool import random as random
+    from unspool import return_types as return_types
+    from unspool import special as special
     from unspool import utils as utils
     from unspool._core import *  # noqa: F403
     from unspool._functions import *  # noqa: F403
@@ -52,7 +57,22 @@ _ELSEWHERE = frozenset(
         "zero_grad",
     )
 )
-_SUBMODULES = frozenset(("autograd", "errors", "func", "linalg", "nn", "optim", "utils"))
+_SUBMODULES = frozenset(
+    (
+        "autograd",
+        "backends",
+        "cuda",
+        "errors",
+        "func",
+        "linalg",
+        "nn",
+        "optim",
+        "random",
+        "return_types",
+        "special",
+        "utils",
+    )
+)
 
 for _name in dir(_core):
     if not _name.startswith("_") and _name not in _ELSEWHERE:

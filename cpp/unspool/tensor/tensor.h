@@ -167,6 +167,10 @@ Tensor alias_with_own_version(const Tensor& t);
 // Makes `t` show `other`'s memory (the setter of `.data`): same identity, history untouched.
 void set_data(const Tensor& t, const Tensor& other);
 
+// Gives `t` another shape, in row-major order from its first element on. Elements beyond its storage are not set;
+// where they do not fit, it gets more memory. Throws RuntimeError, naming `op`, where others see the same memory.
+void resize(const Tensor& t, const Shape& shape, const char* op);
+
 // A 0-d tensor that stands for a Python number.
 Tensor wrapped_number(double value);
 Tensor wrapped_number(std::int64_t value);
