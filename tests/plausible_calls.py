@@ -31,12 +31,16 @@ except ImportError:
 
 PLACES = ("unspool", "F", "Tensor", "linalg", "special")
 SHAPES = [(), (3,), (1,), (0,), (3, 3), (2, 3), (3, 1), (2, 3, 3), (1, 2, 3), (2, 0, 3), (2, 2, 2, 2)]
+# They set what PyTorch, too, keeps for the whole process.
+SETTERS = {"set_flush_denormal", "set_warn_always", "set_num_interop_threads", "set_float32_matmul_precision"}
 DTYPES = ("float32", "float32", "float32", "float64", "float64", "int64", "int32", "uint8", "bool")
 # Not set, or addresses, or names of the library.
 UNCOMPARED = {
     "empty", "empty_like", "new_empty", "new_empty_strided", "empty_strided", "resize_", "resize_as_", "data_ptr",
     "memory_stats", "show_config", "get_num_threads", "get_num_interop_threads", "untyped_storage", "storage", "_storage",
-    "typename", "numpy", "initial_seed", "get_rng_state", "set_", "element_size", "__dlpack__", "frombuffer",
+    "const_data_ptr", "typename", "numpy", "initial_seed", "get_rng_state", "set_", "element_size", "__dlpack__", "frombuffer",
+    # the signs of vectors are LAPACK's choice; PyTorch's inverse of one element is empty; its rcond has another meaning
+    "eigh", "svd", "qr", "unique_consecutive", "lstsq",
 }  # fmt: skip
 
 
@@ -240,7 +244,7 @@ def candidates() -> list[tuple[str, str, Any, list[list[Parameter]]]]:
     ]
     found = []
     for place, name, f in functions:
-        if place in PLACES and name not in LEFT_OUT and (overloads := parameters_of(f)):
+        if place in PLACES and name not in LEFT_OUT | SETTERS and (overloads := parameters_of(f)):
             found.append((place, name, f, overloads))
     return found
 
@@ -268,7 +272,7 @@ def one_call(r: random.Random) -> Report:
     before = [contents(t) for t in given]
     unspool.manual_seed(7)
     accepted, mine = guarded(f, arguments, keywords)
-    writes = name.endswith("_") or keywords.get("inplace")
+    writes = name.endswith("_") or keywords.get("inplace") or (place == "F" and True in arguments[1:])
     if not (accepted and writes) and [contents(t) for t in given] != before:
         return Report(text, accepted, False, "an input was changed")
     if not accepted or copies is None:

@@ -32,7 +32,8 @@ FORMS: dict[str, Any] = {
     "device none": lambda m, x: x.to(None, m.int32),
     "dtype none": lambda m, x: x.to("cpu", None),
     "other": lambda m, x: x.to(m.zeros(1, dtype=m.int64)),
-    "other=": lambda m, x: x.to(other=m.zeros(1, dtype=m.float64)),
+    "tensor=": lambda m, x: x.to(tensor=m.zeros(1, dtype=m.float64)),
+    "nothing": lambda m, x: x.to(),
     "other, non_blocking, copy": lambda m, x: x.to(x, True, True),
     "memory_format": lambda m, x: x.to(m.float64, memory_format=m.contiguous_format),
     "preserve": lambda m, x: x.to(memory_format=m.preserve_format),
@@ -75,7 +76,7 @@ def test_to(form: str) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        "x.to()", "x.to(3.5)", "x.to('float32')", "x.to(m.float32, 'cpu')", "x.to('cpu', 'cpu')", "x.to(x, m.float32)",
+        "x.to('float32')", "x.to(m.float32, 'cpu')", "x.to('cpu', 'cpu')", "x.to(x, m.float32)",
         "x.to(dtype='float32')", "x.to(m.float32, dtype=m.float64)", "x.to(nothing=1)", "x.to(other=3)", "x.to('cuda:0')",
         "x.to(m.float32, copy=3)", "x.to(m.float32, False, False, None, None)", "x.type('torch.Floats')", "x.type(3)",
         "x.type_as(3)", "x.float(3)", "x.is_contiguous(memory_format=3)", "m.device('gpu')", "m.device(3.5)",

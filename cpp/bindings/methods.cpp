@@ -228,15 +228,14 @@ Tensor to_method(const Tensor& self, const py::args& args, const py::kwargs& kwa
   DType d{};
   if (!args.empty() && is_tensor(args[0].ptr())) names = kAfterOther;
   if (!args.empty() && dtype_of_object(args[0].ptr(), d)) names = kAfterDType;
-  if (args.empty() && kwargs.empty())
-    fail(ErrorKind::Type, "to: takes a dtype, a device or a Tensor, got nothing");
   if (args.size() > names.size())
     fail(ErrorKind::Type, "to: takes at most ", static_cast<std::int64_t>(names.size()), " arguments, got ",
          static_cast<std::int64_t>(args.size()), "; the first one too many is ",
          short_repr(args[names.size()].ptr()));
   for (std::size_t i = 0; i < args.size(); ++i) take(names[i], args[i]);
   for (const auto& [key, value] : kwargs) {
-    const auto name = key.cast<std::string>();
+    auto name = key.cast<std::string>();
+    if (name == "tensor") name = "other";  // PyTorch's documentation has one, its parser the other
     bool known = name == "other";
     for (std::size_t i = 0; i < std::size(kAfterDevice); ++i) known |= name == kAfterDevice[i];
     if (!known)
@@ -424,6 +423,15 @@ void bind_methods(py::module_&) {
   def("to", to_method,
       "to(self, *args: object, **kwargs: object) -> Tensor\n\nThe tensor in another dtype; itself "
       "where nothing changes.");
+  def(
+      "_show",
+      [](const py::object& self, const Tensor& view) {
+        const Tensor t = unwrap(self.ptr());
+        if (t->storage != view->storage) throw std::logic_error("_show: not a view of the tensor");
+        show(t, view);
+        return self;
+      },
+      "_show(self, view: Tensor) -> Tensor\n\nShows what a view of the tensor shows, from now on.");
   def("resize_", resize_method,
       "resize_(self, *size: Any, memory_format: object = None) -> Tensor\n\nThe same elements in row-major order in "
       "another shape; elements beyond them are not set. RuntimeError where more memory is needed, and others see it.",

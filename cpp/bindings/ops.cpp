@@ -591,7 +591,7 @@ void bind_ops(py::module_& m) {
     if (op->surface & kFunction) {
       Entry& e = entry_for(functions, s.name);
       add(e, s);
-      e.takes_out = op->cls != Class::View && !update && !s.list;
+      e.takes_out |= op->cls != Class::View && !update && !s.list;
     }
     if (op->surface & kMethod && !update) add(entry_for(methods, s.name), s);
     if (op->surface & kInplace) {

@@ -51,9 +51,17 @@ void check(const char* op, const Tensor& target, const Tensor& result) {
            target.shape(), "). Please clone() the tensor before performing the operation.");
 }
 
-void fit(const char* op, const Tensor& target, const Shape& shape) {
+bool holds_tensors(PyObject* o) {
+  if (is_tensor(o)) return true;
+  bool any = false;
+  if (PyTuple_Check(o) || PyList_Check(o))
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i) any |= is_tensor(PySequence_Fast_GET_ITEM(o, i));
+  return any;
+}
+
+void fit(const char* op, const Tensor& target, const Shape& shape, bool warn) {
   if (target.shape() == shape) return;
-  if (target.numel() > 0) {
+  if (warn && target.numel() > 0) {
     const std::string text = std::string(op) +
                              ": An output with one or more elements was resized since it had shape " +
                              target.shape().str() + ", which does not match the required output shape " +
@@ -82,8 +90,10 @@ PyObject* into(const char* op, PyObject* out, PyObject* const* arguments, Py_ssi
     fail(ErrorKind::Type, op, ": argument 'out' must hold ", static_cast<std::int64_t>(results.size()),
          " tensors, got ", static_cast<std::int64_t>(targets.size()));
   for (std::size_t i = 0; i < targets.size(); ++i) check(op, targets[i], results[i]);
+  bool computed_from_tensors = false;  // constructors resize without a word
+  for (Py_ssize_t i = 0; i < n_arguments; ++i) computed_from_tensors |= holds_tensors(arguments[i]);
   for (std::size_t i = 0; i < targets.size(); ++i) {
-    fit(op, targets[i], results[i].shape());
+    fit(op, targets[i], results[i].shape(), computed_from_tensors);
     copy_(targets[i], results[i]);
   }
   if (is_tensor(computed.ptr())) return Py_NewRef(out);

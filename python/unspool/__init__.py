@@ -57,6 +57,14 @@ _ELSEWHERE = frozenset(
         "zero_grad",
     )
 )
+# PyTorch has these twice; here they are nn.functional's.
+_FUNCTIONAL = frozenset(
+    (
+        "alpha_dropout", "bilinear", "celu", "celu_", "cosine_similarity", "dropout", "feature_alpha_dropout",
+        "group_norm", "hardshrink", "layer_norm", "pairwise_distance", "prelu", "rms_norm", "rrelu", "rrelu_", "selu",
+        "selu_", "threshold", "threshold_",
+    )
+)  # fmt: skip
 _SUBMODULES = frozenset(
     (
         "autograd",
@@ -90,6 +98,7 @@ for _alias, _name in (("float", "float32"), ("double", "float64"), ("int", "int3
         globals()[_alias] = getattr(_core, _name)
 del _alias, _name
 
+newaxis = None
 e = 2.718281828459045
 pi = 3.141592653589793
 inf = 1e999
@@ -101,6 +110,10 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return import_module(f"unspool.{name}")
+    if name in _FUNCTIONAL:
+        from unspool.nn import functional
+
+        return getattr(functional, name)
     if name == "__version__":
         version = getattr(_core, "__version__", None)
         if version is None:
@@ -115,4 +128,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBMODULES, "__version__"})
+    return sorted({*globals(), *_SUBMODULES, *_FUNCTIONAL, "__version__"})

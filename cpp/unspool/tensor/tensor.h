@@ -171,6 +171,9 @@ void set_data(const Tensor& t, const Tensor& other);
 // where they do not fit, it gets more memory. Throws RuntimeError, naming `op`, where others see the same memory.
 void resize(const Tensor& t, const Shape& shape, const char* op);
 
+// Makes `t` show what `view`, on the same storage, shows: squeeze_, t_ and their like.
+void show(const Tensor& t, const Tensor& view);
+
 // A 0-d tensor that stands for a Python number.
 Tensor wrapped_number(double value);
 Tensor wrapped_number(std::int64_t value);

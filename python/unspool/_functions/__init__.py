@@ -11,6 +11,7 @@ from unspool._functions.exchange import *
 from unspool._functions.grids import *
 from unspool._functions.legacy import *
 from unspool._functions.marks import *
+from unspool._functions.matrices import *
 from unspool._functions.parts import *
 from unspool._functions.scans import *
 from unspool._functions.scattering import *

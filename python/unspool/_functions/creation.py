@@ -330,4 +330,8 @@ def log_normal_(input: Tensor, mean: float = 1.0, std: float = 2.0, *, generator
     """Fill with e to normal numbers of that mean and standard deviation."""
     if not std > 0:
         raise RuntimeError(f"log_normal_: expects std > 0.0, but found std={std}")
-    return input.copy_(_core.exp(_core.empty_like(input).normal_(mean, std, generator=generator)))
+    # PyTorch draws doubles one by one here; normal_ does so for fewer than 16.
+    drawn = _core.empty(input.numel(), dtype=_core.float64)
+    for start in range(0, input.numel(), 14):
+        drawn[start : start + 14].normal_(mean, std, generator=generator)
+    return input.copy_(_core.exp(drawn).reshape(input.shape))

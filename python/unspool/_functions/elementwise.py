@@ -289,8 +289,7 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
             close = close | ((input != input) & (other != other))
         if rtol == 0 and atol == 0:
             return close
-        if input.dtype == _core.bool:
-            input, other = input.long(), other.long()
+        other = _floating(other)
         gap = _core.abs(input - other)
         return close | (_core.isfinite(gap) & (gap <= atol + _core.abs(rtol * other)))
 

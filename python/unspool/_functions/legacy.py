@@ -25,20 +25,25 @@ class _OfDType(type):
         return isinstance(x, Tensor) and x.dtype == cls._dtype
 
     def __call__(cls, *args: Any) -> Tensor:
-        if all(isinstance(n, int) and not isinstance(n, bool) for n in args) and args:
-            return _core.empty(*args, dtype=cls._dtype)
-        if len(args) > 1:
-            raise TypeError(f"{cls.__name__}: takes sizes, one sequence or a Tensor, got {args!r}")
-        if not args:
-            return _core.empty(0, dtype=cls._dtype)
-        data = args[0]
-        if isinstance(data, Tensor):
-            if data.dtype != cls._dtype:
-                raise TypeError(f"{cls.__name__}: expected a tensor of {cls._dtype}, got one of {data.dtype}")
-            return data.detach()
-        if isinstance(data, _core.Size):
-            return _core.empty(data, dtype=cls._dtype)
-        return _core.tensor(data, dtype=cls._dtype)
+        return of_dtype(cls.__name__, cls._dtype, args)
+
+
+def of_dtype(op: str, dtype: Any, args: tuple[Any, ...]) -> Tensor:
+    """A tensor of that dtype: of sizes (not set), or of the one argument's data; nothing gives an empty one."""
+    if args and all(isinstance(n, int) and not isinstance(n, bool) for n in args):
+        return _core.empty(*args, dtype=dtype)
+    if len(args) > 1:
+        raise TypeError(f"{op}: takes sizes, one sequence or a Tensor, got {args!r}")
+    if not args:
+        return _core.empty(0, dtype=dtype)
+    data = args[0]
+    if isinstance(data, _core.Size):
+        return _core.empty(data, dtype=dtype)
+    if not isinstance(data, Tensor):
+        return _core.tensor(data, dtype=dtype)
+    if data.dtype != dtype:
+        raise TypeError(f"{op}: expected a tensor of {dtype}, got one of {data.dtype}")
+    return data.detach()
 
 
 for _name, _dtype in _NAMES.items():

@@ -7,7 +7,8 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import DTypeError, Tensor
-from unspool._functions._methods import method, need_tensor
+from unspool._functions._methods import add, method, need_tensor
+from unspool.autograd.grad_mode import no_grad
 
 __all__ = ["UntypedStorage", "is_storage"]
 
@@ -68,6 +69,28 @@ def share_memory_(input: Tensor) -> Tensor:
         NotImplementedError: always; `multiprocessing` pickles tensors instead.
     """
     raise NotImplementedError("share_memory_: memory of several processes is not supported; tensors are pickled")
+
+
+def _view_in_place(name: str) -> None:
+    made = getattr(Tensor, name)
+
+    def write(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if input.requires_grad and _core.is_grad_enabled():
+            raise RuntimeError(
+                f"{name}_: of a tensor that requires grad it is not supported while gradients are recorded; "
+                f"assign x = x.{name}(…)"
+            )
+        with no_grad():
+            return input._show(made(input, *args, **kwargs))
+
+    write.__name__ = write.__qualname__ = f"{name}_"
+    write.__doc__ = f"`{name}` of the tensor itself, which shows its memory so from now on."
+    add(write.__name__, write)
+
+
+for _name in ("squeeze", "unsqueeze", "transpose", "swapaxes", "swapdims", "t", "as_strided"):
+    _view_in_place(_name)
+del _name
 
 
 @method

@@ -176,6 +176,11 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
     return solve(triangle, B, left=left)
 
 
+def _mirrored(x: Tensor) -> Tensor:
+    """The symmetric matrix of x's lower triangle."""
+    return x.tril() + x.tril(-1).transpose(-2, -1)
+
+
 def _cutoff(s: Tensor, shape: Any, atol: Any, rtol: Any) -> Tensor:
     """Singular values up to this count as 0."""
     from unspool._functions.dtypes import finfo
@@ -192,7 +197,7 @@ def matrix_rank(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: boo
     """How many singular values are above max(atol, rtol · the largest), int64; rtol is max(n, m) eps where neither is
     given."""
     check_matrix("matrix_rank", A, square=hermitian)
-    s = svdvals(A.detach())
+    s = svdvals(_mirrored(A.detach()) if hermitian else A.detach())
     return (s > _cutoff(s, A.shape, atol, rtol).unsqueeze(-1)).sum(-1)
 
 
@@ -223,7 +228,7 @@ def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = Fal
     check_matrix("pinv", A, square=hermitian)
     if 0 in A.shape:
         return A.transpose(-2, -1).clone()
-    return _PseudoInverse.apply(A, atol, rtol)  # type: ignore[no-any-return]
+    return _PseudoInverse.apply(_mirrored(A) if hermitian else A, atol, rtol)  # type: ignore[no-any-return]
 
 
 def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:

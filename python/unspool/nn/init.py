@@ -6,6 +6,7 @@ The draws come from the native random engine in PyTorch's order, from `generator
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 from unspool import _core
@@ -19,6 +20,8 @@ __all__ = [
     "kaiming_uniform_",
     "normal_",
     "ones_",
+    "orthogonal_",
+    "sparse_",
     "trunc_normal_",
     "uniform_",
     "xavier_normal_",
@@ -85,6 +88,45 @@ def eye_(tensor: Any) -> Any:
     rows, columns = tensor.shape
     with no_grad():
         return tensor.copy_(_core.eye(rows, columns, dtype=tensor.dtype))
+
+
+def orthogonal_(tensor: Any, gain: float = 1, generator: Any = None) -> Any:
+    """Fill with gain times rows, or columns where they are fewer, that are orthonormal (Saxe et al. 2013); dims behind
+    the first count as one.
+
+    Raises:
+        ValueError: fewer than two dimensions.
+    """
+    if tensor.dim() < 2:
+        raise ValueError(f"orthogonal_: only tensors with 2 or more dimensions are supported, got {tuple(tensor.shape)}")
+    if tensor.numel() == 0:
+        return tensor
+    from unspool import linalg
+
+    with no_grad():
+        rows = tensor.shape[0]
+        columns = tensor.numel() // rows
+        drawn = _core.empty((rows, columns), dtype=tensor.dtype).normal_(0, 1, generator=generator)
+        q, r = linalg.qr(drawn.t() if rows < columns else drawn)
+        q = q * r.diagonal().sign()  # makes the draw uniform (Mezzadri 2006)
+        return tensor.copy_((q.t() if rows < columns else q).reshape(tensor.shape)).mul_(gain)
+
+
+def sparse_(tensor: Any, sparsity: float, std: float = 0.01, generator: Any = None) -> Any:
+    """Fill a matrix with draws from N(0, std²), of each column that share of zeros, rounded up (Martens 2010).
+
+    Raises:
+        ValueError: the tensor has not two dimensions.
+    """
+    if tensor.dim() != 2:
+        raise ValueError(f"sparse_: only tensors with 2 dimensions are supported, got {tuple(tensor.shape)}")
+    rows, columns = tensor.shape
+    zeros = ceil(sparsity * rows)
+    with no_grad():
+        tensor.normal_(0, std, generator=generator)
+        for c in range(columns):
+            tensor[_core.randperm(rows)[:zeros], c] = 0
+    return tensor
 
 
 def xavier_uniform_(tensor: Any, gain: float = 1.0, generator: Any = None) -> Any:
