@@ -47,6 +47,8 @@ PYBIND11_MODULE(_core, m) {
   bind_types(m);
   bind_handle(m);
   bind_dtypes(m);
+  bind_return_types(m);
+  bind_out(m);
   bind_ops(m);
   bind_methods(m);
   bind_numpy(m);

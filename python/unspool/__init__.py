@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from unspool import linalg as linalg
     from unspool import nn as nn
     from unspool import optim as optim
+    from unspool import random as random
+    from unspool import return_types as return_types
+    from unspool import special as special
     from unspool import utils as utils
     from unspool._core import *  # noqa: F403
     from unspool._functions import *  # noqa: F403
@@ -55,8 +58,30 @@ _ELSEWHERE = frozenset(
         "zero_grad",
     )
 )
+# PyTorch has these twice; here they are nn.functional's.
+_FUNCTIONAL = frozenset(
+    (
+        "alpha_dropout", "bilinear", "celu", "celu_", "cosine_similarity", "dropout", "feature_alpha_dropout",
+        "group_norm", "hardshrink", "layer_norm", "pairwise_distance", "prelu", "rms_norm", "rrelu", "rrelu_", "selu",
+        "selu_", "threshold", "threshold_",
+    )
+)  # fmt: skip
 _SUBMODULES = frozenset(
-    ("autograd", "backends", "cuda", "distributions", "errors", "func", "linalg", "nn", "optim", "utils")
+    (
+        "autograd",
+        "backends",
+        "cuda",
+        "distributions",
+        "errors",
+        "func",
+        "linalg",
+        "nn",
+        "optim",
+        "random",
+        "return_types",
+        "special",
+        "utils",
+    )
 )
 
 for _name in dir(_core):
@@ -83,6 +108,7 @@ for _alias, _name in (
         globals()[_alias] = getattr(_core, _name)
 del _alias, _name
 
+newaxis = None
 e = 2.718281828459045
 pi = 3.141592653589793
 inf = 1e999
@@ -94,6 +120,10 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return import_module(f"unspool.{name}")
+    if name in _FUNCTIONAL:
+        from unspool.nn import functional
+
+        return getattr(functional, name)
     if name == "__version__":
         version = getattr(_core, "__version__", None)
         if version is None:
@@ -108,4 +138,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBMODULES, "__version__"})
+    return sorted({*globals(), *_SUBMODULES, *_FUNCTIONAL, "__version__"})

@@ -25,6 +25,7 @@ std::span<const OpDef* const> random_ops();
 std::span<const OpDef* const> update_ops();
 std::span<const OpDef* const> scalar_math_ops();
 std::span<const OpDef* const> integer_math_ops();
+std::span<const OpDef* const> special_math_ops();
 std::span<const OpDef* const> statistics_ops();
 std::span<const OpDef* const> take_ops();
 std::span<const OpDef* const> reorder_ops();

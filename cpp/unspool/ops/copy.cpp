@@ -8,7 +8,7 @@ namespace {
 void copy_forward(Call& c) { kernels().copy(c.out[0].view(), c.in[0].view()); }
 
 const OpDef clone_op = {
-    .schema = "clone(Tensor input)",
+    .schema = "clone(Tensor input, *, MemoryFormat? memory_format=None)",
     .doc = "A contiguous copy with the input's history.",
     .grad_name = "CloneBackward0",
     .surface = kBoth,
@@ -19,7 +19,7 @@ const OpDef clone_op = {
 };
 
 const OpDef contiguous_op = {
-    .schema = "contiguous(Tensor input)",
+    .schema = "contiguous(Tensor input, MemoryFormat? memory_format=None)",
     .doc = "The input itself where its elements lie in row-major order, a copy otherwise.",
     .surface = kMethod,
     .composite = [](Call& c) { c.out[0] = contiguous(c.in[0]); },

@@ -7,27 +7,12 @@
 
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
+#include "unspool/ops/scalar_unary.h"
 
 namespace unspool {
 namespace {
 
-Tensor number(double x) { return wrapped_number(x); }
-Tensor square(const Tensor& x) { return x * x; }
-
-// One row a function: f is the value, d the derivative by the one of x and y that it reads, so that the other
-// may be overwritten; a step has the same slope everywhere and reads neither.
-#define UNSPOOL_UNARY(Name, value, reads, derivative)        \
-  struct Name {                                              \
-    static constexpr std::uint32_t kSaves = reads;           \
-    template <class T>                                       \
-    static T f(T x) {                                        \
-      return value;                                          \
-    }                                                        \
-    static Tensor pulled(const Record& r, const Tensor& g) { \
-      const Tensor& v = reads == kSaveOut ? r.y : r.x(0);    \
-      return g * (derivative);                               \
-    }                                                        \
-  };
+// A step has the same slope everywhere, and its derivative reads nothing.
 #define UNSPOOL_STEP(Name, value, slope)                                                       \
   struct Name {                                                                                \
     static constexpr std::uint32_t kSaves = kSaveNothing;                                      \
@@ -67,42 +52,7 @@ UNSPOOL_STEP(Ceil, std::ceil(x), false)
 UNSPOOL_STEP(Trunc, std::trunc(x), false)
 UNSPOOL_STEP(Round, std::nearbyint(x), false)
 UNSPOOL_STEP(Frac, x - std::trunc(x), true)
-#undef UNSPOOL_UNARY
 #undef UNSPOOL_STEP
-
-template <class F>
-void unary_forward(Call& c) {
-  if (!is_floating(c.in[0].dtype())) return kernels().copy(c.out[0].view(), c.in[0].view());
-  visit_floating(c.in[0].dtype(), [&]<class T>() {
-    const T* x = reinterpret_cast<const T*>(c.in[0]->data);
-    T* y = reinterpret_cast<T*>(c.out[0]->data);
-    for (std::int64_t i = 0, n = c.in[0].numel(); i < n; ++i) y[i] = F::f(x[i]);
-  });
-}
-
-void unary_shape(Call& c) {
-  if (c.in[0].dtype() == DType::Bool) fail(ErrorKind::DType, name_of(*c.op), ": not implemented for 'bool'");
-  c.in[0] = contiguous(c.in[0]);
-  c.allocate(0, c.in[0].shape(), c.in[0].dtype());
-}
-
-// promote: Floating lifts integers; None leaves them.
-template <class F>
-constexpr OpDef unary(const char* schema, const char* doc, const char* grad_name,
-                      Promote promote = Promote::Floating, Domain domain = Domain::Real) {
-  return {.schema = schema,
-          .doc = doc,
-          .grad_name = grad_name,
-          .surface = kBoth | kInplace,
-          .cls = Class::Fused,
-          .promote = promote,
-          .shape = unary_shape,
-          .forward = unary_forward<F>,
-          .derivative = custom(
-              [](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = F::pulled(r, g[0]); },
-              [](const Record& r, const Tensor* dx, Tensor* dy) { dy[0] = F::pulled(r, dx[0]); }, F::kSaves),
-          .domain = domain};
-}
 
 constexpr OpDef sin_op =
     unary<Sin>("sin(Tensor input)", "The sine of each element, in radians.", "SinBackward0");

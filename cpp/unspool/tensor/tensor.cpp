@@ -1,6 +1,7 @@
 #include "unspool/tensor/tensor.h"
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 
 namespace unspool {
@@ -145,6 +146,40 @@ void set_data(const Tensor& t, const Tensor& other) {
   std::swap(t->shape, from->shape);
   std::swap(t->strides, from->strides);
   std::swap(t->contiguous, from->contiguous);
+}
+
+void resize(const Tensor& t, const Shape& shape, const char* op) {
+  const auto item = static_cast<std::int64_t>(item_size(t.dtype()));
+  const std::int64_t numel = numel_of(shape, op);
+  if ((t->offset() + numel) * item > t->storage->bytes) {
+    if (t->storage->refs.load(std::memory_order_acquire) > 1 || t->storage->release)
+      fail(ErrorKind::Runtime, op, ": a tensor of shape ", t.shape(), " can't grow to shape ", shape,
+           ", since its memory is shared");
+    Tensor larger = empty(shape, t.dtype(), op);
+    std::memcpy(larger->data, t->data, static_cast<std::size_t>(t->storage->bytes - t->offset() * item));
+    const bool own = owns_counter(t.get());
+    if (!own) larger->version->count.store(version_of(t), std::memory_order_relaxed);
+    std::swap(t->storage, larger->storage);
+    std::swap(t->data, larger->data);
+    if (own)
+      larger->version = &larger->storage->version;
+    else
+      std::swap(t->version, larger->version);
+  }
+  t->numel = numel;
+  t->shape = shape;
+  t->strides = contiguous_strides(shape);
+  t->contiguous = true;
+  bump_version(t);  // a saved tensor has not the shape that it was saved with
+}
+
+void show(const Tensor& t, const Tensor& view) {
+  t->data = view->data;
+  t->numel = view->numel;
+  t->shape = view->shape;
+  t->strides = view->strides;
+  t->contiguous = view->contiguous;
+  bump_version(t);
 }
 
 Tensor wrapped_number(double value) { return number(value); }

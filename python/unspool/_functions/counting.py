@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import Tensor
-from unspool._functions._methods import ValuesIndices, as_array, method, need_tensor, wrap_dim
+from unspool._functions._methods import as_array, method, named, need_tensor, with_out, wrap_dim
 
 __all__ = [
     "bincount",
@@ -108,6 +108,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return _core.tensor(counts, dtype=weights.dtype if weights.dtype == _core.float32 else _core.float64)
 
 
+@with_out
 @method
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements lie in each of so many bins between min and max (the extremes where both are equal)."""
@@ -134,6 +135,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     return _core.tensor(counts.astype(x.dtype), dtype=input.dtype)
 
 
+@with_out
 def searchsorted(
     sorted_sequence: Tensor,
     input: Any,
@@ -198,6 +200,7 @@ def searchsorted(
     return result.int() if out_int32 else result
 
 
+@with_out
 def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """searchsorted of the values in 1-d boundaries."""
     need_tensor("bucketize", "boundaries", boundaries)
@@ -206,6 +209,7 @@ def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right:
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
+@with_out
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Whether each element stands among the test elements."""
     import numpy as np
@@ -217,6 +221,7 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     return _core.tensor(np.ascontiguousarray(hit), dtype=_core.bool).reshape(list(hit.shape))
 
 
+@with_out
 @method
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """(values, indices) of the most frequent element along dim: of equally frequent ones the smallest, at its last
@@ -225,7 +230,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
 
     d = wrap_dim("mode", dim, input.dim())
     if input.dim() == 0:
-        return ValuesIndices(input.clone(), _core.zeros([], dtype=_core.int64))
+        return named("mode", values=input.clone(), indices=_core.zeros([], dtype=_core.int64))
     if input.shape[d] == 0:
         raise IndexError(
             f"mode: Expected reduction dim {d} to have non-zero size; input has shape {tuple(input.shape)}"
@@ -239,4 +244,6 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
         at[i] = np.flatnonzero((row == most) | ((row != row) & (most != most)))[-1]
     places = _int64(at, [*x.shape[:-1], 1]).movedim(-1, d).contiguous()
     values = _core.gather(input, d, places)
-    return ValuesIndices(values, places) if keepdim else ValuesIndices(values.squeeze(d), places.squeeze(d))
+    if not keepdim:
+        values, places = values.squeeze(d), places.squeeze(d)
+    return named("mode", values=values, indices=places)

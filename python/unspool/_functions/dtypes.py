@@ -11,12 +11,18 @@ from unspool._functions._methods import check_device, method, need_tensor
 __all__ = [
     "are_deterministic_algorithms_enabled",
     "finfo",
+    "get_default_device",
     "get_float32_matmul_precision",
     "iinfo",
+    "is_inference_mode_enabled",
     "is_nonzero",
+    "is_warn_always_enabled",
     "numel",
     "set_default_device",
+    "set_flush_denormal",
     "set_float32_matmul_precision",
+    "set_num_interop_threads",
+    "set_warn_always",
     "typename",
     "use_deterministic_algorithms",
 ]
@@ -124,16 +130,48 @@ def set_default_device(device: Any) -> None:
     check_device(device)
 
 
+def get_default_device() -> Any:
+    """The CPU."""
+    return _core.device("cpu")
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """False: subnormal numbers are kept, whatever `mode` says."""
+    return False
+
+
+def set_num_interop_threads(n: int) -> None:
+    """Nothing to do: operations run one after the other."""
+
+
+def set_warn_always(b: bool) -> None:
+    """Nothing to do: warnings are Python's."""
+
+
+def is_warn_always_enabled() -> bool:
+    """False."""
+    return False
+
+
+def is_inference_mode_enabled() -> bool:
+    """False: inference mode is no_grad."""
+    return False
+
+
 # Results are the same on every run and for any number of threads, so these settings change nothing.
 
 
+_settings = {"deterministic": False}
+
+
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Nothing to do: every algorithm is deterministic."""
+    """Notes the wish: every algorithm is deterministic."""
+    _settings["deterministic"] = bool(mode)
 
 
 def are_deterministic_algorithms_enabled() -> bool:
-    """True."""
-    return True
+    """Whether `use_deterministic_algorithms` asked for what is always so."""
+    return _settings["deterministic"]
 
 
 def set_float32_matmul_precision(precision: str) -> None:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from unspool.utils.data.collate import default_collate, default_convert
 from unspool.utils.data.dataloader import DataLoader
-from unspool.utils.data.dataset import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
+from unspool.utils.data.dataset import (
+    ChainDataset,
+    ConcatDataset,
+    Dataset,
+    IterableDataset,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    random_split,
+)
 from unspool.utils.data.sampler import (
     BatchSampler,
     RandomSampler,
@@ -16,6 +25,7 @@ from unspool.utils.data.sampler import (
 
 __all__ = [
     "BatchSampler",
+    "ChainDataset",
     "ConcatDataset",
     "DataLoader",
     "Dataset",
@@ -23,6 +33,7 @@ __all__ = [
     "RandomSampler",
     "Sampler",
     "SequentialSampler",
+    "StackDataset",
     "Subset",
     "SubsetRandomSampler",
     "TensorDataset",
