@@ -13,6 +13,15 @@
 
 namespace unspool {
 
+// How gemm.h goes about it. A test forces a path (Direct only where B's rows are contiguous, and neither
+// Direct nor Small for a large masked A), the sizes of blocks (Small takes kc alone), and narrow panels.
+enum class GemmPath : std::uint8_t { Direct, Small, Rows, Columns };
+struct GemmTrial {
+  GemmPath path;
+  std::int64_t mc, nc, kc;  // mc at least 8, nc at least 64 (16 where narrow), kc at most 128
+  bool narrow;              // panels of C as narrow as they can be: a vector, or 8 columns
+};
+
 // C = relu(C + A·B + bias), each part but the product on request. (m×k)·(k×n) → (m×n); strides in elements.
 // Every element is one chain acc = fma(a[i,p], b[p,j], acc), p = 0..k-1, from acc = 0 (the generic set
 // has no fma: multiply, then add); then acc + bias[j]; then c + that; then relu. So the bits of an element
@@ -40,6 +49,7 @@ struct GemmCall {
   const std::uint64_t* a_mask = nullptr;
   std::int64_t a_mask_row = 0, a_mask_col = 0;
   void* a_sums = nullptr;     // m numbers: the sums of A's rows, or not wanted
+  const GemmTrial* trial = nullptr;
   void* workspace = nullptr;  // gemm_workspace() bytes, aligned to 64
 };
 
