@@ -81,6 +81,16 @@ void sgd_step(const py::list& params, const py::dict& state, double lr, double m
   });
 }
 
+// One more step; the count from 1.
+double counted(const Tensor& step) {
+  if (step.numel() != 1 || !is_floating(step.dtype()))
+    fail(ErrorKind::Runtime, "step: state 'step' must be one floating number, got shape ", step.shape(),
+         " and dtype ", name(step.dtype()));
+  add_(step, wrapped_number(1.0));
+  return step.dtype() == DType::Float64 ? *reinterpret_cast<double*>(step->data)
+                                        : static_cast<double>(*reinterpret_cast<float*>(step->data));
+}
+
 void adam_step(const py::list& params, const py::dict& state, double lr, double beta1, double beta2,
                double eps, double weight_decay, bool amsgrad, bool maximize, bool decoupled) {
   static PyObject* const kStep = interned("step");
@@ -101,15 +111,35 @@ void adam_step(const py::list& params, const py::dict& state, double lr, double 
       put(own, kSquare, zeros_like(p));
       if (amsgrad) put(own, kLargest, zeros_like(p));
     }
-    if (step.numel() != 1 || !is_floating(step.dtype()))
-      fail(ErrorKind::Runtime, "step: state 'step' must be one floating number, got shape ", step.shape(),
-           " and dtype ", name(step.dtype()));
-    add_(step, wrapped_number(1.0));
-    const double count = step.dtype() == DType::Float64
-                             ? *reinterpret_cast<double*>(step->data)
-                             : static_cast<double>(*reinterpret_cast<float*>(step->data));
+    const double count = counted(step);
     adam_update(p, p->grad, tensor_in(own, kMean), tensor_in(own, kSquare),
                 amsgrad ? tensor_in(own, kLargest) : Tensor(), options, count);
+  });
+}
+
+void rmsprop_step(const py::list& params, const py::dict& state, double lr, double alpha, double eps,
+                  double weight_decay, double momentum, bool centered, bool maximize) {
+  static PyObject* const kStep = interned("step");
+  static PyObject* const kSquare = interned("square_avg");
+  static PyObject* const kBuffer = interned("momentum_buffer");
+  static PyObject* const kMean = interned("grad_avg");
+  GradMode off(false);
+  const RmspropOptions options{lr, alpha, eps, weight_decay, momentum, maximize};
+  each_param(params, [&](PyObject* handle, const Tensor& p) {
+    if (!p->grad) return;
+    const py::object owner = state_of(state.ptr(), handle);
+    PyObject* own = owner.ptr();
+    Tensor step = tensor_in(own, kStep);
+    if (!step) {
+      step = zeros({}, DType::Float32);
+      put(own, kStep, step);
+      put(own, kSquare, zeros_like(p));
+      if (momentum > 0) put(own, kBuffer, zeros_like(p));
+      if (centered) put(own, kMean, zeros_like(p));
+    }
+    counted(step);
+    rmsprop_update(p, p->grad, tensor_in(own, kSquare), momentum > 0 ? tensor_in(own, kBuffer) : Tensor(),
+                   centered ? tensor_in(own, kMean) : Tensor(), options);
   });
 }
 
@@ -133,6 +163,12 @@ void bind_optim(py::module_& m) {
         "adam_step(params: list[Tensor], state: dict[Tensor, dict[str, Tensor]], lr: float, beta1: "
         "float, beta2: float, eps: float, weight_decay: float, amsgrad: bool, maximize: bool, "
         "decoupled_weight_decay: bool) -> None\n\nOne Adam step of all params that have a grad.");
+  m.def(
+      "rmsprop_step", rmsprop_step, py::arg("params"), py::arg("state"), py::arg("lr"), py::arg("alpha"),
+      py::arg("eps"), py::arg("weight_decay"), py::arg("momentum"), py::arg("centered"), py::arg("maximize"),
+      "rmsprop_step(params: list[Tensor], state: dict[Tensor, dict[str, Tensor]], lr: float, alpha: float, eps: "
+      "float, weight_decay: float, momentum: float, centered: bool, maximize: bool) -> None\n\nOne RMSprop step of "
+      "all params that have a grad.");
 }
 
 }  // namespace unspool::python

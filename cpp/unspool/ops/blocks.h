@@ -10,6 +10,8 @@ namespace unspool {
 
 std::span<const OpDef* const> unary_ops();
 std::span<const OpDef* const> binary_ops();
+std::span<const OpDef* const> activation_ops();
+std::span<const OpDef* const> norm_ops();
 std::span<const OpDef* const> relu_ops();
 std::span<const OpDef* const> reduce_ops();
 std::span<const OpDef* const> extreme_ops();

@@ -7,6 +7,7 @@
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
 #include "unspool/ops/halves.h"
+#include "unspool/ops/order.h"
 #include "unspool/ops/reduce.h"
 #include "unspool/ops/take.h"
 
@@ -317,6 +318,10 @@ const OpDef prod_rows_op = {
         },
     .forward =
         [](Call& c) {
+          if (is_floating(c.in[0].dtype())) {
+            const int dim = c.in[0].ndim() - 1;
+            return kernels().prod(kept_view(c.out[0], c.in[0], 1u << dim), c.in[0].view(), 1u << dim);
+          }
           kernels().fill(c.out[0].view(), 1.0, 1);
           visit_dtype(c.in[0].dtype(), [&]<class T>() {
             T* y = reinterpret_cast<T*>(c.out[0]->data);
@@ -433,17 +438,10 @@ constexpr OpDef prod_op = {
 Tensor order_of(const Tensor& x, bool descending) {
   Tensor order = empty(x.shape(), DType::Int64);
   auto* out = reinterpret_cast<std::int64_t*>(order->data);
+  const Tensor scratch = empty({order_scratch(x.shape()[x.ndim() - 1])}, DType::Int64);
   visit_dtype(x.dtype(), [&]<class T>() {
     each_row<T>(x, [&](const T* v, std::int64_t r, std::int64_t n) {
-      std::int64_t* at = out + r * n;
-      for (std::int64_t i = 0; i < n; ++i) at[i] = i;
-      auto less = [v](std::int64_t a, std::int64_t b) {
-        return v[a] < v[b] || (v[b] != v[b] && v[a] == v[a]);
-      };
-      if (descending)
-        std::stable_sort(at, at + n, [&](std::int64_t a, std::int64_t b) { return less(b, a); });
-      else
-        std::stable_sort(at, at + n, less);
+      order_row(v, n, descending, out + r * n, reinterpret_cast<std::uint64_t*>(scratch->data));
     });
   });
   return order;

@@ -106,6 +106,32 @@ constexpr OpDef adam_op = {
         },
 };
 
+constexpr OpDef rmsprop_op = {
+    .schema =
+        "rmsprop_update(Tensor param, Tensor grad, Tensor square_avg, Tensor? momentum_buffer, Tensor? grad_avg, "
+        "float lr, float alpha, float eps, float weight_decay, float momentum, bool maximize)",
+    .cls = Class::Update,
+    .shape = check,
+    .forward =
+        [](Call& c) {
+          Dense param(c.in[0]), grad(c.in[1]), square(c.in[2]), buffer(c.in[3]), mean(c.in[4]);
+          const FlushSubnormals flush;
+          kernels().rmsprop({.dtype = param.dtype(),
+                             .n = c.in[0].numel(),
+                             .param = param.write(),
+                             .grad = grad.read(),
+                             .square_avg = square.write(),
+                             .momentum_buffer = c.in[3] ? buffer.write() : nullptr,
+                             .grad_avg = c.in[4] ? mean.write() : nullptr,
+                             .lr = c.attrs.f(0),
+                             .alpha = c.attrs.f(1),
+                             .eps = c.attrs.f(2),
+                             .weight_decay = c.attrs.f(3),
+                             .momentum = c.attrs.f(4),
+                             .maximize = c.attrs.i(5) != 0});
+        },
+};
+
 }  // namespace
 
 void sgd_update(const Tensor& param, const Tensor& grad, const Tensor& buffer, const SgdOptions& o,
@@ -120,8 +146,14 @@ void adam_update(const Tensor& param, const Tensor& grad, const Tensor& exp_avg,
   call(adam_op, in, Attrs{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.maximize, o.decoupled, step});
 }
 
+void rmsprop_update(const Tensor& param, const Tensor& grad, const Tensor& square_avg,
+                    const Tensor& momentum_buffer, const Tensor& grad_avg, const RmspropOptions& o) {
+  Tensor in[] = {param, grad, square_avg, momentum_buffer, grad_avg};
+  call(rmsprop_op, in, Attrs{o.lr, o.alpha, o.eps, o.weight_decay, o.momentum, o.maximize});
+}
+
 std::span<const OpDef* const> update_ops() {
-  static const OpDef* const ops[] = {&sgd_op, &adam_op};
+  static const OpDef* const ops[] = {&sgd_op, &adam_op, &rmsprop_op};
   return ops;
 }
 
