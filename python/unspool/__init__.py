@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _ELSEWHERE = frozenset(
     (
+        "ModuleBase",
         "Node",
         "RemovableHandle",
         "adam_step",

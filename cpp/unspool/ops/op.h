@@ -188,6 +188,10 @@ struct OpDef {
   Derivative derivative = none("it has no derivative rule");
   const char* doctest = nullptr;  // ">>> …" lines
   Domain domain = Domain::Real;
+  // A fusion of two ops, second(first(inputs)), without attributes, of which `second` saves aux alone. Who
+  // looks at the graph finds both (tape/split.cpp).
+  const OpDef* first = nullptr;
+  const OpDef* second = nullptr;
 };
 
 // ---- The door ----------------------------------------------------------------------------------
