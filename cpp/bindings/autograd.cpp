@@ -8,7 +8,7 @@
 namespace unspool::python {
 namespace {
 
-using Tensors = std::vector<Tensor>;
+using Tensors = Vector<Tensor>;
 
 // None stands for a null tensor.
 Tensors read(const py::object& o, const char* what, std::size_t fill = 0) {

@@ -91,6 +91,7 @@ py::object typed(const GradFn& f) {
 
 py::tuple next_functions(const GradFn& f) {
   py::list edges;
+  if (f.node) split(f.node);
   for (int i = 0; f.node && i < f.node->n_in; ++i) {
     const Edge& e = f.node->inputs()[i].edge;
     if (e.node)

@@ -82,6 +82,7 @@ void install_cycles();                       // frees cycles of hooks and graphs
 void bind_sites(const std::string& folder);  // of the package: lines in it are no user's
 void bind_random(py::module_& m);
 void bind_init(py::module_& m);
+void bind_modules(py::module_& m);  // calls of nn.Module
 void bind_optim(py::module_& m);
 void bind_data(py::module_& m);
 void bind_threads(py::module_& m);  // and the GIL around long work

@@ -179,6 +179,7 @@ namespace {
 py::object hook_call(const char* op, Node* node, Hook::When when, const py::object& hook) {
   need_callable(op, hook);
   if (!node) fail(ErrorKind::Runtime, op, ": of AccumulateGrad is not supported; hook the tensor");
+  split(node);
   return py::cast(add_to_node(node, when, 0, hook));
 }
 

@@ -103,9 +103,9 @@ Tensor one(const py::object& o, const char* what) {
   return unwrap(o.ptr());
 }
 
-void backward_method(const Tensor& self, const py::object& gradient, const py::object& retain_graph,
-                     bool create_graph, const py::object& inputs) {
-  std::vector<Tensor> wrt;
+void run_backward(const Tensor& self, const py::object& gradient, const py::object& retain_graph,
+                  bool create_graph, const py::object& inputs) {
+  Vector<Tensor> wrt;
   if (!inputs.is_none()) {
     if (is_tensor(inputs.ptr()))
       wrt.push_back(unwrap(inputs.ptr()));
@@ -118,6 +118,34 @@ void backward_method(const Tensor& self, const py::object& gradient, const py::o
   backward(roots, grads, wrt,
            {.retain_graph = retain_graph.is_none() ? create_graph : retain_graph.cast<bool>(),
             .create_graph = create_graph});
+}
+
+PyObject* backward_method(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
+  return guarded([&]() -> PyObject* {
+    constexpr const char* kNames[] = {"gradient", "retain_graph", "create_graph", "inputs"};
+    constexpr Py_ssize_t kMost = std::size(kNames);
+    PyObject* value[kMost] = {};
+    if (n > kMost)
+      fail(ErrorKind::Type, "backward: takes at most 4 arguments, got ", static_cast<std::int64_t>(n),
+           "; the first one too many is ", short_repr(args[kMost]));
+    for (Py_ssize_t i = 0; i < n; ++i) value[i] = args[i];
+    for (Py_ssize_t k = 0; keywords && k < PyTuple_GET_SIZE(keywords); ++k) {
+      PyObject* key = PyTuple_GET_ITEM(keywords, k);
+      Py_ssize_t i = 0;
+      while (i < kMost && PyUnicode_CompareWithASCIIString(key, kNames[i]) != 0) ++i;
+      if (i == kMost)
+        fail(ErrorKind::Type, "backward: got an unexpected keyword argument ", short_repr(key), " with value ",
+             short_repr(args[n + k]));
+      if (value[i]) fail(ErrorKind::Type, "backward: got multiple values for argument '", kNames[i], "'");
+      value[i] = args[n + k];
+    }
+    for (const int i : {1, 2})
+      if (value[i] && !PyBool_Check(value[i]) && !(i == 1 && value[i] == Py_None))
+        fail(ErrorKind::Type, "backward: argument '", kNames[i], "' must be a bool, got ", short_repr(value[i]));
+    auto object = [&](int i) { return py::reinterpret_borrow<py::object>(value[i] ? value[i] : Py_None); };
+    run_backward(unwrap(self), object(0), object(1), value[2] == Py_True, object(3));
+    Py_RETURN_NONE;
+  });
 }
 
 // ---- Layout
@@ -390,6 +418,11 @@ PyMethodDef methods[] = {
      "byte(self, memory_format: object = None) -> Tensor\n\nAs uint8."},
     {"bool", fast(as_dtype<DType::Bool>), METH_FASTCALL | METH_KEYWORDS,
      "bool(self, memory_format: object = None) -> Tensor\n\nAs bool."},
+    {"backward", fast(backward_method), METH_FASTCALL | METH_KEYWORDS,
+     "backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, "
+     "create_graph: bool = False, inputs: Sequence[Tensor] | None = None) -> None\n\n"
+     "Adds the gradient of this tensor with respect to every leaf that it was computed from to "
+     "the leaf's grad. `gradient` weights the elements of a tensor that is no scalar."},
     {"cpu", cpu, METH_NOARGS, "cpu(self) -> Tensor\n\nThe tensor itself."},
     {"requires_grad_", fast(requires_grad_), METH_FASTCALL | METH_KEYWORDS,
      "requires_grad_(self, requires_grad: bool = True) -> Tensor\n\nSets requires_grad."},
@@ -423,13 +456,6 @@ void bind_methods(py::module_&) {
     options.disable_function_signatures();
     type.attr(name) = py::cpp_function(f, py::name(name), py::is_method(type), py::doc(doc), extra...);
   };
-  def("backward", backward_method,
-      "backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, "
-      "create_graph: bool = False, inputs: Sequence[Tensor] | None = None) -> None\n\n"
-      "Adds the gradient of this tensor with respect to every leaf that it was computed from to "
-      "the leaf's grad. `gradient` weights the elements of a tensor that is no scalar.",
-      py::arg("gradient") = py::none(), py::arg("retain_graph") = py::none(), py::arg("create_graph") = false,
-      py::arg("inputs") = py::none());
   def("to", to_method,
       "to(self, *args: object, **kwargs: object) -> Tensor\n\nThe tensor in another dtype; itself "
       "where nothing changes.");

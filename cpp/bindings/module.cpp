@@ -63,6 +63,7 @@ PYBIND11_MODULE(_core, m) {
              "/");
   bind_random(m);
   bind_init(m);
+  bind_modules(m);
   bind_optim(m);
   bind_data(m);
   bind_threads(m);

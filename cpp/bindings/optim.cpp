@@ -1,8 +1,9 @@
-// One native call for the step of a parameter group, and for zero_grad. The state lives in the
-// optimizer's own dicts, under PyTorch's keys.
+// One native call for an optimizer's step and one for zero_grad, all parameter groups together. Settings are
+// read from the groups' dicts, state lives in the optimizer's own dicts, both under PyTorch's keys.
 #include <cmath>
 
 #include "handle.h"
+#include "unspool/base/cpu.h"
 #include "unspool/ops/ops.h"
 #include "unspool/ops/update.h"
 
@@ -34,47 +35,88 @@ void put(PyObject* own, PyObject* key, const Tensor& t) {
   if (PyDict_SetItem(own, key, handle.ptr()) < 0) throw py::error_already_set();
 }
 
-// Another thread may change the list during the long work of f.
+// A setting of a group, borrowed.
+PyObject* setting(PyObject* group, PyObject* key) {
+  PyObject* value = PyDict_GetItemWithError(group, key);
+  if (value) return value;
+  if (!PyErr_Occurred()) PyErr_SetObject(PyExc_KeyError, key);
+  throw py::error_already_set();
+}
+double number(PyObject* value) {
+  const double x = PyFloat_AsDouble(value);
+  if (x == -1.0 && PyErr_Occurred()) throw py::error_already_set();
+  return x;
+}
+bool flag(PyObject* value) {
+  const int on = PyObject_IsTrue(value);
+  if (on < 0) throw py::error_already_set();
+  return on != 0;
+}
+
+// Another thread may change the lists during the long work of f.
 template <class F>
-void each_param(const py::list& params, F&& f) {
-  for (std::size_t i = 0; i < params.size(); ++i) {
-    const auto h = py::reinterpret_borrow<py::object>(params[i]);
+void each_param(PyObject* group, F&& f) {
+  static PyObject* const kParams = interned("params");
+  const auto params = py::reinterpret_borrow<py::object>(setting(group, kParams));
+  if (!PyList_Check(params.ptr()))
+    fail(ErrorKind::Type, "step: params must be a list of Tensors, got ", short_repr(params.ptr()));
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(params.ptr()); ++i) {
+    const auto h = py::reinterpret_borrow<py::object>(PyList_GET_ITEM(params.ptr(), i));
     if (!is_tensor(h.ptr()))
       fail(ErrorKind::Type, "step: params must hold Tensors, got ", short_repr(h.ptr()));
     f(h.ptr(), unwrap(h.ptr()));
   }
 }
 
-void zero_grad(const py::list& params, bool set_to_none) {
+template <class F>
+void each_group(PyObject* groups, F&& f) {
+  if (!PyList_Check(groups))
+    fail(ErrorKind::Type, "step: param_groups must be a list of dicts, got ", short_repr(groups));
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(groups); ++i) {
+    const auto group = py::reinterpret_borrow<py::object>(PyList_GET_ITEM(groups, i));
+    if (!PyDict_Check(group.ptr()))
+      fail(ErrorKind::Type, "step: param_groups must hold dicts, got ", short_repr(group.ptr()));
+    f(group.ptr());
+  }
+}
+
+void zero_grad(const py::object& groups, bool set_to_none) {
   GradMode off(false);
-  each_param(params, [&](PyObject*, const Tensor& p) {
-    if (!p->grad) return;
-    if (set_to_none) {
-      p->grad = Tensor();
-    } else {
-      if (p->grad->node) p->grad = alias(p->grad);
-      fill_(p->grad, wrapped_number(0.0));
-    }
+  each_group(groups.ptr(), [&](PyObject* group) {
+    each_param(group, [&](PyObject*, const Tensor& p) {
+      if (!p->grad) return;
+      if (set_to_none) {
+        p->grad = Tensor();
+      } else {
+        if (p->grad->node) p->grad = alias(p->grad);
+        fill_(p->grad, wrapped_number(0.0));
+      }
+    });
   });
 }
 
-void sgd_step(const py::list& params, const py::dict& state, double lr, double momentum, double dampening,
-              double weight_decay, bool nesterov, bool maximize) {
+void sgd_group(PyObject* group, PyObject* state) {
+  static PyObject* const kLr = interned("lr");
+  static PyObject* const kMomentum = interned("momentum");
+  static PyObject* const kDampening = interned("dampening");
+  static PyObject* const kDecay = interned("weight_decay");
+  static PyObject* const kNesterov = interned("nesterov");
+  static PyObject* const kMaximize = interned("maximize");
   static PyObject* const kBuffer = interned("momentum_buffer");
-  GradMode off(false);
-  const SgdOptions options{lr, momentum, dampening, weight_decay, nesterov, maximize};
-  each_param(params, [&](PyObject* handle, const Tensor& p) {
+  const SgdOptions options{number(setting(group, kLr)),        number(setting(group, kMomentum)),
+                           number(setting(group, kDampening)), number(setting(group, kDecay)),
+                           flag(setting(group, kNesterov)),    flag(setting(group, kMaximize))};
+  each_param(group, [&](PyObject* handle, const Tensor& p) {
     if (!p->grad) return;
     Tensor buffer;
     bool first = false;
-    if (momentum != 0.0) {
-      const py::object owner = state_of(state.ptr(), handle);
-      PyObject* own = owner.ptr();
-      buffer = tensor_in(own, kBuffer);
+    if (options.momentum != 0.0) {
+      const py::object owner = state_of(state, handle);
+      buffer = tensor_in(owner.ptr(), kBuffer);
       if (!buffer) {
         first = true;
         buffer = empty(p.shape(), p.dtype());
-        put(own, kBuffer, buffer);
+        put(owner.ptr(), kBuffer, buffer);
       }
     }
     sgd_update(p, p->grad, buffer, options, first);
@@ -83,25 +125,39 @@ void sgd_step(const py::list& params, const py::dict& state, double lr, double m
 
 // One more step; the count from 1.
 double counted(const Tensor& step) {
-  if (step.numel() != 1 || !is_floating(step.dtype()))
-    fail(ErrorKind::Runtime, "step: state 'step' must be one floating number, got shape ", step.shape(),
+  if (step.numel() != 1 || !(step.dtype() == DType::Float32 || step.dtype() == DType::Float64))
+    fail(ErrorKind::Runtime, "step: state 'step' must be one number of float32 or float64, got shape ", step.shape(),
          " and dtype ", name(step.dtype()));
   add_(step, wrapped_number(1.0));
   return step.dtype() == DType::Float64 ? *reinterpret_cast<double*>(step->data)
                                         : static_cast<double>(*reinterpret_cast<float*>(step->data));
 }
 
-void adam_step(const py::list& params, const py::dict& state, double lr, double beta1, double beta2,
-               double eps, double weight_decay, bool amsgrad, bool maximize, bool decoupled) {
+void adam_group(PyObject* group, PyObject* state) {
+  static PyObject* const kLr = interned("lr");
+  static PyObject* const kBetas = interned("betas");
+  static PyObject* const kEps = interned("eps");
+  static PyObject* const kDecay = interned("weight_decay");
+  static PyObject* const kAmsgrad = interned("amsgrad");
+  static PyObject* const kMaximize = interned("maximize");
+  static PyObject* const kDecoupled = interned("decoupled_weight_decay");
   static PyObject* const kStep = interned("step");
   static PyObject* const kMean = interned("exp_avg");
   static PyObject* const kSquare = interned("exp_avg_sq");
   static PyObject* const kLargest = interned("max_exp_avg_sq");
-  GradMode off(false);
-  const AdamOptions options{lr, beta1, beta2, eps, weight_decay, maximize, decoupled};
-  each_param(params, [&](PyObject* handle, const Tensor& p) {
+  const auto betas = py::reinterpret_borrow<py::object>(setting(group, kBetas));
+  if (!(PyTuple_Check(betas.ptr()) || PyList_Check(betas.ptr())) || PySequence_Fast_GET_SIZE(betas.ptr()) != 2)
+    fail(ErrorKind::Value, "step: betas must be two numbers, got ", short_repr(betas.ptr()));
+  const double beta1 = number(PySequence_Fast_GET_ITEM(betas.ptr(), 0));
+  const double beta2 = number(PySequence_Fast_GET_ITEM(betas.ptr(), 1));
+  const AdamOptions options{number(setting(group, kLr)),    beta1,
+                            beta2,                          number(setting(group, kEps)),
+                            number(setting(group, kDecay)), flag(setting(group, kMaximize)),
+                            flag(setting(group, kDecoupled))};
+  const bool amsgrad = flag(setting(group, kAmsgrad));
+  each_param(group, [&](PyObject* handle, const Tensor& p) {
     if (!p->grad) return;
-    const py::object owner = state_of(state.ptr(), handle);
+    const py::object owner = state_of(state, handle);
     PyObject* own = owner.ptr();
     Tensor step = tensor_in(own, kStep);
     if (!step) {
@@ -117,30 +173,55 @@ void adam_step(const py::list& params, const py::dict& state, double lr, double 
   });
 }
 
-void rmsprop_step(const py::list& params, const py::dict& state, double lr, double alpha, double eps,
-                  double weight_decay, double momentum, bool centered, bool maximize) {
+void rmsprop_group(PyObject* group, PyObject* state) {
+  static PyObject* const kLr = interned("lr");
+  static PyObject* const kAlpha = interned("alpha");
+  static PyObject* const kEps = interned("eps");
+  static PyObject* const kDecay = interned("weight_decay");
+  static PyObject* const kMomentum = interned("momentum");
+  static PyObject* const kCentered = interned("centered");
+  static PyObject* const kMaximize = interned("maximize");
   static PyObject* const kStep = interned("step");
   static PyObject* const kSquare = interned("square_avg");
   static PyObject* const kBuffer = interned("momentum_buffer");
   static PyObject* const kMean = interned("grad_avg");
-  GradMode off(false);
-  const RmspropOptions options{lr, alpha, eps, weight_decay, momentum, maximize};
-  each_param(params, [&](PyObject* handle, const Tensor& p) {
+  const RmspropOptions options{number(setting(group, kLr)),       number(setting(group, kAlpha)),
+                               number(setting(group, kEps)),      number(setting(group, kDecay)),
+                               number(setting(group, kMomentum)), flag(setting(group, kMaximize))};
+  const bool with_buffer = options.momentum > 0, centered = flag(setting(group, kCentered));
+  each_param(group, [&](PyObject* handle, const Tensor& p) {
     if (!p->grad) return;
-    const py::object owner = state_of(state.ptr(), handle);
+    const py::object owner = state_of(state, handle);
     PyObject* own = owner.ptr();
     Tensor step = tensor_in(own, kStep);
     if (!step) {
       step = zeros({}, DType::Float32);
       put(own, kStep, step);
       put(own, kSquare, zeros_like(p));
-      if (momentum > 0) put(own, kBuffer, zeros_like(p));
+      if (with_buffer) put(own, kBuffer, zeros_like(p));
       if (centered) put(own, kMean, zeros_like(p));
     }
     counted(step);
-    rmsprop_update(p, p->grad, tensor_in(own, kSquare), momentum > 0 ? tensor_in(own, kBuffer) : Tensor(),
+    rmsprop_update(p, p->grad, tensor_in(own, kSquare), with_buffer ? tensor_in(own, kBuffer) : Tensor(),
                    centered ? tensor_in(own, kMean) : Tensor(), options);
   });
+}
+
+// step(param_groups, state), of every optimizer whose update is one op a parameter.
+template <void (*kGroup)(PyObject* group, PyObject* state)>
+PyObject* step(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 2 || !PyDict_Check(args[1])) fail(ErrorKind::Type, "step: takes param_groups and the state, a dict");
+    const GradMode off(false);
+    const FlushSubnormals flush;  // once, not once a parameter
+    each_group(args[0], [&](PyObject* group) { kGroup(group, args[1]); });
+    Py_RETURN_NONE;
+  });
+}
+
+template <auto kF>
+PyMethodDef native(const char* name, const char* doc) {
+  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(kF)), METH_FASTCALL, doc};
 }
 
 }  // namespace
@@ -148,27 +229,22 @@ void rmsprop_step(const py::list& params, const py::dict& state, double lr, doub
 void bind_optim(py::module_& m) {
   py::options options;
   options.disable_function_signatures();
-  m.def("zero_grad", zero_grad, py::arg("params"), py::arg("set_to_none") = true,
-        "zero_grad(params: list[Tensor], set_to_none: bool = True) -> None\n\nForgets or zeroes "
+  m.def("zero_grad", zero_grad, py::arg("param_groups"), py::arg("set_to_none") = true,
+        "zero_grad(param_groups: list[dict[str, Any]], set_to_none: bool = True) -> None\n\nForgets or zeroes "
         "every grad.");
-  m.def("sgd_step", sgd_step, py::arg("params"), py::arg("state"), py::arg("lr"), py::arg("momentum") = 0.0,
-        py::arg("dampening") = 0.0, py::arg("weight_decay") = 0.0, py::arg("nesterov") = false,
-        py::arg("maximize") = false,
-        "sgd_step(params: list[Tensor], state: dict[Tensor, dict[str, Tensor]], lr: float, "
-        "momentum: float = 0.0, dampening: float = 0.0, weight_decay: float = 0.0, nesterov: bool "
-        "= False, maximize: bool = False) -> None\n\nOne SGD step of all params that have a grad.");
-  m.def("adam_step", adam_step, py::arg("params"), py::arg("state"), py::arg("lr"), py::arg("beta1"),
-        py::arg("beta2"), py::arg("eps"), py::arg("weight_decay"), py::arg("amsgrad"), py::arg("maximize"),
-        py::arg("decoupled_weight_decay"),
-        "adam_step(params: list[Tensor], state: dict[Tensor, dict[str, Tensor]], lr: float, beta1: "
-        "float, beta2: float, eps: float, weight_decay: float, amsgrad: bool, maximize: bool, "
-        "decoupled_weight_decay: bool) -> None\n\nOne Adam step of all params that have a grad.");
-  m.def(
-      "rmsprop_step", rmsprop_step, py::arg("params"), py::arg("state"), py::arg("lr"), py::arg("alpha"),
-      py::arg("eps"), py::arg("weight_decay"), py::arg("momentum"), py::arg("centered"), py::arg("maximize"),
-      "rmsprop_step(params: list[Tensor], state: dict[Tensor, dict[str, Tensor]], lr: float, alpha: float, eps: "
-      "float, weight_decay: float, momentum: float, centered: bool, maximize: bool) -> None\n\nOne RMSprop step of "
-      "all params that have a grad.");
+  static PyMethodDef steps[] = {
+      native<step<sgd_group>>("sgd_step",
+                              "sgd_step(param_groups: list[dict[str, Any]], state: dict[Any, Any], /) -> "
+                              "None\n\nOne SGD step of all params that have a grad."),
+      native<step<adam_group>>("adam_step",
+                               "adam_step(param_groups: list[dict[str, Any]], state: dict[Any, Any], /) -> "
+                               "None\n\nOne Adam step of all params that have a grad."),
+      native<step<rmsprop_group>>("rmsprop_step",
+                                  "rmsprop_step(param_groups: list[dict[str, Any]], state: dict[Any, Any], /) -> "
+                                  "None\n\nOne RMSprop step of all params that have a grad.")};
+  for (PyMethodDef& def : steps)
+    m.attr(def.ml_name) = py::reinterpret_steal<py::object>(
+        PyCFunction_NewEx(&def, nullptr, py::str("unspool._core").release().ptr()));
 }
 
 }  // namespace unspool::python

@@ -39,12 +39,16 @@ struct SiteHash {
 };
 std::unordered_map<std::pair<PyCodeObject*, int>, std::uint32_t, SiteHash> numbers;
 std::unordered_map<PyObject*, bool> own_files;  // file name objects of this package, and others
-std::string package;                            // its folder
+struct File {
+  PyObject* name = nullptr;
+  bool own = false;
+};
+File files[64];       // the fast table for these
+std::string package;  // its folder
 
 [[maybe_unused]] bool in_package(PyCodeObject* code) {
-  thread_local PyObject* last = nullptr;
-  thread_local bool last_own = false;
-  if (code->co_filename == last) return last_own;
+  File& file = files[(reinterpret_cast<std::uintptr_t>(code->co_filename) >> 5) % std::size(files)];
+  if (code->co_filename == file.name) return file.own;
   auto it = own_files.find(code->co_filename);
   if (it == own_files.end()) {
     const char* name = PyUnicode_AsUTF8(code->co_filename);
@@ -53,8 +57,8 @@ std::string package;                            // its folder
     Py_INCREF(code->co_filename);               // the key stays this object's
     it = own_files.emplace(code->co_filename, own).first;
   }
-  last = code->co_filename;
-  return last_own = it->second;
+  file = {code->co_filename, it->second};
+  return file.own;
 }
 
 [[maybe_unused]] std::uint32_t number_of_site(PyCodeObject* code, int instruction) {

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _ELSEWHERE = frozenset(
     (
+        "ModuleBase",
         "Node",
         "RemovableHandle",
         "adam_step",

@@ -502,7 +502,7 @@ TEST_F(Tape, TangentsAgreeWithGradients) {
   const Tensor outputs[] = {y}, nothing[] = {Tensor()};
   const double forward = values(jvp(outputs, inputs, tangents)[0])[0];
   double reverse = 0.0;
-  const std::vector<Tensor> g = grad(outputs, nothing, inputs, {.retain_graph = true});
+  const auto g = grad(outputs, nothing, inputs, {.retain_graph = true});
   for (std::size_t k = 0; k < 3; ++k)
     for (std::size_t i = 0; i < values(g[k]).size(); ++i) reverse += values(g[k])[i] * values(tangents[k])[i];
   EXPECT_NEAR(forward, reverse, 1e-12 * std::max(1.0, std::abs(reverse)));
@@ -522,7 +522,7 @@ TEST_F(Tape, TangentsAreBroadcast) {
   const Tensor x = vector_leaf({1, 2}), wide = tensor({3, 2}, {1, 2, 3, 4, 5, 6});
   const Tensor outputs[] = {x + wide, wide - x, x * wide}, inputs[] = {x};
   const Tensor tangents[] = {vector({10, 20})};
-  const std::vector<Tensor> dy = jvp(outputs, inputs, tangents);
+  const auto dy = jvp(outputs, inputs, tangents);
   for (const Tensor& t : dy) ASSERT_EQ(t.shape(), (Shape{3, 2}));
   EXPECT_EQ(values(dy[0]), (Values{10, 20, 10, 20, 10, 20}));
   EXPECT_EQ(values(dy[1]), (Values{-10, -20, -10, -20, -10, -20}));
@@ -537,7 +537,7 @@ TEST_F(Tape, TangentsThroughInPlaceWrites) {
   mul_(z, wrapped_number(3.0));
   mul_(y, x);  // 3x²
   const Tensor outputs[] = {y, z}, inputs[] = {x}, tangents[] = {vector({1, 10})};
-  const std::vector<Tensor> dy = jvp(outputs, inputs, tangents);
+  const auto dy = jvp(outputs, inputs, tangents);
   EXPECT_EQ(values(dy[0]), (Values{12, 180}));
   EXPECT_EQ(values(dy[1]), (Values{12, 180}));
 }

@@ -109,11 +109,13 @@ std::atomic<std::int64_t> system_calls{0};
 
 struct ThreadCache {
   List lists[kClasses];
+  // Since the last add_up(): the change of live, and how far it was up in between.
+  std::int64_t change = 0, high = 0;
   ~ThreadCache();
 };
 
-thread_local ThreadCache* cache_of_thread = nullptr;
-thread_local bool thread_ended = false;
+UNSPOOL_NEAR thread_local ThreadCache* cache_of_thread = nullptr;
+UNSPOOL_NEAR thread_local bool thread_ended = false;
 
 struct CacheOwner {
   ThreadCache cache;
@@ -131,7 +133,32 @@ ThreadCache* thread_cache() {
   return &owner.cache;
 }
 
+void count_peak(std::int64_t bytes) {
+  std::int64_t before = peak.load(std::memory_order_relaxed);
+  while (before < bytes && !peak.compare_exchange_weak(before, bytes, std::memory_order_relaxed)) {
+  }
+}
+
+void add_up(ThreadCache& cache) {
+  const std::int64_t before = live.fetch_add(cache.change, std::memory_order_relaxed);
+  count_peak(before + cache.high);
+  cache.change = cache.high = 0;
+}
+
+// Atomic additions at each block would cost as much as the rest of allocate().
+void count_live(ThreadCache* cache, std::int64_t bytes) {
+  constexpr std::int64_t kAhead = 64 * 1024;
+  if (!cache) {
+    count_peak(live.fetch_add(bytes, std::memory_order_relaxed) + bytes);
+    return;
+  }
+  cache->change += bytes;
+  if (cache->change > cache->high) cache->high = cache->change;
+  if (cache->change >= kAhead || cache->change <= -kAhead) add_up(*cache);
+}
+
 ThreadCache::~ThreadCache() {
+  add_up(*this);
   Global& g = global();
   std::lock_guard lock(g.mutex);
   for (int c = 0; c < kClasses; ++c)
@@ -190,37 +217,31 @@ void* slow_allocate(int c, ThreadCache* cache) {
   return p;
 }
 
-void count_live(std::int64_t bytes) {
-  const std::int64_t now = live.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  if (now > peak.load(std::memory_order_relaxed)) peak.store(now, std::memory_order_relaxed);
-}
-
 }  // namespace
 
 void* allocate(std::size_t bytes) {
   if (bytes >> 46) out_of_memory(bytes);
   const int c = class_of(bytes);
   void* p = nullptr;
-  if constexpr (kCache) {
-    ThreadCache* cache = thread_cache();
+  ThreadCache* cache = thread_cache();
+  if constexpr (kCache)
     p = cache && cache->lists[c].head ? cache->lists[c].pop() : slow_allocate(c, cache);
-  } else {
+  else
     p = from_system(class_bytes(c), kAlignment);
-  }
-  count_live(static_cast<std::int64_t>(class_bytes(c)));
+  count_live(cache, static_cast<std::int64_t>(class_bytes(c)));
   return p;
 }
 
 void deallocate(void* block, std::size_t bytes) noexcept {
   const int c = class_of(bytes);
   const std::size_t size = class_bytes(c);
-  live.fetch_sub(static_cast<std::int64_t>(size), std::memory_order_relaxed);
+  ThreadCache* cache = thread_cache();
+  count_live(cache, -static_cast<std::int64_t>(size));
   if constexpr (!kCache) {
     reserved.fetch_sub(static_cast<std::int64_t>(size), std::memory_order_relaxed);
     std::free(block);
     return;
   }
-  ThreadCache* cache = thread_cache();
   if (cache && size <= kThreadMax) {
     List& list = cache->lists[c];
     list.push(block);
@@ -236,12 +257,16 @@ void deallocate(void* block, std::size_t bytes) noexcept {
 }
 
 MemoryStats memory_stats() {
+  if (ThreadCache* cache = thread_cache()) add_up(*cache);
   const std::int64_t l = live.load(std::memory_order_relaxed);
   return {l, reserved.load(std::memory_order_relaxed) - l, peak.load(std::memory_order_relaxed),
           system_calls.load(std::memory_order_relaxed)};
 }
 
-void reset_peak_memory_stats() { peak.store(live.load()); }
+void reset_peak_memory_stats() {
+  if (ThreadCache* cache = thread_cache()) add_up(*cache);
+  peak.store(live.load());
+}
 
 void empty_cache() {
   if constexpr (!kCache) return;

@@ -68,12 +68,15 @@ Isa chosen_isa() {
 }
 
 namespace {
-constexpr unsigned kFlushToZero = 0x8000, kDenormalsAreZero = 0x0040;  // bits of MXCSR
+constexpr unsigned kFlush = 0x8000 | 0x0040;  // of MXCSR: flush to zero, denormals are zero
 }
 
+// Writing the register waits for all arithmetic before it, so one inside of another leaves it alone.
 FlushSubnormals::FlushSubnormals() : previous_(_mm_getcsr()) {
-  _mm_setcsr(previous_ | kFlushToZero | kDenormalsAreZero);
+  if ((previous_ & kFlush) != kFlush) _mm_setcsr(previous_ | kFlush);
 }
-FlushSubnormals::~FlushSubnormals() { _mm_setcsr(previous_); }
+FlushSubnormals::~FlushSubnormals() {
+  if ((previous_ & kFlush) != kFlush) _mm_setcsr(previous_);
+}
 
 }  // namespace unspool

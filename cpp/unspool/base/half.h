@@ -17,12 +17,13 @@ struct float16 {
   [[gnu::always_inline]] float16(T x) : bits(rounded(static_cast<float>(x))) {}
 
   [[gnu::always_inline]] operator float() const {
-    // Exponent and fraction moved to their places make a float 2^112 times too small; subnormals come right
-    // by the same product. Inf and NaN keep their exponent of all ones.
-    const std::uint32_t magnitude = std::uint32_t{bits & 0x7fffu} << 13;
-    const float value = __builtin_bit_cast(float, magnitude) * 0x1p112f;
-    const std::uint32_t finite = __builtin_bit_cast(std::uint32_t, value);
-    const std::uint32_t whole = (bits & 0x7c00u) == 0x7c00u ? magnitude | 0x7f800000u : finite;
+    // The exponent moves from bias 15 to 127, and once more for inf and NaN. A subnormal is its fraction in
+    // steps of 2^-24, by arithmetic on normal floats: optimizer updates run where subnormal ones count as 0.
+    const std::uint32_t magnitude = bits & 0x7fffu;
+    const std::uint32_t rebased = (magnitude << 13) + (magnitude < 0x7c00u ? 0x38000000u : 0x70000000u);
+    const float subnormal = static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24f;
+    const std::uint32_t whole =
+        magnitude < 0x400u ? __builtin_bit_cast(std::uint32_t, subnormal) : rebased;
     return __builtin_bit_cast(float, whole | std::uint32_t{bits & 0x8000u} << 16);
   }
 

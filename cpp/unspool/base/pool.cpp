@@ -26,6 +26,7 @@
 #include <string>
 #include <utility>
 
+#include "unspool/base/alloc.h"
 #include "unspool/base/cpu_count.h"
 #include "unspool/base/error.h"
 
@@ -101,8 +102,8 @@ struct Pool {
 
 std::atomic<Pool*> pool{nullptr};
 std::atomic<int> num_threads{0};  // 0: not decided yet
-thread_local bool inside_chunk = false;
-thread_local int undivided = 0;
+UNSPOOL_NEAR thread_local bool inside_chunk = false;
+UNSPOOL_NEAR thread_local int undivided = 0;
 
 void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t while_it_is) {
   syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, while_it_is, nullptr, nullptr, 0);

@@ -8,6 +8,8 @@
 
 namespace unspool {
 
+extern const OpDef relu_op;  // fused with linear
+
 std::span<const OpDef* const> unary_ops();
 std::span<const OpDef* const> binary_ops();
 std::span<const OpDef* const> activation_ops();

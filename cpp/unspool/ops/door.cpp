@@ -15,7 +15,7 @@ Sites sites;
 
 namespace {
 
-thread_local bool grad_mode = true;
+UNSPOOL_NEAR thread_local bool grad_mode = true;
 
 // A Python number takes the dtype of the call at once, without a cast on the tape. It becomes a
 // tensor like others, so that a rule that reads it again does not fall back to the default dtype.

@@ -299,6 +299,10 @@ constexpr OpDef cross_entropy_op = {
 
 }  // namespace
 
+Tensor mse_loss(const Tensor& input, const Tensor& target, std::int64_t reduction) {
+  return call(mse_loss_op, {input, target}, {reduction});
+}
+
 std::span<const OpDef* const> loss_ops() {
   static const OpDef* const ops[] = {&mse_loss_op,           &mse_op,
                                      &mse_backward_op,       &cross_entropy_op,

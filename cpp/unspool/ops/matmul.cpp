@@ -8,8 +8,12 @@ namespace {
 
 constexpr std::int64_t kProductsPerNanosecond = 16;  // of one core, to judge whether work is long
 
-// C = A·B (+ bias), or C += A·B, on the last two dims of views at `a`, `b`, `c`.
-void gemm(const View& c, const View& a, const View& b, const Tensor* bias, bool accumulate) {
+// C = A·B on the last two dims of views at `a`, `b`, `c`; `set` asks for what is fused with it.
+struct Plain {
+  void operator()(GemmCall&) const {}
+};
+template <class F = Plain>
+void gemm(const View& c, const View& a, const View& b, const F& set = {}) {
   const int p = a.shape.ndim - 2, q = b.shape.ndim - 2, r = c.shape.ndim - 2;
   GemmCall call{.dtype = a.dtype,
                 .m = a.shape[p],
@@ -23,12 +27,8 @@ void gemm(const View& c, const View& a, const View& b, const Tensor* bias, bool 
                 .b_col = b.strides[q + 1],
                 .c = c.data,
                 .c_row = c.strides[r],
-                .c_col = c.strides[r + 1],
-                .accumulate = accumulate};
-  if (bias) {
-    call.bias = (*bias)->data;
-    call.bias_stride = bias->strides()[0];
-  }
+                .c_col = c.strides[r + 1]};
+  set(call);
   const Workspace workspace(kernels().gemm_workspace(call));
   const LongWork others_run(call.m * call.n * call.k / kProductsPerNanosecond);  // around all its parts
   call.workspace = workspace.data();
@@ -135,7 +135,7 @@ const OpDef product_op = {
               offset[1] += at * b.strides[d];
               offset[2] += at * y.strides[d];
             }
-            gemm(moved(y, offset[2]), moved(a, offset[0]), moved(b, offset[1]), nullptr, false);
+            gemm(moved(y, offset[2]), moved(a, offset[0]), moved(b, offset[1]));
           });
         },
     .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) {
@@ -205,10 +205,11 @@ std::int64_t rows_of(const Shape& x) {
   return rows;
 }
 
-// The three gradients of a linear layer in one call; those not wanted stay empty.
+// The three gradients of a linear layer in one call; those not wanted stay empty. With a mask, grad counts
+// as 0 where its bit is clear: the gradients of relu(linear(input)).
 const OpDef linear_backward_op = {
     .schema =
-        "linear_backward(Tensor grad, Tensor? input, Tensor? weight, int which, int[] size) "
+        "linear_backward(Tensor grad, Tensor? input, Tensor? weight, Tensor? mask, int which, int[] size) "
         "-> (Tensor grad_input, Tensor grad_weight, Tensor grad_bias)",
     .cls = Class::Fused,
     .shape =
@@ -228,12 +229,25 @@ const OpDef linear_backward_op = {
           const std::int64_t n = rows_of(x), in = x[x.ndim - 1];
           const std::int64_t out = c.in[0].shape()[c.in[0].ndim() - 1];
           const View g = matrix(c.in[0], n, out);
-          if (c.out[0])  // (n×m)·(m×k) → (n×k)
-            gemm(matrix(c.out[0], n, in), g, c.in[2].view(), nullptr, false);
+          const auto* bits = c.in[3] ? reinterpret_cast<const std::uint64_t*>(c.in[3]->data) : nullptr;
+          const std::int64_t row = (out + 63) / 64 * 64;  // bits of a row of the mask
+          if (c.out[0])                                   // (n×m)·(m×k) → (n×k)
+            gemm(matrix(c.out[0], n, in), g, c.in[2].view(), [&](GemmCall& call) {
+              call.a_mask = bits;
+              call.a_mask_row = row;
+              call.a_mask_col = 1;
+            });
           if (c.out[1])  // (m×n)·(n×k) → (m×k)
-            gemm(matrix(c.out[1], out, in), transposed(g), matrix(contiguous(c.in[1]), n, in), nullptr,
-                 false);
-          if (c.out[2]) kernels().sum(matrix(c.out[2], 1, out), g, 1);
+            gemm(matrix(c.out[1], out, in), transposed(g), matrix(contiguous(c.in[1]), n, in),
+                 [&](GemmCall& call) {
+                   call.a_mask = bits;
+                   call.a_mask_row = 1;
+                   call.a_mask_col = row;
+                   if (c.out[2]) call.a_sums = c.out[2]->data;
+                 });
+          else if (c.out[2])
+            kernels().sum(matrix(c.out[2], 1, out), bits ? matrix(relu_backward(c.in[0], c.in[3]), n, out) : g,
+                          1);
         },
 };
 
@@ -241,20 +255,24 @@ Tensor flat(const Tensor& t) {  // rows of the last dim
   return t.ndim() == 2 ? t : reshape(t, {rows_of(t.shape()), t.shape()[t.ndim() - 1]});
 }
 
-void linear_vjp(const Record& r, const Tensor* g, Tensor* gx) {
+// `mask`: of a ReLU on the result, or null.
+void pull_linear(const Record& r, Tensor g, const Tensor& mask, Tensor* gx) {
   const bool bias = r.n_in == 3 && r.needs(2);
   if (!r.taped) {
-    Tensor in[] = {g[0], r.x(0), r.x(1)};
+    Tensor in[] = {std::move(g), r.x(0), r.x(1), mask};
     Call c(linear_backward_op);
     const int which = (r.needs(0) ? 1 : 0) | (r.needs(1) ? 2 : 0) | (bias ? 4 : 0);
     call(c, in, Attrs({which}, {r.shape(0)}));
     for (int i = 0; i < r.n_in; ++i) gx[i] = std::move(c.out[i]);
     return;
   }
-  if (r.needs(0)) gx[0] = matmul(g[0], r.x(1));                      // (n×m)·(m×k) → (n×k)
-  if (r.needs(1)) gx[1] = matmul(turned(flat(g[0])), flat(r.x(0)));  // (m×n)·(n×k) → (m×k)
-  if (bias) gx[2] = sum(flat(g[0]), {0}, false);
+  if (mask) g = relu_backward(g, mask);
+  if (r.needs(0)) gx[0] = matmul(g, r.x(1));                      // (n×m)·(m×k) → (n×k)
+  if (r.needs(1)) gx[1] = matmul(turned(flat(g)), flat(r.x(0)));  // (m×n)·(n×k) → (m×k)
+  if (bias) gx[2] = sum(flat(g), {0}, false);
 }
+
+void linear_vjp(const Record& r, const Tensor* g, Tensor* gx) { pull_linear(r, g[0], {}, gx); }
 
 void linear_jvp_rule(const Record& r, const Tensor* dx, Tensor* dy) {
   auto add_part = [&](const Tensor& part) { dy[0] = dy[0] ? dy[0] + part : part; };
@@ -267,6 +285,40 @@ void linear_jvp_rule(const Record& r, const Tensor* dx, Tensor* dy) {
   }
 }
 
+void linear_shape(Call& c) {
+  one_dtype("linear", c.in);
+  const Shape &x = c.in[0].shape(), &w = c.in[1].shape();
+  if (x.ndim == 0 || w.ndim != 2 || x[x.ndim - 1] != w[1])
+    fail(ErrorKind::Shape,
+         "linear: input and weight shapes cannot be multiplied; input "
+         "has shape ",
+         x, ", weight has shape ", w,
+         ". The last size of input must be the weight's second (in_features)");
+  if (c.in[2] && !(c.in[2].shape() == Shape{w[0]}))
+    fail(ErrorKind::Shape, "linear: bias has shape ", c.in[2].shape(), ", weight has shape ", w,
+         ". bias must have shape (out_features,)");
+  Shape y = x;
+  y[y.ndim - 1] = w[0];
+  c.allocate(0, y, c.in[0].dtype());
+}
+
+// With `relu` on the result, whose mask goes to aux where backward may follow.
+template <bool kRelu>
+void linear_forward(Call& c) {
+  const Tensor x = c.in[0].ndim() == 2 ? c.in[0] : contiguous(c.in[0]), &bias = c.in[2];
+  const std::int64_t rows = rows_of(x.shape());
+  const View y = matrix(c.out[0], rows, c.in[1].shape()[0]);
+  const View in = x.ndim() == 2 ? x.view() : matrix(x, rows, x.shape()[x.ndim() - 1]);
+  if (kRelu && c.recording) c.aux = relu_mask(c.out[0]);
+  gemm(y, in, transposed(c.in[1].view()), [&](GemmCall& call) {
+    call.relu = kRelu;
+    if (c.aux) call.relu_mask = reinterpret_cast<std::uint64_t*>(c.aux->data);
+    if (!bias) return;
+    call.bias = bias->data;
+    call.bias_stride = bias.strides()[0];
+  });
+}
+
 const OpDef linear_op = {
     .schema = "linear(Tensor input, Tensor weight, Tensor? bias=None)",
     .doc =
@@ -275,32 +327,28 @@ const OpDef linear_op = {
     .grad_name = "AddmmBackward0",
     .surface = kFunction,
     .cls = Class::Contraction,
-    .shape =
-        [](Call& c) {
-          one_dtype("linear", c.in);
-          const Shape &x = c.in[0].shape(), &w = c.in[1].shape();
-          if (x.ndim == 0 || w.ndim != 2 || x[x.ndim - 1] != w[1])
-            fail(ErrorKind::Shape,
-                 "linear: input and weight shapes cannot be multiplied; input "
-                 "has shape ",
-                 x, ", weight has shape ", w,
-                 ". The last size of input must be the weight's second (in_features)");
-          if (c.in[2] && !(c.in[2].shape() == Shape{w[0]}))
-            fail(ErrorKind::Shape, "linear: bias has shape ", c.in[2].shape(), ", weight has shape ", w,
-                 ". bias must have shape (out_features,)");
-          Shape y = x;
-          y[y.ndim - 1] = w[0];
-          c.allocate(0, y, c.in[0].dtype());
-        },
-    .forward =
-        [](Call& c) {
-          const Tensor& x = c.in[0];
-          const std::int64_t rows = rows_of(x.shape());
-          const View y = matrix(c.out[0], rows, c.in[1].shape()[0]);
-          const View in = x.ndim() == 2 ? x.view() : matrix(contiguous(x), rows, x.shape()[x.ndim() - 1]);
-          gemm(y, in, transposed(c.in[1].view()), c.in[2] ? &c.in[2] : nullptr, false);
-        },
+    .shape = linear_shape,
+    .forward = linear_forward<false>,
     .derivative = {linear_vjp, linear_jvp_rule, {kSaveIn1, kSaveIn0, 0}, nullptr},
+};
+
+// What Sequential makes of Linear and ReLU: one pass over memory instead of two, forward and backward.
+const OpDef linear_relu_op = {
+    .schema = "linear_relu(Tensor input, Tensor weight, Tensor? bias=None)",
+    .doc = "relu(linear(input, weight, bias)), to the bit.",
+    .grad_name = "ReluBackward0",
+    .cls = Class::Contraction,
+    .shape = linear_shape,
+    .forward = linear_forward<true>,
+    .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) { pull_linear(r, g[0], r.aux, gx); },
+                   [](const Record& r, const Tensor* dx, Tensor* dy) {
+                     linear_jvp_rule(r, dx, dy);
+                     dy[0] = relu_backward(dy[0], r.aux);
+                   },
+                   {kSaveIn1 | kSaveAux, kSaveIn0 | kSaveAux, kSaveAux},
+                   nullptr},
+    .first = &linear_op,
+    .second = &relu_op,
 };
 
 }  // namespace
@@ -309,9 +357,13 @@ Tensor matmul(const Tensor& a, const Tensor& b) { return call(matmul_op, {a, b})
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   return call(linear_op, {input, weight, bias});
 }
+Tensor linear_relu(const Tensor& input, const Tensor& weight, const Tensor& bias) {
+  return call(linear_relu_op, {input, weight, bias});
+}
 
 std::span<const OpDef* const> matmul_ops() {
-  static const OpDef* const ops[] = {&matmul_op, &mm_op, &product_op, &linear_op, &linear_backward_op};
+  static const OpDef* const ops[] = {&matmul_op, &mm_op,          &product_op,
+                                     &linear_op, &linear_relu_op, &linear_backward_op};
   return ops;
 }
 

@@ -58,6 +58,15 @@ Tensor sum_to(const Tensor& x, const Shape& shape);  // the transpose of a broad
 // Products (matmul.cpp).
 Tensor matmul(const Tensor& a, const Tensor& b);
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias);
+Tensor linear_relu(const Tensor& input, const Tensor& weight, const Tensor& bias);
+
+// relu.cpp.
+Tensor relu(const Tensor& x);
+Tensor relu_mask(const Tensor& x);  // an aux buffer for the bits of x's elements, not filled
+Tensor relu_backward(const Tensor& g, const Tensor& mask);
+
+// loss.cpp; reduction is 0 (none), 1 (mean) or 2 (sum).
+Tensor mse_loss(const Tensor& input, const Tensor& target, std::int64_t reduction);
 
 // softmax.cpp.
 Tensor softmax(const Tensor& x, std::int64_t dim);

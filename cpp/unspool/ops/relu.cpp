@@ -4,19 +4,20 @@
 #include "unspool/ops/blocks.h"
 
 namespace unspool {
-namespace {
 
 // Rows of bits padded to whole words, over the elements in row-major order.
-Tensor new_mask(const Tensor& x) {
+Tensor relu_mask(const Tensor& x) {
   const std::int64_t columns = x.ndim() ? x.shape()[x.ndim() - 1] : 1;
   const std::int64_t rows = columns ? x.numel() / columns : 0;
   return empty({rows, (columns + 63) / 64}, DType::Int64);
 }
 
+namespace {
 extern const OpDef relu_backward_op;
+}
 Tensor relu_backward(const Tensor& g, const Tensor& mask) { return call(relu_backward_op, {g, mask}); }
 
-constexpr OpDef relu_op = {
+const OpDef relu_op = {
     .schema = "relu(Tensor input)",
     .doc = "max(x, 0) of each element. The derivative at 0 is 0; NaN passes through.",
     .grad_name = "ReluBackward0",
@@ -35,7 +36,7 @@ constexpr OpDef relu_op = {
             kernels().copy(c.out[0].view(), max(x, wrapped_number(std::int64_t{0})).view());
             return;
           }
-          if (c.recording) c.aux = new_mask(x);
+          if (c.recording) c.aux = relu_mask(x);
           kernels().relu(c.out[0].view(), x.view(),
                          c.aux ? reinterpret_cast<std::uint64_t*>(c.aux->data) : nullptr);
         },
@@ -45,6 +46,8 @@ constexpr OpDef relu_op = {
     .doctest = ">>> unspool.relu(unspool.tensor([-1.0, 0.0, 2.0]))\ntensor([0., 0., 2.])",
     .domain = Domain::NonZero,
 };
+
+namespace {
 
 const OpDef relu_backward_op = {
     .schema = "relu_backward(Tensor grad, Tensor mask)",
@@ -64,6 +67,8 @@ const OpDef relu_backward_op = {
 };
 
 }  // namespace
+
+Tensor relu(const Tensor& x) { return call(relu_op, {x}); }
 
 std::span<const OpDef* const> relu_ops() {
   static const OpDef* const ops[] = {&relu_op, &relu_backward_op};

@@ -2,7 +2,6 @@
 // sequence number is above all its inputs', so when it is taken every consumer has contributed.
 // The rules of the engine stand here and in no op: un-broadcasting, dtype, accumulation.
 #include <algorithm>
-#include <unordered_map>
 #include <utility>
 
 #include "unspool/base/pool.h"
@@ -13,6 +12,8 @@
 
 namespace unspool {
 namespace {
+
+std::atomic<int> running{0};
 
 bool earlier(const Node* a, const Node* b) { return a->sequence < b->sequence; }
 
@@ -33,10 +34,10 @@ class Targets {
       else
         leaves_[inputs[i].get()] = true;
     }
-    std::vector<Node*> order, stack;
+    Vector<Node*> order, stack;
     for (const Tensor& t : roots)
       if (Node* n = history(t)) stack.push_back(n);
-    std::unordered_map<Node*, bool> seen;
+    Map<Node*, bool> seen;
     while (!stack.empty()) {
       Node* n = stack.back();
       stack.pop_back();
@@ -60,16 +61,18 @@ class Targets {
   bool inner(Node* n) const { return inner_.count(n) != 0; }
 
  private:
-  std::unordered_map<Node*, bool> nodes_, inner_;
-  std::unordered_map<TensorImpl*, bool> leaves_;
+  Map<Node*, bool> nodes_, inner_;
+  Map<TensorImpl*, bool> leaves_;
 };
 
 class Sweep {
  public:
   Sweep(const SweepOptions& options, const Targets* targets) : options_(options), targets_(targets) {
     heap_.swap(spare());
+    running.fetch_add(1, std::memory_order_relaxed);
   }
   ~Sweep() {  // also after an exception: no node keeps a half-made gradient
+    running.fetch_sub(1, std::memory_order_relaxed);
     if (current_) drop(current_);
     for (Node* n : heap_) drop(n);
     heap_.clear();
@@ -80,8 +83,8 @@ class Sweep {
 
   // A leaf with hooks waits for all its contributions: how many are to come is counted first.
   void expect(std::span<const Tensor> roots) {
-    std::vector<Node*> stack;
-    std::unordered_map<Node*, bool> seen;
+    Vector<Node*> stack;
+    Map<Node*, bool> seen;
     auto reach = [&](const Edge& e) {
       if (e.node) stack.push_back(e.node);
       if (e.leaf && e.leaf->hooks) ++waiting_for(e.leaf).left;
@@ -116,8 +119,8 @@ class Sweep {
     for (std::size_t i = 0; i < waiting_.size(); ++i) deliver_waiting(i);
   }
 
-  std::unordered_map<TensorImpl*, Tensor> leaf_grads;
-  std::unordered_map<Node*, std::vector<Tensor>> node_grads;
+  Map<TensorImpl*, Tensor> leaf_grads;
+  Map<Node*, Vector<Tensor>> node_grads;
 
  private:
   // A heap vector is kept per thread, so that backward allocates nothing in the steady state.
@@ -316,8 +319,8 @@ class Sweep {
  private:
   SweepOptions options_;
   const Targets* targets_;
-  std::vector<Waiting> waiting_;
-  std::unordered_map<TensorImpl*, std::size_t> place_;
+  Vector<Waiting> waiting_;
+  Map<TensorImpl*, std::size_t> place_;
   std::vector<Node*> heap_;
   Node* current_ = nullptr;
 };
@@ -352,6 +355,7 @@ void start_all(Sweep& sweep, std::span<const Tensor> roots, std::span<const Tens
 namespace {
 std::atomic<bool> anomaly{false};
 }
+bool sweeping() { return running.load(std::memory_order_relaxed) > 0; }
 bool anomaly_mode() { return anomaly.load(std::memory_order_relaxed); }
 bool set_anomaly_mode(bool on) { return anomaly.exchange(on); }
 
@@ -377,7 +381,7 @@ void backward(std::span<const Tensor> roots, std::span<const Tensor> grads, std:
   sweep.run();
 }
 
-std::vector<Tensor> grad(std::span<const Tensor> roots, std::span<const Tensor> grads,
+Vector<Tensor> grad(std::span<const Tensor> roots, std::span<const Tensor> grads,
                          std::span<const Tensor> inputs, const SweepOptions& options) {
   GradMode mode(options.create_graph);
   for (const Tensor& t : inputs)
@@ -390,7 +394,7 @@ std::vector<Tensor> grad(std::span<const Tensor> roots, std::span<const Tensor> 
   Sweep sweep(options, &targets);
   start_all(sweep, roots, grads);
   sweep.run();
-  std::vector<Tensor> result;
+  Vector<Tensor> result;
   for (const Tensor& t : inputs) {
     const Edge e = edge_of(t);
     Tensor g;

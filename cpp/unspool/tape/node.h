@@ -59,6 +59,9 @@ inline void retain(Node* n) noexcept { n->refs.fetch_add(1, std::memory_order_re
 // Frees the node, and all that only it reaches, without recursion.
 void release(Node* n) noexcept;
 
+// Makes a fused call's node two, before anyone looks at its inputs (split.cpp).
+void split(Node* n);
+
 // The node whose result t is: for a view whose base was written since, made anew (inplace.cpp).
 Node* history(const Tensor& t);
 Edge edge_of(const Tensor& t);

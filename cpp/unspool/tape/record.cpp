@@ -10,7 +10,7 @@
 namespace unspool {
 namespace {
 
-thread_local std::uint64_t sequence_counter = 0;
+UNSPOOL_NEAR thread_local std::uint64_t sequence_counter = 0;
 
 bool wants(const OpDef& op, std::span<Tensor> in) {
   if (op.derivative.none) return false;
@@ -26,7 +26,7 @@ void record_result(Call& c) {
   // Calls of autograd.Function may have any number of results.
   Tensor* const out = c.list ? c.list->data() : c.out;
   const int n_out = c.list ? static_cast<int>(c.list->size()) : c.n_out;
-  int n_shapes = 0;
+  int n_shapes = c.op->first ? out[0].ndim() : 0;  // for split()
   for (const Tensor& t : c.in) n_shapes += t ? t.ndim() : 0;
   const std::size_t bytes = sizeof(Node) + c.in.size() * sizeof(InputSlot) +
                             static_cast<std::size_t>(n_out) * sizeof(Tensor) +
@@ -72,6 +72,10 @@ void record_result(Call& c) {
     }
   }
   node->sequence = sequence_counter = last + 1;
+  if (c.op->first) {
+    node->sequence = ++sequence_counter;  // one is left for split()
+    for (std::int64_t size : out[0].shape()) *shapes++ = size;
+  }
 
   if (saves & kSaveOut) {
     node->y = alias(c.out[0]).take();
@@ -122,8 +126,8 @@ void free_node(Node* n) noexcept {
 
 void release(Node* n) noexcept {
   if (n->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  thread_local Node* worklist = nullptr;
-  thread_local bool draining = false;
+  UNSPOOL_NEAR thread_local Node* worklist = nullptr;
+  UNSPOOL_NEAR thread_local bool draining = false;
   n->link = worklist;
   worklist = n;
   if (draining) return;
@@ -157,14 +161,15 @@ namespace {
 }
 
 [[noreturn, gnu::cold]] void fail_overwritten(const Node* node, const Tensor& t, std::uint32_t saved) {
+  const std::string reader = name_of(node->op->first ? *node->op->first : *node->op);
   const OpDef* writer = t->version->writer;
   const std::string by = writer ? name_of(*writer) + (writer->cls == Class::Update ? "" : "_") : "a write";
-  fail(ErrorKind::Runtime, name_of(*node->op),
+  fail(ErrorKind::Runtime, reader,
        ": one of the variables needed for gradient computation has been modified by an inplace "
        "operation: a tensor of shape ",
-       t.shape(), " that ", name_of(*node->op), at_site(node->site), " saved at version ", saved,
+       t.shape(), " that ", reader, at_site(node->site), " saved at version ", saved,
        " is at version ", version_of(t), ", last written by ", by, at_site(t->version->site),
-       ". Write to a clone(), or before ", name_of(*node->op));
+       ". Write to a clone(), or before ", reader);
 }
 
 }  // namespace

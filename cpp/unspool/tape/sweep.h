@@ -2,7 +2,6 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
 #include "unspool/tensor/tensor.h"
 
@@ -19,13 +18,16 @@ void backward(std::span<const Tensor> roots, std::span<const Tensor> grads, std:
               const SweepOptions& options);
 
 // The gradients with respect to `inputs` as values; null for one that the roots do not reach.
-std::vector<Tensor> grad(std::span<const Tensor> roots, std::span<const Tensor> grads,
+Vector<Tensor> grad(std::span<const Tensor> roots, std::span<const Tensor> grads,
                          std::span<const Tensor> inputs, const SweepOptions& options);
 
 // The tangents of `outputs` for tangents of `inputs`, by one pass over the graph that the
 // outputs' forward pass recorded. Null for an output that no input reaches.
-std::vector<Tensor> jvp(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
+Vector<Tensor> jvp(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
                         std::span<const Tensor> tangents);
+
+// Whether some thread's reverse sweep is running.
+bool sweeping();
 
 // While on, a gradient with NaN is an error that names the call that it came from.
 bool anomaly_mode();

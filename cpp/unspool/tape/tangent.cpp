@@ -2,7 +2,6 @@
 // of its inputs to its results by the op's jvp.
 #include <algorithm>
 #include <array>
-#include <unordered_map>
 
 #include "unspool/ops/ops.h"
 #include "unspool/tape/node.h"
@@ -23,11 +22,11 @@ Tensor in_output_shape(const Node* n, const Record& r, Tensor dy) {
 
 }  // namespace
 
-std::vector<Tensor> jvp(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
+Vector<Tensor> jvp(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
                         std::span<const Tensor> tangents) {
-  std::unordered_map<TensorImpl*, Tensor> leaf;
-  std::unordered_map<Node*, Tangents> flow;
-  std::unordered_map<Node*, bool> given;
+  Map<TensorImpl*, Tensor> leaf;
+  Map<Node*, Tangents> flow;
+  Map<Node*, bool> given;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (!(tangents[i].shape() == inputs[i].shape()))
       fail(ErrorKind::Shape, "jvp: tangent ", i, " has shape ", tangents[i].shape(), ", its input has shape ",
@@ -42,8 +41,8 @@ std::vector<Tensor> jvp(std::span<const Tensor> outputs, std::span<const Tensor>
     }
   }
 
-  std::vector<Node*> order, stack;
-  std::unordered_map<Node*, bool> seen;
+  Vector<Node*> order, stack;
+  Map<Node*, bool> seen;
   for (const Tensor& t : outputs)
     if (Node* n = history(t)) stack.push_back(n);
   while (!stack.empty()) {
@@ -66,7 +65,7 @@ std::vector<Tensor> jvp(std::span<const Tensor> outputs, std::span<const Tensor>
     return it == flow.end() ? Tensor() : it->second[e.output];
   };
   for (Node* n : order) {
-    std::vector<Tensor> dx(n->n_in);
+    Vector<Tensor> dx(n->n_in);
     bool any = false;
     for (int i = 0; i < n->n_in; ++i) {
       dx[i] = at(n->inputs()[i].edge);
@@ -81,7 +80,7 @@ std::vector<Tensor> jvp(std::span<const Tensor> outputs, std::span<const Tensor>
     flow[n] = dy;
   }
 
-  std::vector<Tensor> result;
+  Vector<Tensor> result;
   for (const Tensor& t : outputs) result.push_back(at(edge_of(t)));
   return result;
 }

@@ -75,19 +75,5 @@ class Adam(Optimizer):
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        state = self.state
-        for g in self.param_groups:
-            beta1, beta2 = g["betas"]
-            _adam_step(
-                g["params"],
-                state,
-                g["lr"],
-                beta1,
-                beta2,
-                g["eps"],
-                g["weight_decay"],
-                g["amsgrad"],
-                g["maximize"],
-                g["decoupled_weight_decay"],
-            )
+        _adam_step(self.param_groups, self.state)
         return loss

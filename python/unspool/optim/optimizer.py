@@ -137,8 +137,7 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with 0."""
-        for group in self.param_groups:
-            _core.zero_grad(group["params"], set_to_none)
+        _core.zero_grad(self.param_groups, set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients; returns what `closure`, called first, returns."""

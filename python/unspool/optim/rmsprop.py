@@ -58,16 +58,5 @@ class RMSprop(PerParameter):
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for g in self.param_groups:
-            _core.rmsprop_step(
-                g["params"],
-                self.state,
-                g["lr"],
-                g["alpha"],
-                g["eps"],
-                g["weight_decay"],
-                g["momentum"],
-                g["centered"],
-                g["maximize"],
-            )
+        _core.rmsprop_step(self.param_groups, self.state)
         return loss

@@ -74,16 +74,5 @@ class SGD(Optimizer):
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        state = self.state
-        for g in self.param_groups:
-            _sgd_step(
-                g["params"],
-                state,
-                g["lr"],
-                g["momentum"],
-                g["dampening"],
-                g["weight_decay"],
-                g["nesterov"],
-                g["maximize"],
-            )
+        _sgd_step(self.param_groups, self.state)
         return loss

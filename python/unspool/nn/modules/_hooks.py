@@ -1,4 +1,4 @@
-"""Hooks of modules. A module without hooks never comes here: `Module.__call__` makes one check.
+"""Hooks of modules. A module without hooks never comes here: the native call of a module makes one check.
 
 A table of hooks is an OrderedDict, number → hook. A `Hook` also says how its function wants to be called.
 `GLOBAL` holds the tables of all modules together, which come before a module's own.
@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from unspool import _core
 from unspool.nn.modules import _backward_hooks as backward_hooks
 
 __all__ = ["GLOBAL", "RemovableHandle", "add", "add_global", "call"]
@@ -79,11 +80,11 @@ def add(module: Any, kind: str, hook: Any, prepend: bool = False) -> RemovableHa
     return handle
 
 
-def add_global(base: Any, kind: str, hook: Any) -> RemovableHandle:
-    """Register `hook` for all modules; `base` is the class whose `_hooked` they look at."""
+def add_global(kind: str, hook: Any) -> RemovableHandle:
+    """Register `hook` for all modules."""
 
     def settle() -> None:
-        base._hooked = any(GLOBAL[k] for k in _CALLED)
+        _core._hook_all_modules(any(GLOBAL[k] for k in _CALLED))
 
     handle = _insert(GLOBAL[kind], hook, False, settle)
     settle()
@@ -155,3 +156,6 @@ def _before(hook: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     if not isinstance(got, tuple) or len(got) != 2:
         raise RuntimeError(f"forward_pre_hook: with_kwargs hooks return None or (args, kwargs), got {got!r}")
     return got
+
+
+_core._set_hooked_call(call)

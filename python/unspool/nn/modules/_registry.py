@@ -18,7 +18,7 @@ __all__ = ["Registry"]
 _TABLES = ("_parameters", "_buffers", "_modules")
 
 
-class Registry:
+class Registry(_core.ModuleBase):
     """The tables of a module. Assigning a `Parameter`, a `Buffer` or a module as an attribute registers it."""
 
     training: bool
@@ -26,7 +26,7 @@ class Registry:
     _buffers: dict[str, Any]
     _modules: dict[str, Any]
     _non_persistent_buffers_set: set[str]
-    _hooked = False  # True where a call is more than forward(): an instance with hooks, a class with its own __call__
+    _hooked = False  # True on an instance with hooks of its own
 
     call_super_init = False  # True passes what __init__ gets on to the next class, for multiple inheritance
     dump_patches = False  # a name of PyTorch's that programs set; nothing reads it

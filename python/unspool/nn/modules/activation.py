@@ -39,6 +39,7 @@ __all__ = [
 _relu, _tanh, _sigmoid = _core.relu, _core.tanh, _core.sigmoid
 
 
+@_core._runs_natively
 class ReLU(Module):
     """max(x, 0); with `inplace` the input is overwritten."""
 

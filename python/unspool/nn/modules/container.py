@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from operator import index
 from typing import Any, TypeVar
 
+from unspool import _core
 from unspool.nn.modules.module import Module, _indented
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
@@ -88,8 +89,12 @@ class _Ordered(Module):
         return self.extend(other)
 
 
+@_core._runs_natively
 class Sequential(_Ordered):
-    """Modules applied one after the other: `Sequential(a, b)` or `Sequential(OrderedDict(first=a, second=b))`."""
+    """Modules applied one after the other: `Sequential(a, b)` or `Sequential(OrderedDict(first=a, second=b))`.
+
+    A `Linear` followed by a `ReLU`, neither of them hooked, are one operation of the same bits.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__()
@@ -104,8 +109,7 @@ class Sequential(_Ordered):
 
     def forward(self, input: Any) -> Any:
         for module in self._modules.values():
-            # the same as module(input), with one Python call less
-            input = module(input) if module._hooked else module.forward(input)
+            input = module(input)
         return input
 
 

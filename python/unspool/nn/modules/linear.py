@@ -27,6 +27,7 @@ class Identity(Module):
         return input
 
 
+@_core._runs_natively
 class Linear(Module):
     """y = x·Wᵀ + b, for x of shape (…, in_features).
 

@@ -24,6 +24,7 @@ class _Loss(Module):
         self.reduction = functional.legacy_reduction(size_average, reduce, reduction)
 
 
+@_core._runs_natively
 class MSELoss(_Loss):
     """(input - target)², averaged ('mean'), summed ('sum') or as it is ('none')."""
 

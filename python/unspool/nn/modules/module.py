@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from unspool import _core
 from unspool.nn.modules import _hooks
 from unspool.nn.modules._conversion import Convertible
-from unspool.nn.modules._registry import Registry
 
 __all__ = [
     "Module", "register_module_buffer_registration_hook", "register_module_forward_hook",
@@ -41,16 +40,6 @@ class Module(Convertible):
 
     # a Callable, so that subclasses may choose their own signature
     forward: Callable[..., Any] = _no_forward
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if cls.__call__ is not Module.__call__:
-            cls._hooked = True  # containers must not go round a __call__ of the subclass's own
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._hooked:
-            return _hooks.call(self, args, kwargs)
-        return self.forward(*args, **kwargs)
 
     # modes and gradients
 
@@ -82,7 +71,7 @@ class Module(Convertible):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with 0."""
-        _core.zero_grad(list(self.parameters()), set_to_none)
+        _core.zero_grad([{"params": list(self.parameters())}], set_to_none)
 
     # text
 
@@ -116,26 +105,26 @@ class Module(Convertible):
 
 def register_module_forward_pre_hook(hook: Callable[..., Any]) -> _hooks.RemovableHandle:
     """Call `hook(module, args)` before the forward of every module, ahead of its own hooks."""
-    return _hooks.add_global(Registry, "_forward_pre_hooks", hook)
+    return _hooks.add_global("_forward_pre_hooks", hook)
 
 
 def register_module_forward_hook(
     hook: Callable[..., Any], *, with_kwargs: bool = False, always_call: bool = False
 ) -> _hooks.RemovableHandle:
     """Call `hook(module, args, output)` after the forward of every module, ahead of its own hooks."""
-    return _hooks.add_global(Registry, "_forward_hooks", _hooks.Hook(hook, with_kwargs, always_call))
+    return _hooks.add_global("_forward_hooks", _hooks.Hook(hook, with_kwargs, always_call))
 
 
 def register_module_parameter_registration_hook(hook: Callable[..., Any]) -> _hooks.RemovableHandle:
     """Call `hook(module, name, parameter)` at each registration; what it returns, unless None, is registered."""
-    return _hooks.add_global(Registry, "register_parameter", hook)
+    return _hooks.add_global("register_parameter", hook)
 
 
 def register_module_buffer_registration_hook(hook: Callable[..., Any]) -> _hooks.RemovableHandle:
     """Call `hook(module, name, buffer)` at each registration; what it returns, unless None, is registered."""
-    return _hooks.add_global(Registry, "register_buffer", hook)
+    return _hooks.add_global("register_buffer", hook)
 
 
 def register_module_module_registration_hook(hook: Callable[..., Any]) -> _hooks.RemovableHandle:
     """Call `hook(module, name, child)` at each registration; what it returns, unless None, is registered."""
-    return _hooks.add_global(Registry, "register_module", hook)
+    return _hooks.add_global("register_module", hook)
