@@ -1,14 +1,14 @@
 """What all benchmarks share: peers in processes of their own, asked in turn, and what is printed of the answers.
 
-Start reading at `main`. A benchmark is a script that calls `main(__doc__, CASES, setup)`, where `setup(peer, **arguments)`
-imports the package that the peer is named after and returns a function without arguments: one iteration of what is
-timed. Nothing here knows what that is. `report.py` prints what `measure` returns.
+Start reading at `main`. A benchmark is a script that calls `main(__doc__, cases, setup)`: `setup(peer, **arguments)`
+imports the package that the peer is named after and returns a function without arguments, one iteration of what is
+timed. Nothing here knows what that is. `report.py` prints the result.
 
 Method: each peer is one process, pinned to one CPU (the same for all: they never run at the same time), or to as many
 as it has threads. For each case it warms up, then chooses how many iterations make a round last. Rounds are asked for
 in turn, A B C A B C, so that a slow minute of the machine hits all; one of them is "fma", which measures what the
-CPU's arithmetic can do at that moment. Rounds are read on the clock that CLOCKS explains. The figure of a peer is the median over its rounds. A ratio is taken round by
-round; its figure is the median of those, its spread their middle half.
+CPU's arithmetic can do at that moment. CLOCKS says what they are read on. The figure of a peer is the median over its
+rounds. A ratio is taken round by round; its figure is the median of those, its spread their middle half.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def against(peer: str, at_most: float | None = None) -> Ratio:
 
 
 def peak_share(at_least: float | None = None) -> Ratio:
-    return Ratio((PEAK,), ("unspool",), at_least=at_least, text="of the peak")
+    return Ratio((PEAK,), ("unspool",), at_least=at_least, text="of peak")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-import harness
 import numpy as np
+
+import harness
 
 CUBES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 SHAPES = {  # m, k, n
@@ -34,7 +35,9 @@ def setup(peer: str, *, m: int, k: int, n: int, kind: str, dtype: str) -> Callab
     return lambda: a @ b
 
 
-def case(name: str, shape: tuple[int, int, int], kind: str, dtype: str, least: float | None, group: str) -> harness.Case:
+def case(
+    name: str, shape: tuple[int, int, int], kind: str, dtype: str, least: float | None, group: str
+) -> harness.Case:
     m, k, n = shape
     return harness.Case(
         name,

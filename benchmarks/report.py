@@ -80,7 +80,7 @@ def print_cases(result: dict[str, Any]) -> None:
     peers = [name for name in dict.fromkeys(name for case in cases for name in case["peers"]) if name[:3] != "fma"]
     # A ratio with a limit gets a line below, one without a column.
     columns = list(dict.fromkeys(r["name"] for case in cases for r in case["ratios"] if r["met"] is None))
-    first = max(len(case["name"]) for case in cases) + 2
+    first = max(len(case["name"]) for case in cases) + 1
     heads = [name.removeprefix("unspool") for name in columns]
     print(" " * first + "".join(f"{name:>10}" for name in peers) + "".join(f"{name:>9}" for name in heads))
     for case in cases:
@@ -94,15 +94,16 @@ def print_cases(result: dict[str, Any]) -> None:
 
     limits = [(case["name"], ratio) for case in cases for ratio in case["ratios"] if ratio["met"] is not None]
     if limits:
-        print("\nratios, median (middle half), and what is wanted")
+        print("\nratios: median (middle half), what is wanted; peak: at the FMA peak it were")
+    second = max((len(ratio["name"].removeprefix("unspool")) for _, ratio in limits), default=0) + 2
     for name, ratio in limits:
         s = ratio["value"]
         wanted = f"≤ {three(ratio['at_most'])}" if ratio["at_most"] is not None else f"≥ {three(ratio['at_least'])}"
         figure = f"{three(s['median'])} ({three(s['quarter'])}-{three(s['three_quarters'])})"
-        verdict = "met" if ratio["met"] else "NOT met"
+        verdict = "met" if ratio["met"] else "MISSED"
         if ratio["best"] is not None and ratio["at_most"] is not None and ratio["best"] > ratio["at_most"]:
-            verdict += f" (peak: {three(ratio['best'])})"
-        print(f"{name:{first}}{ratio['name']:14}{figure:20}{wanted:8}{verdict}".rstrip())
+            verdict += f"; peak {three(ratio['best'])}"
+        print(f"{name:{first}}{ratio['name'].removeprefix('unspool'):{second}}{figure:22}{wanted:8}{verdict}")
 
 
 if __name__ == "__main__":

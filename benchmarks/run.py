@@ -1,4 +1,4 @@
-"""Measures everything: runs the benchmarks one after the other, stores results/*.json, draws the plot, writes README's table.
+"""Measures everything: runs each benchmark, stores results/*.json, draws the plot and writes README's table.
 
 `python benchmarks/run.py` takes about a quarter of an hour; with names (`run.py step sweeps`) it runs those only.
 Where it may use one CPU only, threads is skipped, and its stored result stays.

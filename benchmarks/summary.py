@@ -49,21 +49,32 @@ def time_cell(case: Result, peer: str) -> str:
     return "" if seconds is None else duration(seconds)
 
 
-def ratio_cell(case: Result, name: str = "unspool/torch") -> str:
+def against_torch(case: Result) -> list[str]:
+    """The ratio with its spread, and what is wanted of it."""
     for ratio in case["ratios"]:
-        if ratio["name"] == name:
+        if ratio["name"] == "unspool/torch":
             s = ratio["value"]
-            return f"{three(s['median'])} ({three(s['quarter'])} to {three(s['three_quarters'])})"
-    return ""
+            figure = f"{three(s['median'])} ({three(s['quarter'])} to {three(s['three_quarters'])})"
+            return [figure, wanted(ratio)]
+    return ["", ""]
+
+
+def wanted(ratio: Result) -> str:
+    if ratio["at_most"] is None:
+        return ""
+    text = f"≤ {three(ratio['at_most'])}, {'met' if ratio['met'] else 'missed'}"
+    if ratio["best"] is not None and ratio["best"] > ratio["at_most"]:
+        text += f"; {three(ratio['best'])} at the peak"
+    return text
 
 
 def steps(result: Result) -> list[str]:
     peers = ("unspool", "torch", "jax", "numpy", PEAK)
     head = ["network, batch, optimizer", "unspool", "PyTorch eager", "JAX jit", "NumPy by hand", "at the FMA peak"]
     rows = [
-        [case["name"], *(time_cell(case, peer) for peer in peers), ratio_cell(case)] for case in result["cases"]
+        [case["name"], *(time_cell(case, peer) for peer in peers), *against_torch(case)] for case in result["cases"]
     ]
-    return table([*head, "unspool / PyTorch"], rows)
+    return table([*head, "unspool / PyTorch", "wanted"], rows)
 
 
 def others(results: dict[str, Result]) -> list[str]:
@@ -71,7 +82,7 @@ def others(results: dict[str, Result]) -> list[str]:
     chosen = {
         "op_overhead": ("`{}`, 4 elements", ("a + a", "a.sum().backward()")),
         "notes": ("{}, without its imports", ("the notes' program",)),
-        "data_loader": ("an epoch of a DataLoader: {}", ("100 rows of 15, 10, shuffled", "10000 of 794, 128, shuffled")),
+        "data_loader": ("a DataLoader's epoch: {}", ("100 rows of 15, 10, shuffled", "10000 of 794, 128, shuffled")),
         "optimizers": ("update of parameters: {}", ("1000 of 16, SGD, momentum", "1000 of 16, Adam")),
         "float64": ("step in float64: {}", ("10-40-40-5, 10", "784-256-256-10, 128")),
         "matmul": ("`a @ b`: {}", ("64³ float32", "1024³ float32", "128×784·784×256 NT")),
@@ -81,7 +92,7 @@ def others(results: dict[str, Result]) -> list[str]:
         for case in results.get(benchmark, {"cases": []})["cases"]:
             if case["name"] in names:
                 cells = [text.format(case["name"]), time_cell(case, "unspool"), time_cell(case, "torch")]
-                rows.append([*cells, ratio_cell(case)])
+                rows.append([*cells, *against_torch(case)])
     footprint = {case["name"]: case for case in results.get("footprint", {"cases": []})["cases"]}
     if "unspool" in footprint:
         mine, theirs = footprint["unspool"], footprint.get("torch")
@@ -90,8 +101,8 @@ def others(results: dict[str, Result]) -> list[str]:
             ("memory after 20 steps of 784-256-256-10", "trained_bytes", lambda size: f"{size / 2**20:.0f} MiB"),
         ):
             a, b = mine[key]["median"], theirs[key]["median"] if theirs else None
-            rows.append([text, show(a), "" if b is None else show(b), "" if b is None else three(a / b)])
-    return table(["", "unspool", "PyTorch", "unspool / PyTorch"], rows)
+            rows.append([text, show(a), show(b) if b else "", three(a / b) if b else "", ""])
+    return table(["", "unspool", "PyTorch", "unspool / PyTorch", "wanted"], rows)
 
 
 def sentences(results: dict[str, Result]) -> list[str]:
@@ -104,7 +115,7 @@ def sentences(results: dict[str, Result]) -> list[str]:
         if case["name"].startswith("1024"):
             found.append(
                 f"Two threads make a step of {case['name']} {values['speedup']} times as fast, and bare multiply-adds "
-                f"{values["FMAs'"]} times."
+                f"{values['FMA']} times."
             )
     return found
 
@@ -114,9 +125,9 @@ def section(results: dict[str, Result]) -> str:
     step = results["step"]
     plot = PLOT.relative_to(README.parent)
     lines = [
-        f"Measured on {described(step['machine'])}: {versions(step)}; FMA peak {peaks(step['cases'])}. One thread each, "
-        "medians, ratios with the middle half of their rounds. An FMA-peak time is what the products of a step would "
-        "take if nothing else had to be done.",
+        f"Measured on {described(step['machine'])}: {versions(step)}; FMA peak {peaks(step['cases'])}. One thread "
+        "each, medians, ratios with the middle half of their rounds. An FMA-peak time is what a step's products alone "
+        "would take at that rate.",
         "",
         *steps(step),
         "",
@@ -155,9 +166,9 @@ def draw_steps(axes: Any, result: Result) -> None:
     peers = [peer for peer in LABELS if any(peer in case["peers"] for case in cases)]
     width = 0.8 / len(peers)
     for i, peer in enumerate(peers):
-        bars = [(j + (i + 0.5) * width - 0.4, median(case, peer)) for j, case in enumerate(cases) if peer in case["peers"]]
-        xs, times = zip(*bars, strict=True)
-        axes.bar(xs, [t * 1e6 for t in times], width * 0.92, color=COLOURS[peer], label=LABELS[peer])
+        bars = {j: (median(case, peer) or 0) * 1e6 for j, case in enumerate(cases) if peer in case["peers"]}
+        xs = [j + (i + 0.5) * width - 0.4 for j in bars]
+        axes.bar(xs, bars.values(), width * 0.92, color=COLOURS[peer], label=LABELS[peer])
     for j, case in enumerate(cases):
         if PEAK in case["peers"]:
             label = "at the FMA peak" if j == 0 else None
@@ -208,7 +219,7 @@ def draw_ratios(axes: Any, results: dict[str, Result]) -> None:
 
 
 def draw(results: dict[str, Result], path: Path = PLOT) -> None:
-    import matplotlib
+    import matplotlib  # README's text does not need it
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt

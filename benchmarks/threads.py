@@ -1,6 +1,7 @@
 """What a second thread brings to an eager training step, beside what it brings to bare multiply-adds.
 
-Networks of step.py, SGD with momentum. "@2" is a peer with two threads and two CPUs.
+Networks of step.py, SGD with momentum. "@2" is a peer with two threads and two CPUs. "speedup" is unspool's, "of FMA"
+its speedup over that of the multiply-adds in the same round.
 """
 
 from __future__ import annotations
@@ -10,13 +11,10 @@ import networks
 from step import NETWORKS
 
 ONE, TWO = ("unspool", "fma"), ("unspool@2", "fma@2")
-# How often faster two threads are, over how often faster the multiply-adds are in the same round.
-SCALING = harness.Ratio(
-    ("unspool", "fma@2"), ("unspool@2", "fma"), at_least=0.95, text="of the FMAs'"
-)
-NO_SLOWER = harness.Ratio(("unspool@2",), ("unspool",), at_most=1.0, text="2 / 1 thread")
+SCALING = harness.Ratio(("unspool", "fma@2"), ("unspool@2", "fma"), at_least=0.95, text="of FMA")
+NO_SLOWER = harness.Ratio(("unspool@2",), ("unspool",), at_most=1.0, text="@2 / @1")
 SPEEDUP = harness.Ratio(("unspool",), ("unspool@2",), text="speedup")
-FMA_SPEEDUP = harness.Ratio(("fma",), ("fma@2",), text="FMAs'")
+FMA_SPEEDUP = harness.Ratio(("fma",), ("fma@2",), text="FMA")
 
 
 def cases() -> list[harness.Case]:
