@@ -83,7 +83,7 @@ def others(results: dict[str, Result]) -> list[str]:
         "op_overhead": ("`{}`, 4 elements", ("a + a", "a.sum().backward()")),
         "notes": ("{}, without its imports", ("the notes' program",)),
         "data_loader": ("a DataLoader's epoch: {}", ("100 rows of 15, 10, shuffled", "10000 of 794, 128, shuffled")),
-        "optimizers": ("update of parameters: {}", ("1000 of 16, SGD, momentum", "1000 of 16, Adam")),
+        "optimizers": ("update of parameters: {}", ("1000 × 16, SGD", "1000 × 16, Adam")),
         "float64": ("step in float64: {}", ("10-40-40-5, 10", "784-256-256-10, 128")),
         "matmul": ("`a @ b`: {}", ("64³ float32", "1024³ float32", "128×784·784×256 NT")),
     }
@@ -161,32 +161,44 @@ def line(axes: Any, cases: list[Result], xs: list[float], peer: str, value: Any)
         axes.plot(*zip(*points, strict=True), **style)
 
 
+def log_times(axes: Any) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda seconds, _: duration(seconds))
+
+
 def draw_steps(axes: Any, result: Result) -> None:
     cases = [case for case in result["cases"] if case["group"] == "SGD"]
     peers = [peer for peer in LABELS if any(peer in case["peers"] for case in cases)]
     width = 0.8 / len(peers)
     for i, peer in enumerate(peers):
-        bars = {j: (median(case, peer) or 0) * 1e6 for j, case in enumerate(cases) if peer in case["peers"]}
-        xs = [j + (i + 0.5) * width - 0.4 for j in bars]
-        axes.bar(xs, bars.values(), width * 0.92, color=COLOURS[peer], label=LABELS[peer])
+        bars = {
+            j + (i + 0.5) * width - 0.4: median(case, peer) for j, case in enumerate(cases) if peer in case["peers"]
+        }
+        axes.bar(bars.keys(), bars.values(), width * 0.92, color=COLOURS[peer], label=LABELS[peer])
     for j, case in enumerate(cases):
         if PEAK in case["peers"]:
             label = "at the FMA peak" if j == 0 else None
-            axes.hlines(median(case, PEAK) * 1e6, j - 0.42, j + 0.42, color="black", linewidth=2, label=label)
+            axes.hlines(median(case, PEAK), j - 0.42, j + 0.42, color=COLOURS[PEAK], linewidth=2, label=label)
     names = [case["name"].removesuffix(", SGD").replace(", ", "\nbatch ") for case in cases]
-    axes.set_xticks(range(len(cases)), names, fontsize=8)
-    axes.set(yscale="log", ylabel="µs a step", title="Training step, SGD with momentum")
+    axes.set_xticks(range(len(cases)), names, fontsize=7.5)
+    axes.set_title("Training step, SGD with momentum")
+    log_times(axes)
     axes.margins(x=0.02)
+
+
+def sized(axes: Any, xs: list[float]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(xs, [f"{x:.0f}" for x in xs])
 
 
 def draw_sweep(axes: Any, result: Result, sweep: str, fixed: str) -> None:
     cases = [case for case in result["cases"] if case["group"] == sweep]
     xs = [float(case["name"].split()[1]) for case in cases]
     for peer in ("unspool", "torch", "jax", PEAK):
-        line(axes, cases, xs, peer, lambda case, peer: median(case, peer) * 1e6)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(xs, [f"{x:.0f}" for x in xs])
-    axes.set(yscale="log", xlabel=sweep, ylabel="µs a step", title=f"Step over {sweep} ({fixed})")
+        line(axes, cases, xs, peer, median)
+    sized(axes, xs)
+    log_times(axes)
+    axes.set(xlabel=sweep, title=f"Step over {sweep} ({fixed})")
 
 
 def draw_products(axes: Any, result: Result) -> None:
@@ -194,27 +206,35 @@ def draw_products(axes: Any, result: Result) -> None:
     xs = [float(case["name"].partition("³")[0]) for case in cases]
     for peer in ("unspool", "torch", "numpy", PEAK):
         line(axes, cases, xs, peer, lambda case, peer: case["flops"] / median(case, peer) / 1e9)
-    for text in axes.get_lines():
-        if text.get_label() == LABELS["numpy"]:
-            text.set_label("NumPy")
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(xs, [f"{x:.0f}" for x in xs])
-    axes.set(yscale="log", xlabel="n", ylabel="GFLOP/s", title="a @ b from Python, n × n, float32")
+    for drawn in axes.get_lines():
+        if drawn.get_label() == LABELS["numpy"]:
+            drawn.set_label("NumPy")
+    sized(axes, xs)
+    axes.set(yscale="log", xlabel="n", title="a @ b from Python, n × n, float32, GFLOP/s")
+    axes.yaxis.set_major_formatter(lambda rate, _: three(rate))
 
 
 def draw_ratios(axes: Any, results: dict[str, Result]) -> None:
-    rows: list[tuple[str, float]] = []
-    for benchmark in ("op_overhead", "optimizers", "data_loader", "notes", "float64"):
-        for case in results.get(benchmark, {"cases": []})["cases"]:
-            for ratio in case["ratios"]:
-                if ratio["name"] == "unspool/torch" and not case["name"].startswith("100 of"):
-                    name = f"float64 step {case['name']}" if benchmark == "float64" else case["name"]
-                    rows.append((name, ratio["value"]["median"]))
-    rows.reverse()
-    axes.barh(range(len(rows)), [value for _, value in rows], color=COLOURS["unspool"])
+    texts = {
+        "op_overhead": "{}",
+        "optimizers": "update {}",
+        "data_loader": "epoch of {}",
+        "notes": "{}",
+        "float64": "float64 step {}",
+    }
+    rows = [
+        (text.format(case["name"]), ratio["value"]["median"])
+        for benchmark, text in texts.items()
+        for case in results.get(benchmark, {"cases": []})["cases"]
+        for ratio in case["ratios"]
+        if ratio["name"] == "unspool/torch"
+    ][::-1]
+    bars = axes.barh(range(len(rows)), [value for _, value in rows], color=COLOURS["unspool"])
+    axes.bar_label(bars, [three(value) for _, value in rows], fontsize=7, padding=2)
     axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=7)
-    axes.axvline(1, color=COLOURS["torch"], linewidth=1.5, label="PyTorch's time")
-    axes.set(xscale="log", xlabel="unspool's time / PyTorch's", title="Overheads, optimizers, data")
+    axes.axvline(1, color=COLOURS["torch"], linewidth=1.5)
+    axes.set(xscale="log", title="unspool's time / PyTorch's (red line: as fast)")
+    axes.xaxis.set_major_formatter(lambda ratio, _: three(ratio))
     axes.margins(y=0.01)
 
 

@@ -24,7 +24,7 @@ SMALL = {  # a case of each that takes moments
     "sweeps": ["--cases", "width 8"],
     "matmul": ["--cases", "8³", "10×40·40×40 TN"],
     "op_overhead": ["--cases", "a + a", "a.sum().backward()"],
-    "optimizers": ["--cases", "100 of 4096, Adam"],
+    "optimizers": ["--cases", "100 × 4096, Adam"],
     "data_loader": ["--cases", "100 rows"],
     "notes": [],
     "threads": ["--cases", "10-40-40-5"],
