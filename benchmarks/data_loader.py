@@ -8,8 +8,8 @@ from importlib import import_module
 import harness
 
 SETS = {  # rows, inputs, targets, batch
-    "100 rows of 15, 10": (100, 10, 5, 10),
-    "10000 of 794, 128": (10_000, 784, 10, 128),
+    "100 × 15, batch 10": (100, 10, 5, 10),
+    "10000 × 794, batch 128": (10_000, 784, 10, 128),
 }
 
 

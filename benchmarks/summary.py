@@ -82,7 +82,7 @@ def others(results: dict[str, Result]) -> list[str]:
     chosen = {
         "op_overhead": ("`{}`, 4 elements", ("a + a", "a.sum().backward()")),
         "notes": ("{}, without its imports", ("the notes' program",)),
-        "data_loader": ("a DataLoader's epoch: {}", ("100 rows of 15, 10, shuffled", "10000 of 794, 128, shuffled")),
+        "data_loader": ("a DataLoader's epoch: {}", ("100 × 15, batch 10, shuffled", "10000 × 794, batch 128, shuffled")),
         "optimizers": ("update of parameters: {}", ("1000 × 16, SGD", "1000 × 16, Adam")),
         "float64": ("step in float64: {}", ("10-40-40-5, 10", "784-256-256-10, 128")),
         "matmul": ("`a @ b`: {}", ("64³ float32", "1024³ float32", "128×784·784×256 NT")),
@@ -244,7 +244,7 @@ def draw(results: dict[str, Result], path: Path = PLOT) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, grid = plt.subplots(2, 3, figsize=(16, 9.5), layout="constrained")
+    figure, grid = plt.subplots(2, 3, figsize=(16, 9.5), layout="constrained", width_ratios=(1.25, 1, 1))
     panels = list(grid.flat)
     if "step" in results:
         draw_steps(panels[0], results["step"])
@@ -263,7 +263,7 @@ def draw(results: dict[str, Result], path: Path = PLOT) -> None:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8, frameon=False)
     machine = next(iter(results.values()))["machine"]
-    figure.suptitle(f"unspool's benchmarks, one thread on {machine['cpu']}, {machine['date']}", fontsize=13)
+    figure.suptitle(f"unspool's benchmarks, one thread on {machine['cpu']}, {machine['date']}", fontsize=14)
     figure.savefig(path, dpi=90, metadata={"Software": None})
     plt.close(figure)
 

@@ -25,7 +25,7 @@ SMALL = {  # a case of each that takes moments
     "matmul": ["--cases", "8³", "10×40·40×40 TN"],
     "op_overhead": ["--cases", "a + a", "a.sum().backward()"],
     "optimizers": ["--cases", "100 × 4096, Adam"],
-    "data_loader": ["--cases", "100 rows"],
+    "data_loader": ["--cases", "100 × 15"],
     "notes": [],
     "threads": ["--cases", "10-40-40-5"],
     "footprint": ["--peers", "numpy", "unspool"],
