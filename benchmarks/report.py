@@ -82,28 +82,29 @@ def print_cases(result: dict[str, Any]) -> None:
     columns = list(dict.fromkeys(r["name"] for case in cases for r in case["ratios"] if r["met"] is None))
     first = max(len(case["name"]) for case in cases) + 1
     heads = [name.removeprefix("unspool") for name in columns]
-    print(" " * first + "".join(f"{name:>10}" for name in peers) + "".join(f"{name:>9}" for name in heads))
+    wide = 8 if result["rates"] else 10
+    print(" " * first + "".join(f"{name:>{wide}}" for name in peers) + "".join(f"{name:>8}" for name in heads))
     for case in cases:
         line = f"{case['name']:{first}}"
         for name in peers:
             seconds = case["peers"].get(name, {}).get("seconds", {}).get("median")
             figure = three(case["flops"] / seconds / 1e9) if seconds and result["rates"] else duration(seconds or 0)
-            line += f"{figure if seconds else '':>10}"
+            line += f"{figure if seconds else '':>{wide}}"
         found = {ratio["name"]: ratio["value"]["median"] for ratio in case["ratios"]}
-        print(line + "".join(f"{three(found[name]) if name in found else '':>9}" for name in columns))
+        print(line + "".join(f"{three(found[name]) if name in found else '':>8}" for name in columns))
 
     limits = [(case["name"], ratio) for case in cases for ratio in case["ratios"] if ratio["met"] is not None]
     if limits:
-        print("\nratios: median (middle half), what is wanted; peak: at the FMA peak it were")
-    second = max((len(ratio["name"].removeprefix("unspool")) for _, ratio in limits), default=0) + 2
+        print("\nratios: median (middle half), what is wanted, met or NO; peak: at the FMA peak")
+    second = max((len(ratio["name"].removeprefix("unspool")) for _, ratio in limits), default=0) + 1
     for name, ratio in limits:
         s = ratio["value"]
         wanted = f"≤ {three(ratio['at_most'])}" if ratio["at_most"] is not None else f"≥ {three(ratio['at_least'])}"
         figure = f"{three(s['median'])} ({three(s['quarter'])}-{three(s['three_quarters'])})"
-        verdict = "met" if ratio["met"] else "MISSED"
+        verdict = "met" if ratio["met"] else "NO"
         if ratio["best"] is not None and ratio["at_most"] is not None and ratio["best"] > ratio["at_most"]:
             verdict += f"; peak {three(ratio['best'])}"
-        print(f"{name:{first}}{ratio['name'].removeprefix('unspool'):{second}}{figure:22}{wanted:8}{verdict}")
+        print(f"{name:{first}}{ratio['name'].removeprefix('unspool'):{second}}{figure:23}{wanted:8}{verdict}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ def cases() -> list[harness.Case]:
             ("fma", "fma@2", "unspool", "unspool@2", "torch", "torch@2"),
             {"widths": widths, "batch": batch},
             (SPEEDUP, FMA_SPEEDUP, *([wanted[name]] if name in wanted else [])),
-            networks.flops(widths, batch),
         )
         for name, (widths, batch, _) in NETWORKS.items()
     ]
