@@ -1,6 +1,6 @@
 """What importing and training take: time and memory of fresh processes, and the wheel's size.
 
-Each figure is of processes that do nothing else, one after the other, each round every one of them. Memory is the
+Each figure is of fresh processes, one after the other, each round every one of them. Time is CPU time; memory is the
 largest resident set; training is 20 steps of step.py's third network. The wheel is what is installed, packed again
 as a wheel packs it, or the file that --wheel names.
 """
@@ -27,9 +27,9 @@ IMPORT = """
 import json, os, resource, sys, time
 os.sched_setaffinity(0, {{{cpu}}})
 import numpy
-start = time.perf_counter()
+start = time.process_time()
 import {imports}
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 sys.path.insert(0, {folder!r})
 {work}
 kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -75,7 +75,7 @@ def limit_line(what: str, value: float, limit: float, text: str, wanted: str) ->
 
 
 def main() -> None:
-    parser = harness.arguments(__doc__, 0.0, 9)
+    parser = harness.arguments(__doc__, 0.0, 7)
     parser.add_argument("--wheel", type=Path, help="a built wheel")
     args = parser.parse_args()
     packages = [package for package in IMPORTS if not args.peers or package in args.peers]

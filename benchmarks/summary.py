@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,10 @@ def others(results: dict[str, Result]) -> list[str]:
     chosen = {
         "op_overhead": ("`{}`, 4 elements", ("a + a", "a.sum().backward()")),
         "notes": ("{}, without its imports", ("the notes' program",)),
-        "data_loader": ("a DataLoader's epoch: {}", ("100 × 15, batch 10, shuffled", "10000 × 794, batch 128, shuffled")),
+        "data_loader": (
+            "a DataLoader's epoch: {}",
+            ("100 × 15, batch 10, shuffled", "10000 × 794, batch 128, shuffled"),
+        ),
         "optimizers": ("update of parameters: {}", ("1000 × 16, SGD", "1000 × 16, Adam")),
         "float64": ("step in float64: {}", ("10-40-40-5, 10", "784-256-256-10, 128")),
         "matmul": ("`a @ b`: {}", ("64³ float32", "1024³ float32", "128×784·784×256 NT")),
@@ -124,16 +128,19 @@ def section(results: dict[str, Result]) -> str:
     """What stands between README's two marks."""
     step = results["step"]
     plot = PLOT.relative_to(README.parent)
+    about = (
+        f"Measured on {described(step['machine'])}: {versions(step)}; FMA peak {peaks(step['cases'])}. One thread each, "
+        "medians, ratios with the middle half of their rounds. At the FMA peak: what a step's products alone would take "
+        "at that rate, which no program can pass."
+    )
     lines = [
-        f"Measured on {described(step['machine'])}: {versions(step)}; FMA peak {peaks(step['cases'])}. One thread "
-        "each, medians, ratios with the middle half of their rounds. An FMA-peak time is what a step's products alone "
-        "would take at that rate.",
+        textwrap.fill(about, 120, break_long_words=False, break_on_hyphens=False),
         "",
         *steps(step),
         "",
         *others(results),
         "",
-        *([" ".join(sentences(results)), ""] if sentences(results) else []),
+        *([textwrap.fill(" ".join(sentences(results)), 120, break_on_hyphens=False), ""] if sentences(results) else []),
         f"![Step times, products and sweeps, beside the FMA peak]({plot})",
     ]
     return "\n".join(lines)
