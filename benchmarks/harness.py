@@ -250,20 +250,19 @@ def ratios(case: Case, times: dict[str, list[float]]) -> list[dict[str, Any]]:
 
 
 def measure(case: Case, peers: Sequence[Peer], clock: str, seconds: float, rounds: int) -> dict[str, Any]:
-    """The rounds of one case, in turn, and what they come to. Times are seconds an iteration."""
+    """The rounds of one case, in turn, and what they come to. Times are seconds an iteration; of "fma", an operation."""
     ready = {peer.name: peer.ask(case=case.name, seconds=seconds, clock=clock) for peer in peers}
     for peer in peers:
         peer.about = ready[peer.name]["about"]
     times: dict[str, list[float]] = {peer.name: [] for peer in peers}
     for _ in range(rounds):
         for peer in peers:
-            times[peer.name].append(peer.ask())
+            times[peer.name].append(peer.ask() / (ready[peer.name]["flops"] or 1))
     result: dict[str, Any] = {"name": case.name, "group": case.group, "dtype": case.dtype, "flops": case.flops}
     if "fma" in times:
-        rate = [ready["fma"]["flops"] / t for t in times["fma"]]
-        result["peak_gflops"] = {name: value / 1e9 for name, value in spread(rate).items()}
+        result["peak_gflops"] = spread([1e-9 / t for t in times["fma"]])
         if case.flops is not None:
-            times[PEAK] = [case.flops / r for r in rate]
+            times[PEAK] = [case.flops * t for t in times["fma"]]
     result["peers"] = {name: {"seconds": spread(t), "rounds": t} for name, t in times.items()}
     result["ratios"] = ratios(case, times)
     return result

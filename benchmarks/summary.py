@@ -111,12 +111,16 @@ def others(results: dict[str, Result]) -> list[str]:
 
 def sentences(results: dict[str, Result]) -> list[str]:
     found = []
+    for case in results["step"]["cases"]:
+        for ratio in case["ratios"]:
+            if ratio["name"] == "unspool/jax":
+                found.append(f"{case['name']}: {three(ratio['value']['median'])} of JAX's time ({wanted(ratio)}).")
     for limit in results.get("footprint", {}).get("limits", []):
         if limit["name"] == "wheel":
-            found.append(f"The wheel has {limit['value'] / 1e6:.2f} MB.")
+            found.append(f"The wheel has {limit['value'] / 1e6:.2f} MB (≤ 3, {'met' if limit['met'] else 'missed'}).")
     for case in results.get("threads", {"cases": []})["cases"]:
         values = {ratio["name"]: three(ratio["value"]["median"]) for ratio in case["ratios"]}
-        if case["name"].startswith("1024"):
+        if {"speedup", "FMA"} <= set(values) and case["name"].startswith("1024"):
             found.append(
                 f"Two threads make a step of {case['name']} {values['speedup']} times as fast, and bare multiply-adds "
                 f"{values['FMA']} times."
@@ -129,9 +133,9 @@ def section(results: dict[str, Result]) -> str:
     step = results["step"]
     plot = PLOT.relative_to(README.parent)
     about = (
-        f"Measured on {described(step['machine'])}: {versions(step)}; FMA peak {peaks(step['cases'])}. One thread each, "
-        "medians, ratios with the middle half of their rounds. At the FMA peak: what a step's products alone would take "
-        "at that rate, which no program can pass."
+        f"Measured on {described(step['machine'])}: {versions(step)}; FMA peak {peaks(step['cases'])}. One thread "
+        "each, medians, ratios with the middle half of their rounds. At the FMA peak: what a step's products alone "
+        "would take at that rate, which no program can pass."
     )
     lines = [
         textwrap.fill(about, 120, break_long_words=False, break_on_hyphens=False),
