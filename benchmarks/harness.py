@@ -250,7 +250,7 @@ def ratios(case: Case, times: dict[str, list[float]]) -> list[dict[str, Any]]:
 
 
 def measure(case: Case, peers: Sequence[Peer], clock: str, seconds: float, rounds: int) -> dict[str, Any]:
-    """The rounds of one case, in turn, and what they come to. Times are seconds an iteration; of "fma", an operation."""
+    """The rounds of one case, in turn, and what they come to. Times are seconds an iteration; of "fma", a FLOP."""
     ready = {peer.name: peer.ask(case=case.name, seconds=seconds, clock=clock) for peer in peers}
     for peer in peers:
         peer.about = ready[peer.name]["about"]
