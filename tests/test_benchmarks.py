@@ -1,0 +1,107 @@
+"""Benchmarks run, their peers do the same work, and README shows what is stored. No time is asserted here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import harness
+import report
+import run
+import summary
+
+FOLDER = Path(run.__file__).parent
+SMALL = {  # a case of each that takes moments
+    "step": ["--cases", "10-40-40-5, 10, SGD"],
+    "float64": ["--cases", "10-40-40-5"],
+    "sweeps": ["--cases", "width 8"],
+    "matmul": ["--cases", "8³", "10×40·40×40 TN"],
+    "op_overhead": ["--cases", "a + a", "a.sum().backward()"],
+    "optimizers": ["--cases", "100 × 4096, Adam"],
+    "data_loader": ["--cases", "100 × 15"],
+    "notes": [],
+    "threads": ["--cases", "10-40-40-5"],
+    "footprint": ["--peers", "numpy", "unspool"],
+}
+
+
+@pytest.mark.parametrize("name", run.SCRIPTS)
+def test_it_runs(name: str, tmp_path: Path) -> None:
+    """One tiny round; what it prints fits 80 columns, and what it stores prints the same once more."""
+    if name == "threads" and len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("two threads want two CPUs, and this process may use one")
+    stored = tmp_path / "result.json"
+    options = ["--rounds", "1", "--seconds", "0.001", "--json", str(stored), *SMALL[name]]
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / f"{name}.py"), *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line for line in done.stdout.splitlines() if len(line) > report.WIDTH] == []
+    result = json.loads(stored.read_text(encoding="utf-8"))
+    assert result["benchmark"] == name
+    assert "unspool" in result["peers"]
+    assert result["cases"]
+    if name != "footprint":
+        again = subprocess.run(
+            [sys.executable, str(FOLDER / "report.py"), str(stored)], capture_output=True, text=True, check=True
+        )
+        table = again.stdout.rstrip().splitlines()
+        assert table == [line for line in done.stdout.rstrip().splitlines() if ": left out" not in line]
+    absent = [line for line in done.stdout.splitlines() if ": left out" in line]
+    if absent:
+        pytest.skip("ran without a peer: " + "; ".join(absent))
+
+
+def losses(peer: str, optimizer: str, dtype: str) -> list[float]:
+    """Of 5 steps, in a process of its own: JAX warns of every later fork of the process that imports it."""
+    code = f"""
+import networks
+networks.LR = 0.05
+step = networks.setup({peer!r}, widths=(7, 9, 8, 3), batch=6, optimizer={optimizer!r}, dtype={dtype!r})
+print(*(float(step()) for _ in range(5)))
+"""
+    command, env = [sys.executable, "-c", code], harness.peer_environment()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER, env=env)
+    assert done.returncode == 0, done.stderr
+    return [float(word) for word in done.stdout.split()]
+
+
+@pytest.mark.parametrize("peer", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_peers_train_alike(peer: str, optimizer: str, dtype: str) -> None:
+    """Their losses are equal over 5 steps, so what is compared is the same work."""
+    if importlib.util.find_spec(peer) is None:
+        pytest.skip(f"{peer} is not installed (pip install '.[bench]')")
+    if (peer, optimizer) == ("numpy", "Adam"):
+        pytest.skip("NumPy's step is written for SGD only")
+    mine = losses("unspool", optimizer, dtype)
+    np.testing.assert_allclose(losses(peer, optimizer, dtype), mine, rtol=2e-5 if dtype == "float32" else 1e-12)
+    assert mine[4] < mine[0]
+
+
+def test_a_ratio_is_taken_round_by_round() -> None:
+    """Its median is not the ratio of the medians; `best` puts the FMA peak in unspool's place."""
+    times = {"unspool": [2.0, 9.0, 6.0], "torch": [4.0, 10.0, 30.0], harness.PEAK: [1.0, 1.0, 3.0]}
+    case = harness.Case("", (), ratios=(harness.against("torch", 0.5), harness.peak_share(0.6), harness.against("jax")))
+    torch, share = harness.ratios(case, times)
+    assert (torch["value"]["median"], torch["met"], torch["best"]) == (0.5, True, 0.1)
+    assert (share["value"]["median"], share["met"]) == (0.5, False)
+
+
+def test_readme_shows_what_is_stored() -> None:
+    _, inside, _ = summary.parts(summary.README.read_text(encoding="utf-8"))
+    assert inside == summary.section(summary.load())
+
+
+def test_the_plot_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (pip install '.[bench]')")
+    summary.draw(summary.load(), tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
