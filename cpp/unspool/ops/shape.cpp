@@ -119,10 +119,6 @@ const OpDef view_dtype_op = {
         [](Call& c) {
           const Tensor& x = c.in[0];
           const DType dtype = c.attrs[0].dtype();
-          if (dtype == x.dtype()) {
-            c.out[0] = x;
-            return;
-          }
           const auto from = static_cast<std::int64_t>(item_size(x.dtype()));
           const auto to = static_cast<std::int64_t>(item_size(dtype));
           Shape shape = x.shape();

@@ -32,7 +32,7 @@ class _Extreme(Function):
             kind = y.dtype
             lowest = _core.tensor(1) if reduce == "prod" else _limit(kind, reduce == "amax")
             y.scatter_(dim, index, lowest.to(kind).expand(index.shape))
-        at = np.ogrid[tuple(slice(0, n) for n in index.shape)]
+        at = list(np.ogrid[tuple(slice(0, n) for n in index.shape)])
         at[dim] = index.numpy()
         f.at(y.numpy(), tuple(at), part.numpy())
         ctx.save_for_backward(x, index, src, y)
