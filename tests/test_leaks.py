@@ -25,7 +25,7 @@ def one_round(i):
     y = model(x * 1.0)
     y.register_hook(lambda g: kept.append((g, y)) or g)        # captures the output that it hooks
     y.grad_fn.register_hook(lambda gi, go: kept.append(y))
-    handle = model[0].register_forward_hook(lambda m, a, out: out.register_hook(lambda g: kept.append(out)))
+    handle = model[0].register_forward_hook(lambda m, a, out: (out.register_hook(lambda g: kept.append(out)), None)[1])
     z = model(x)
     handle.remove()
     loss = (y ** 2).sum() + (z ** 2).sum()

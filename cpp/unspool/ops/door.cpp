@@ -160,6 +160,7 @@ void write_result(Call& c, const Tensor& target) {
 // An op made of others either writes into its first input itself, or its result is copied there.
 void write_composite(Call& c, const Tensor& target) {
   c.inplace = true;
+  bring_to_one_dtype(*c.op, c.in);
   run_composite(c);
   const Tensor& y = c.out[0];
   if (y.get() == target.get()) return;

@@ -114,8 +114,10 @@ def scatter_reduce(
             f"scatter_reduce: Expected self.dtype to be equal to src.dtype, got {input.dtype} and {src.dtype}"
         )
     d = wrap_dim("scatter_reduce", dim, input.dim())
-    # checks shapes and indices, and is the sum
-    touched = _core.zeros_like(input, requires_grad=False).scatter_add(d, index, _core.zeros_like(src))
+    try:  # which checks shapes and indices
+        touched = _core.zeros_like(input, requires_grad=False).scatter_add(d, index, _core.zeros_like(src))
+    except (RuntimeError, IndexError) as error:
+        raise type(error)(f"scatter_reduce: {error}") from None
     if input.dim() == 0:
         x, i, s = (t.reshape([1]) for t in (input, index, src))
         return scatter_reduce(x, 0, i, s, reduce, include_self=include_self).reshape([])

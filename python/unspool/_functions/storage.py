@@ -128,6 +128,9 @@ def set_(
         if stride is None:
             for d in range(len(size) - 2, -1, -1):
                 steps[d] = steps[d + 1] * max(size[d + 1], 1)
-        shown = shown.as_strided(size, steps, storage_offset)
+        try:
+            shown = shown.as_strided(size, steps, storage_offset)
+        except RuntimeError as error:
+            raise RuntimeError(f"set_: {error}") from None
     input.data = shown
     return input
