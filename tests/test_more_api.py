@@ -1,5 +1,5 @@
-"""What programs reach for beside layers and operations: LBFGS, orthogonal weights, weighted samplers, lazy layers, views
-in place and of another dtype, symmetric factorisations; each beside PyTorch."""
+"""What programs reach for beside layers and operations: LBFGS, orthogonal weights, weighted samplers, lazy layers,
+views in place and of another dtype, factorisations; each beside PyTorch."""
 
 from __future__ import annotations
 
@@ -262,7 +262,12 @@ def test_special_functions(name: str, dtype: str) -> None:
         y.sum().backward()
         seen.append((y.detach().numpy(), x.grad.numpy()))
     for mine, theirs in zip(*seen, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-9 if dtype == "float64" else 1e-3 if name in ("log_ndtr", "erfcx") else 2e-5, atol=1e-12)
+        np.testing.assert_allclose(
+            mine,
+            theirs,
+            rtol=1e-9 if dtype == "float64" else 1e-3 if name in ("log_ndtr", "erfcx") else 2e-5,
+            atol=1e-12,
+        )
 
 
 def test_names_of_functions_that_stand_twice() -> None:

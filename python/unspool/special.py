@@ -21,8 +21,8 @@ from unspool._core import (
     sigmoid,
 )
 from unspool._core import lgamma as gammaln
-from unspool._functions.elementwise import logit, mvlgamma, sinc, xlogy
 from unspool._functions._methods import need_tensor, with_out
+from unspool._functions.elementwise import logit, mvlgamma, sinc, xlogy
 from unspool.autograd.function import Function
 
 psi = digamma
@@ -83,7 +83,7 @@ def erfcx(input: Tensor) -> Tensor:
     large = x > 26.0
     far, near = _core.where(large, x, _core.ones_like(x)), _core.where(large, _core.zeros_like(x), x)
     z = 0.5 / (far * far)
-    series = (1 - z * (1 - 3 * z * (1 - 5 * z))) / (far * math.sqrt(math.pi))
+    series = (1 - z * (1 - 3 * z * (1 - 5 * z))) / far / math.sqrt(math.pi)
     return _core.where(large, series, _core.exp(near * near) * _core.erfc(near)).to(given.dtype)
 
 

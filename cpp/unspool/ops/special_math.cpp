@@ -45,7 +45,7 @@ double digamma_at(double x) {
   if (x == 0.0) return std::copysign(kInf, -x);
   double sum = 0.0;
   if (x < 0.0) {
-    const double part = x - std::floor(x);
+    const double part = x - std::trunc(x);  // exact, for tiny x too
     if (part == 0.0) return kNaN;
     sum = -std::numbers::pi / std::tan(std::numbers::pi * part);
     x = 1.0 - x;

@@ -223,9 +223,7 @@ class _PseudoInverse(Function):
 
 
 @with_out
-def pinv(
-    A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
-) -> Tensor:
+def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
     """The Moore-Penrose inverse (…, m, n) of matrices (…, n, m); singular values up to max(atol, rtol · the largest)
     count as 0. `rcond` is the old name of rtol."""
     rtol = rcond if rtol is None else rtol

@@ -98,7 +98,9 @@ def orthogonal_(tensor: Any, gain: float = 1, generator: Any = None) -> Any:
         ValueError: fewer than two dimensions.
     """
     if tensor.dim() < 2:
-        raise ValueError(f"orthogonal_: only tensors with 2 or more dimensions are supported, got {tuple(tensor.shape)}")
+        raise ValueError(
+            f"orthogonal_: only tensors with 2 or more dimensions are supported, got {tuple(tensor.shape)}"
+        )
     if tensor.numel() == 0:
         return tensor
     from unspool import linalg
