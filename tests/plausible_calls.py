@@ -1,8 +1,8 @@
-"""Calls of public functions with arguments that fit: `one_call(random.Random)` makes one and says what is wrong with it.
+"""Calls of public functions with arguments that fit: `one_call(random.Random)` makes one and says what is wrong.
 
 Arguments follow the signature: tensors of one shape, or shapes that broadcast or multiply, dims in range, numbers that
-are small. Most calls are accepted. Where PyTorch has the function and accepts the call too, the results must be the same:
-dtype, shape and values. `python plausible_calls.py SEED COUNT` is a campaign.
+are small. Most calls are accepted. Where PyTorch has the function and accepts the call too, the results must be the
+same: dtype, shape and values. `python plausible_calls.py SEED COUNT` is a campaign.
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ DTYPES = ("float32", "float32", "float32", "float64", "float64", "int64", "int32
 # Not set, or addresses, or names of the library.
 UNCOMPARED = {
     "empty", "empty_like", "new_empty", "new_empty_strided", "empty_strided", "resize_", "resize_as_", "data_ptr",
-    "memory_stats", "show_config", "get_num_threads", "get_num_interop_threads", "untyped_storage", "storage", "_storage",
-    "const_data_ptr", "typename", "numpy", "initial_seed", "get_rng_state", "set_", "element_size", "__dlpack__", "frombuffer",
-    # which of equal elements is named; the signs of vectors are LAPACK's choice; PyTorch's inverse of one element is empty; its rcond has another meaning
+    "memory_stats", "show_config", "get_num_threads", "get_num_interop_threads", "untyped_storage", "storage",
+    "_storage", "const_data_ptr", "typename", "numpy", "initial_seed", "get_rng_state", "set_", "element_size",
+    "__dlpack__", "frombuffer",
+    # which of equal elements is named; the signs of vectors are LAPACK's choice; PyTorch's inverse of one element is
+    # empty; its rcond has another meaning
     "eigh", "svd", "qr", "unique_consecutive", "lstsq", "kthvalue",
 }  # fmt: skip
 

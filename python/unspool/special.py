@@ -36,7 +36,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _floating(op: str, x: Any) -> Tensor:
+def _floating(op: str, x: Any) -> Any:
     need_tensor(op, "input", x)
     return x if x.dtype.is_floating_point else x.to(_core.get_default_dtype())
 

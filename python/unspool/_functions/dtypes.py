@@ -131,7 +131,7 @@ def set_default_device(device: Any) -> None:
 
 def get_default_device() -> Any:
     """The CPU."""
-    return _core.device("cpu")
+    return _core.empty(0).device
 
 
 def set_flush_denormal(mode: bool) -> bool:

@@ -135,7 +135,7 @@ def scatter_reduce(
         if input.dtype.is_floating_point:
             return total / count
         return _core.div(total, count, rounding_mode="floor")
-    return _Extreme.apply(input, d, index.long(), src, reduce, include_self)  # type: ignore[no-any-return]
+    return _Extreme.apply(input, d, index.long(), src, reduce, include_self)
 
 
 @with_out

@@ -50,13 +50,13 @@ def is_storage(obj: Any) -> bool:
 
 
 @method
-def untyped_storage(input: Tensor) -> UntypedStorage:
+def untyped_storage(input: Tensor) -> Any:
     """The bytes that the tensor shows a part of."""
     return UntypedStorage(input)
 
 
 @method
-def storage(input: Tensor) -> UntypedStorage:
+def storage(input: Tensor) -> Any:
     """The bytes that the tensor shows a part of. PyTorch's counts elements, where this one counts bytes."""
     return UntypedStorage(input)
 

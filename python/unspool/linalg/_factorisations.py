@@ -115,7 +115,7 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 
 
 def eig(A: Tensor) -> Any:
-    """NotImplementedError: the eigenvalues of a matrix that is not symmetric are complex numbers, which are not there."""
+    """NotImplementedError: eigenvalues of a matrix that is not symmetric are complex, and such dtypes are not there."""
     check_matrix("eig", A)
     raise NotImplementedError("linalg.eig: eigenvalues are complex, and there are no complex dtypes; see linalg.eigh")
 
@@ -210,7 +210,7 @@ class _PseudoInverse(Function):
         back = _core.where(kept, 1 / s, _core.zeros_like(s))
         y = vh.transpose(-2, -1) @ (back.unsqueeze(-1) * u.transpose(-2, -1))
         ctx.save_for_backward(x, y)
-        return y
+        return y  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
