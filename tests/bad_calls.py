@@ -616,6 +616,7 @@ _TYPES = {
     "K": KEY,
     "A": ATTRIBUTE,
     "N": NotImplementedError,
+    "B": BufferError,
 }
 for _row in bad_families.ROWS.strip().splitlines():
     _op, _code, _errors, *_words = (part.strip() for part in f"{_row} ".split(" | "))

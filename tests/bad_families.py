@@ -7,7 +7,8 @@ from __future__ import annotations
 
 __all__ = ["ROWS"]
 
-# Types: V ValueError, T TypeError, R RuntimeError, I IndexError, K KeyError, A AttributeError, N NotImplementedError.
+# Types: V ValueError, T TypeError, R RuntimeError, I IndexError, K KeyError, A AttributeError, N NotImplementedError,
+# B BufferError.
 ROWS = """
 var | torch.var(i) | TR | int64
 std | torch.std(i, 0) | TR | int64
@@ -245,4 +246,110 @@ retain_grad | a.retain_grad() | R |
 register_post_accumulate_grad_hook | y.register_post_accumulate_grad_hook(print) | R | non-leaf
 save_for_backward | torch.autograd.function.FunctionCtx('f', print).save_for_backward(3) | T | int
 gradcheck | torch.autograd.gradcheck(lambda t: t, (a,)) | V |
+device | a.to('float32') | R | float32
+to | a.to(torch.float32, torch.float64) | T | float64
+to | a.to(nothing=1) | T | nothing
+to | a.to(torch.float32, dtype=torch.float64) | T | dtype
+to | a.to('cpu', torch.float32, False, False, None, 7) | T | 7
+to | a.to(other=3) | T | 3
+to | a.to(copy='yes') | T | yes
+to | a.to(memory_format=torch.channels_last) | N | channels_last
+device | a.to('cuda:0') | R | cuda:0
+device | torch.device('tpu') | R | tpu
+type | a.type('torch.HugeTensor') | T | HugeTensor
+type | a.type(3) | T | 3
+float | a.float(3) | T | 3
+is_contiguous | a.is_contiguous(memory_format=5) | T | 5
+FloatTensor | torch.FloatTensor(i) | T | int64
+LongTensor | torch.LongTensor(2, 'a') | T | a
+set_default_tensor_type | torch.set_default_tensor_type(torch.LongTensor) | T | LongTensor
+set_default_tensor_type | torch.set_default_tensor_type('torch.IntTensor') | T | IntTensor
+set_default_dtype | torch.set_default_dtype(torch.int64) | T | int64
+finfo | torch.finfo(3) | T | 3
+add | torch.add(a, 1.5, out=i) | TR | int64
+add | torch.add(w, 1, out=a) | R | requires grad
+add | torch.add(a, 1, out=w) | R | requires grad
+add | torch.add(a, 1, out=5) | T | 5
+exp | torch.exp(a, out=v3[:1].expand(2, 3)) | R | (2, 3)
+max | torch.max(a, 1, out=v3) | T | 2
+sort | torch.sort(a, out=(a.clone(), i.clone(), i.clone())) | T | 3
+zeros | torch.zeros(2, dtype=torch.float64, out=v3) | TR | float64
+matmul | torch.matmul(a, b, out=v3) | VR | (4, 5)
+cat | torch.cat([a, a], out=i) | TR | int64
+transpose | torch.transpose(a, 0, 1, out=b) | T | out
+resize_ | w.resize_(2) | R | require grad
+resize_ | a.view(6).resize_(40) | R | (40,)
+resize_ | a.resize_(2.5) | T | 2.5
+resize_ | a.resize_(-1) | VR | -1
+set_ | a.set_(i) | TR | int64
+set_ | a.set_(b, 0, (40,), (1,)) | R | 20
+set_ | w.set_(b) | R | leaf
+share_memory_ | a.share_memory_() | N | pickled
+squeeze_ | y.squeeze_() | R | requires grad
+t | torch.ones(2, 2, 2).t_() | VR | (2, 2, 2)
+view | a.t().view(torch.uint8) | R | float32
+view | s.view(torch.uint8) | R | uint8
+view | v3.view(torch.float64) | R | (3,)
+unfold | a.unfold(0, 3, 1) | R | 3
+unfold | a.unfold(0, 1, 0) | R | 0
+unfold | a.unfold(5, 1, 1) | I | 5
+unfold | a.unfold(0, -1, 1) | R | -1
+select | a.select(0, 7) | I | 7
+select | a.select(4, 0) | I | 4
+narrow | a.narrow(0, 1, 4) | R | 4
+index | a[5] | I | 5
+index | a[i + 9] | I | 9
+index | a[torch.tensor([True, False, True])] | I | 3
+index | a['x'] | TI | x
+index | a[::-1] | V | -1
+index | a[v3] | TI | float32
+numpy | w.numpy() | R | detach()
+from_numpy | torch.from_numpy(3) | T | int
+from_numpy | torch.from_numpy(np.array(['a'])) | TR | a
+from_numpy | torch.from_numpy(np.array([1 + 2j])) | TR | complex128
+from_numpy | torch.from_numpy(np.arange(3, dtype='>f4')) | TRV | >f4
+numpy | np.asarray(w) | R | detach()
+buffer | memoryview(w) | BR | detach()
+copy_ | torch.from_numpy(readonly).copy_(v4) | R | read-only
+tensor | torch.tensor(np.array([None])) | T | object
+item | a.item() | R | 6
+len | len(s) | T | 0-d
+int | int(a) | VRT | (2, 3)
+float | float(a) | VRT | (2, 3)
+format | f'{a:.3f}' | T | .3f
+bool | bool(a) | R | (2, 3)
+index | [1, 2][a[0, 0]] | T |
+set_printoptions | torch.set_printoptions(profile='loud') | VT | loud
+polygamma | torch.polygamma(-1, a) | R | -1
+polygamma | torch.polygamma(1.5, a) | T | 1.5
+mvlgamma | torch.mvlgamma(a, 0) | R | 0
+scatter_reduce | a.scatter_reduce(0, i % 2, a, 'median') | R | median
+scatter_reduce | a.scatter_reduce(0, i, a, 'amax') | RI | 2
+scatter_reduce | a.scatter_reduce(0, i % 2, a.double(), 'sum') | R | float64
+scatter_reduce | a.scatter_reduce(5, i, a, 'sum') | I | 5
+index_reduce | a.index_reduce(0, labels, a, 'mean') | IR | (5,)
+index_reduce | a.index_reduce(0, i[0, :2], a, 'sum') | R | sum
+linalg.svd | torch.linalg.svd(v3) | R | (3,)
+linalg.svd | torch.linalg.svd(i) | R | int64
+linalg.eigh | torch.linalg.eigh(a) | R | 2 by 3
+linalg.eigh | torch.linalg.eigh(torch.eye(2), 'X') | R | X
+linalg.eig | torch.linalg.eig(torch.eye(2)) | N | complex
+linalg.qr | torch.linalg.qr(a, 'full') | R | full
+linalg.lstsq | torch.linalg.lstsq(a, v3) | R | (3,)
+linalg.lstsq | torch.linalg.lstsq(a, a, driver='x') | R | x
+linalg.solve_triangular | torch.linalg.solve_triangular(torch.eye(2), v3, upper=True) | R | (3,)
+linalg.matrix_exp | torch.matrix_exp(a) | R | 2 by 3
+linalg.cond | torch.linalg.cond(torch.eye(2), 3) | R | 3
+LBFGS | torch.optim.LBFGS([w], lr=-1.0) | V | -1.0
+LBFGS | torch.optim.LBFGS([w]).step() | T | None
+LBFGS | torch.optim.LBFGS([{'params': [w]}, {'params': [p]}]) | V | groups
+orthogonal_ | torch.nn.init.orthogonal_(v3) | V | (3,)
+sparse_ | torch.nn.init.sparse_(v3, 0.5) | V | (3,)
+LazyLinear | torch.nn.LazyLinear(3)(s) | VR | 0-d
+WeightedRandomSampler | torch.utils.data.WeightedRandomSampler([[1.0]], 1) | V | (1, 1)
+WeightedRandomSampler | torch.utils.data.WeightedRandomSampler([1.0], 0) | V | 0
+StackDataset | torch.utils.data.StackDataset([1], [1, 2]) | V | [1, 2]
+cuda | a.cuda() | R | CPU
+cuda | torch.cuda.synchronize() | R | CPU
+apply_ | w.apply_(abs) | R | requires grad
 """

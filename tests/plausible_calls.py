@@ -1,8 +1,8 @@
-"""Calls of public functions with arguments that fit: `one_call(random.Random)` makes one and says what is wrong with it.
+"""Calls of public functions with arguments that fit: `one_call(random.Random)` makes one and says what is wrong.
 
 Arguments follow the signature: tensors of one shape, or shapes that broadcast or multiply, dims in range, numbers that
-are small. Most calls are accepted. Where PyTorch has the function and accepts the call too, the results must be the same:
-dtype, shape and values. `python plausible_calls.py SEED COUNT` is a campaign.
+are small. Most calls are accepted. Where PyTorch has the function and accepts the call too, the results must be the
+same: dtype, shape and values. `python plausible_calls.py SEED COUNT` is a campaign.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ DTYPES = ("float32", "float32", "float32", "float64", "float64", "int64", "int32
 # Not set, or addresses, or names of the library.
 UNCOMPARED = {
     "empty", "empty_like", "new_empty", "new_empty_strided", "empty_strided", "resize_", "resize_as_", "data_ptr",
-    "memory_stats", "show_config", "get_num_threads", "get_num_interop_threads", "untyped_storage", "storage", "_storage",
-    "const_data_ptr", "typename", "numpy", "initial_seed", "get_rng_state", "set_", "element_size", "__dlpack__", "frombuffer",
-    # the signs of vectors are LAPACK's choice; PyTorch's inverse of one element is empty; its rcond has another meaning
-    "eigh", "svd", "qr", "unique_consecutive", "lstsq",
+    "memory_stats", "show_config", "get_num_threads", "get_num_interop_threads", "untyped_storage", "storage",
+    "_storage", "const_data_ptr", "typename", "numpy", "initial_seed", "get_rng_state", "set_", "element_size",
+    "__dlpack__", "frombuffer",
+    # which of equal elements is named; the signs of vectors are LAPACK's choice; PyTorch's inverse of one element is
+    # empty; its rcond has another meaning
+    "eigh", "svd", "qr", "unique_consecutive", "lstsq", "kthvalue",
 }  # fmt: skip
 
 
@@ -147,10 +149,14 @@ class Maker:
         if "Tensor" in note and ("float" not in note or r.random() < 0.7):
             return self.tensor()
         if "int" in note:
-            return [r.randrange(3) for _ in range(n)] if "Sequence" in note and "int |" not in note else r.randrange(1, 3)
+            return (
+                [r.randrange(3) for _ in range(n)] if "Sequence" in note and "int |" not in note else r.randrange(1, 3)
+            )
         if "float" in note:
             return r.choice([0.5, 1.0, 2.0, 0, 1, 2])
-        if name in ("input", "target", "other", "weight", "mean", "std", "var", "x", "y", "end") or name.endswith("put"):
+        if name in ("input", "target", "other", "weight", "mean", "std", "var", "x", "y", "end") or name.endswith(
+            "put"
+        ):
             return self.tensor()
         return r.choice([1, 2, 0.5])
 
@@ -265,14 +271,18 @@ def one_call(r: random.Random) -> Report:
     place, name, f, overloads = r.choice(CANDIDATES)
     maker = Maker(r, name if place != "linalg" else f"linalg.{name}")
     arguments, keywords = maker.call(r.choice(overloads), place == "Tensor")
-    text = f"{place}.{name}({', '.join(map(shown, arguments))}, {({k: shown(v) for k, v in keywords.items()})})"
+    text = f"{place}.{name}({', '.join(map(shown, arguments))}, { ({k: shown(v) for k, v in keywords.items()}) })"
     given = tensors_in([*arguments, *keywords.values()])
     other = theirs_of(place, name)
     copies = (translated(arguments), translated(keywords)) if other is not None else None
     before = [contents(t) for t in given]
     unspool.manual_seed(7)
     accepted, mine = guarded(f, arguments, keywords)
-    writes = name.endswith("_") or keywords.get("inplace") or (place == "F" and True in arguments[1:])
+    writes = (
+        name.endswith("_")
+        or keywords.get("inplace")
+        or (place in ("F", "unspool") and any(x is True for x in arguments))
+    )
     if not (accepted and writes) and [contents(t) for t in given] != before:
         return Report(text, accepted, False, "an input was changed")
     if not accepted or copies is None:
@@ -295,7 +305,9 @@ def campaign(seed: int, count: int) -> None:
             problems.setdefault(report.text.split("(")[0], []).append(f"{report.text}\n    {report.problem}")
     for name, texts in sorted(problems.items()):
         print(f"{name}: {len(texts)}\n  {texts[0]}")
-    print(f"done: {count} calls of {len(CANDIDATES)} functions, {dict(seen)}, {sum(map(len, problems.values()))} differ")
+    print(
+        f"done: {count} calls of {len(CANDIDATES)} functions, {dict(seen)}, {sum(map(len, problems.values()))} differ"
+    )
 
 
 if __name__ == "__main__":

@@ -77,7 +77,8 @@ def test_to(form: str) -> None:
     "call",
     [
         "x.to('float32')", "x.to(m.float32, 'cpu')", "x.to('cpu', 'cpu')", "x.to(x, m.float32)",
-        "x.to(dtype='float32')", "x.to(m.float32, dtype=m.float64)", "x.to(nothing=1)", "x.to(other=3)", "x.to('cuda:0')",
+        "x.to(dtype='float32')", "x.to(m.float32, dtype=m.float64)",
+        "x.to(nothing=1)", "x.to(other=3)", "x.to('cuda:0')",
         "x.to(m.float32, copy=3)", "x.to(m.float32, False, False, None, None)", "x.type('torch.Floats')", "x.type(3)",
         "x.type_as(3)", "x.float(3)", "x.is_contiguous(memory_format=3)", "m.device('gpu')", "m.device(3.5)",
         "m.set_default_dtype(m.int64)", "m.set_default_dtype('float32')", "m.set_default_tensor_type(m.LongTensor)",
@@ -133,14 +134,13 @@ def test_default_dtype() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                for way in (lambda: m.set_default_dtype(m.float64), lambda: m.set_default_tensor_type(m.DoubleTensor),
-                            lambda: m.set_default_tensor_type("torch.DoubleTensor")):  # fmt: skip
+                for way, name in enumerate((m.float64, m.DoubleTensor, "torch.DoubleTensor")):
                     m.set_default_dtype(m.float32)
-                    way()
+                    (m.set_default_tensor_type if way else m.set_default_dtype)(name)
                     made = [m.tensor(1.5), m.zeros(2), m.arange(2.0), m.randn(1), m.ones(2, dtype=m.int64) / 2,
                             m.ones(2, dtype=m.float32) * 1.5, m.linspace(0, 1, 2), m.full((1,), 0.5), m.Tensor([1]),
-                            m.nn.Linear(2, 2).weight, m.tensor([True]).float(), m.ones(2).long().mean(dtype=None)
-                            if False else m.eye(2), m.sqrt(m.tensor(4)), m.tensor(2) * 1.5]  # fmt: skip
+                            m.nn.Linear(2, 2).weight, m.tensor([True]).float(), m.eye(2), m.sqrt(m.tensor(4)),
+                            m.tensor(2) * 1.5]  # fmt: skip
                     row += [str(m.get_default_dtype()), *(str(t.dtype) for t in made)]
                     row.append(repr(m.ones(1, dtype=m.float32)))
             finally:
@@ -154,23 +154,19 @@ def test_small_types() -> None:
     for m in (unspool, torch):
         size = m.zeros(2, 3, 4).shape
         d = m.device("cpu")
-        seen.append(
-            [
-                repr(size), size.numel(), size[0], repr(size[1:]), repr(size + (1,)), repr(size * 2), size == (2, 3, 4),
-                list(size), size.index(3), size.count(2), hash(size) == hash((2, 3, 4)), len(size), repr(m.Size([1, 2])),
-                repr(pickle.loads(pickle.dumps(size))) , repr(copy.deepcopy(size)),
-                repr(d), str(d), d.type, d.index, d == m.device("cpu"), d == "cpu", d in {m.device("cpu")},
-                repr(pickle.loads(pickle.dumps(d))), repr(copy.deepcopy(d)), f"{d}",
-                *[repr(getattr(m, n)) for n in (*NAMES, "float", "double", "int", "long")],
-                *[pickle.loads(pickle.dumps(getattr(m, n))) is getattr(m, n) for n in NAMES],
-                *[copy.deepcopy(getattr(m, n)) is getattr(m, n) for n in NAMES],
-                *[(getattr(m, n).is_floating_point, getattr(m, n).is_signed, getattr(m, n).itemsize) for n in NAMES],
-                *[repr(getattr(m, n)) for n in ("contiguous_format", "preserve_format", "channels_last", "strided")],
-                pickle.loads(pickle.dumps(m.preserve_format)) is m.preserve_format,
-                m.is_tensor(size), m.is_tensor(m.ones(1)), m.is_floating_point(m.ones(1)), m.is_storage(3),
-                m.float32 == m.float, m.float64.to_complex if False else 0,
-            ]
-        )  # fmt: skip
+        row: list[Any] = [repr(size), size.numel(), size[0], repr(size[1:]), repr((*size, 1)), repr(size * 2)]
+        row += [repr(size + (1,)), size == (2, 3, 4), list(size), size.index(3), size.count(2), len(size)]  # noqa: RUF005
+        row += [hash(size) == hash((2, 3, 4)), repr(m.Size([1, 2])), repr(pickle.loads(pickle.dumps(size)))]
+        row += [repr(copy.deepcopy(size)), repr(d), str(d), f"{d}", d.type, d.index, d == m.device("cpu"), d == "cpu"]
+        row += [d in {m.device("cpu")}, repr(pickle.loads(pickle.dumps(d))), repr(copy.deepcopy(d))]
+        row += [repr(getattr(m, n)) for n in (*NAMES, "float", "double", "int", "long")]
+        for dtype in (getattr(m, n) for n in NAMES):
+            row += [pickle.loads(pickle.dumps(dtype)) is dtype, copy.deepcopy(dtype) is dtype]
+            row += [dtype.is_floating_point, dtype.is_signed, dtype.is_complex, dtype.itemsize]
+        row += [repr(getattr(m, n)) for n in ("contiguous_format", "preserve_format", "channels_last", "strided")]
+        row.append(pickle.loads(pickle.dumps(m.preserve_format)) is m.preserve_format)
+        row += [m.is_tensor(size), m.is_tensor(m.ones(1)), m.is_floating_point(m.ones(1)), m.is_storage(3)]
+        seen.append(row)
     assert seen[0] == seen[1]
 
 

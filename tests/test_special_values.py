@@ -24,6 +24,10 @@ except ImportError:
 FLOATS = ("float32", "float64")
 # Ulps between two good implementations of one function: PyTorch's own are good to 1 to 4.
 ULPS = 16
+# Near a zero of digamma, and where a rounded product is squared and exponentiated, PyTorch's own are not as good.
+LOOSE_ULPS = {"digamma": 64, "polygamma": 64, "special.polygamma": 64, "special.ndtr": 64}
+# The limit at infinity, 0, where PyTorch gives NaN.
+LIMIT_AT_INFINITY = {"polygamma", "special.polygamma"}
 # a / b overflows although the remainder exists: PyTorch gives NaN, NumPy and unspool the remainder.
 QUOTIENT_OVERFLOWS = {"remainder", "__rmod__", "fmod"}
 # Of a zero and a zero of the other sign, either is the bound.
@@ -50,7 +54,7 @@ def maps(kind: type) -> list[Any]:
 
 
 def agree(op: Any, inputs: list[Any], keywords: tuple[Any, Any] = ({}, {})) -> None:
-    mine = ours(op)(*map(unspool.from_numpy, inputs), **keywords[1])
+    mine = ours(op)(*map(unspool.from_numpy, inputs), **keywords[0])
     theirs = op.op(*map(reference.from_numpy, inputs), **keywords[0])
     exact = op.op(*(reference.from_numpy(x).double() for x in inputs), **keywords[0])
     for a, b, c in zip(tensors(mine), tensors(theirs), tensors(exact), strict=True):
@@ -65,7 +69,9 @@ def check(name: str, inputs: list[Any], got: Any, wanted: Any, exact: Any) -> No
 
     def close(to: Any) -> Any:
         with np.errstate(all="ignore"):
-            near = np.abs(got - to) <= ULPS * np.maximum(info.eps * np.abs(to), 16 * info.smallest_subnormal)
+            near = np.abs(got - to) <= LOOSE_ULPS.get(name, ULPS) * np.maximum(
+                info.eps * np.abs(to), 16 * info.smallest_subnormal
+            )
         return (got == to) | (np.isnan(got) & np.isnan(to)) | near
 
     subnormal = np.abs(got) < info.tiny
@@ -73,6 +79,8 @@ def check(name: str, inputs: list[Any], got: Any, wanted: Any, exact: Any) -> No
     wrong = ~(close(wanted) | (subnormal & close(exact))) | (zeros & (np.signbit(got) != np.signbit(wanted)))
     if name in QUOTIENT_OVERFLOWS:
         wrong &= ~(np.isnan(wanted) & np.isfinite(got))
+    if name in LIMIT_AT_INFINITY:
+        wrong &= ~np.isposinf(inputs[0])
     cases = [
         f"({', '.join(str(x[i]) for x in inputs)}) -> {got[i]}, PyTorch {wanted[i]}" for i in np.flatnonzero(wrong)
     ]
@@ -96,7 +104,7 @@ def test_special_values_of_a_binary_map(op: Any, dtype: str) -> None:
 @pytest.mark.parametrize(("op", "dtype"), maps(UnaryUfuncInfo))
 def test_an_element_has_the_same_bits_at_each_place(op: Any, dtype: str) -> None:
     x = np.resize(values(dtype), 211)
-    keywords = op.sample_kwargs("cpu", reference.float32, None)[1]
+    keywords = op.sample_kwargs("cpu", reference.float32, None)[0]
     whole = ours(op)(unspool.from_numpy(x), **keywords).numpy()
     for i in range(0, len(x), 5):
         one = ours(op)(unspool.from_numpy(x[i : i + 1].copy()), **keywords).numpy()

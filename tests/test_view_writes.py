@@ -1,9 +1,9 @@
 """Every view operation, with every way of writing in place through it, beside PyTorch.
 
-A case is a view operation, a place that is written (the view, the base, a second view of either) and how the base stands
-on the tape (a leaf that requires grad, a result, a plain tensor, a leaf under no_grad). Values, gradient, versions and
-`_base` must be PyTorch's, or both raise. Where unspool takes a write that PyTorch refuses, its gradient must be that of
-central differences; `MORE` says for which operations that may be.
+A case is a view operation, a place that is written (the view, the base, a second view of either) and how the base
+stands on the tape (a leaf that requires grad, a result, a plain tensor, a leaf under no_grad). Values, gradient,
+versions and `_base` must be PyTorch's, or both raise. Where unspool takes a write that PyTorch refuses, its gradient
+must be PyTorch's of an equal view, or that of central differences.
 """
 
 from __future__ import annotations

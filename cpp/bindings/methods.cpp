@@ -316,7 +316,8 @@ py::object resize_method(const py::object& self, const py::args& sizes, const py
   for (const py::handle h : list) {
     if (!PyIndex_Check(h.ptr()))
       fail(ErrorKind::Type, "resize_: argument 'size' must be a sequence of ints, got ", short_repr(h.ptr()));
-    const long long size = PyLong_AsLongLong(py::reinterpret_steal<py::object>(PyNumber_Index(h.ptr())).ptr());
+    const long long size =
+        PyLong_AsLongLong(py::reinterpret_steal<py::object>(PyNumber_Index(h.ptr())).ptr());
     if (size == -1 && PyErr_Occurred()) throw py::error_already_set();
     shape.push(size);
   }

@@ -407,7 +407,8 @@ PyObject* invoke(const Entry& e, const Arguments& a) {
   refuse(e, a);
 }
 
-// ---- out= ---------------------------------------------------------------------------------------------------
+// ---- out=
+// ---------------------------------------------------------------------------------------------------
 
 PyObject* keyword_out() {
   static PyObject* const key = PyUnicode_InternFromString("out");

@@ -11,9 +11,10 @@ namespace {
 void refuse_gradients(const char* op, PyObject* o) {
   if (is_tensor(o)) {
     if (needs_grad(unwrap(o)))
-      fail(ErrorKind::Runtime, op,
-           ": functions with out=... arguments don't support automatic differentiation, but one of the arguments "
-           "requires grad.");
+      fail(
+          ErrorKind::Runtime, op,
+          ": functions with out=... arguments don't support automatic differentiation, but one of the arguments "
+          "requires grad.");
   } else if (PyTuple_Check(o) || PyList_Check(o)) {
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i)
       refuse_gradients(op, PySequence_Fast_GET_ITEM(o, i));
@@ -40,34 +41,34 @@ void check(const char* op, const Tensor& target, const Tensor& result) {
   if (info(result.dtype()).category > info(target.dtype()).category)
     fail(ErrorKind::DType, op, ": result type ", name(result.dtype()),
          " can't be cast to the desired output type ", name(target.dtype()));
-  if (target->storage->readonly)
-    fail(ErrorKind::Runtime, op, ": out shares memory with a read-only array");
+  if (target->storage->readonly) fail(ErrorKind::Runtime, op, ": out shares memory with a read-only array");
   if (!(target.shape() == result.shape())) return;
   for (int d = 0; d < target.ndim() && target.numel(); ++d)
     if (target.strides()[d] == 0 && target.shape()[d] > 1)
-      fail(ErrorKind::Runtime, op,
-           ": unsupported operation: more than one element of the written-to tensor refers to a single memory "
-           "location (out was expanded to shape ",
-           target.shape(), "). Please clone() the tensor before performing the operation.");
+      fail(
+          ErrorKind::Runtime, op,
+          ": unsupported operation: more than one element of the written-to tensor refers to a single memory "
+          "location (out was expanded to shape ",
+          target.shape(), "). Please clone() the tensor before performing the operation.");
 }
 
 bool holds_tensors(PyObject* o) {
   if (is_tensor(o)) return true;
   bool any = false;
   if (PyTuple_Check(o) || PyList_Check(o))
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i) any |= is_tensor(PySequence_Fast_GET_ITEM(o, i));
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i)
+      any |= is_tensor(PySequence_Fast_GET_ITEM(o, i));
   return any;
 }
 
 void fit(const char* op, const Tensor& target, const Shape& shape, bool warn) {
   if (target.shape() == shape) return;
   if (warn && target.numel() > 0) {
-    const std::string text = std::string(op) +
-                             ": An output with one or more elements was resized since it had shape " +
-                             target.shape().str() + ", which does not match the required output shape " +
-                             shape.str() +
-                             ". This behavior is deprecated, and in a future PyTorch release outputs will not be "
-                             "resized unless they have zero elements.";
+    const std::string text =
+        std::string(op) + ": An output with one or more elements was resized since it had shape " +
+        target.shape().str() + ", which does not match the required output shape " + shape.str() +
+        ". This behavior is deprecated, and in a future PyTorch release outputs will not be "
+        "resized unless they have zero elements.";
     if (PyErr_WarnEx(PyExc_UserWarning, text.c_str(), 1) < 0) throw py::error_already_set();
   }
   resize(target, shape, op);

@@ -1,5 +1,5 @@
-// The named tuples of ops with several results: `unspool.return_types.max(values, indices)`. They print, unpack and
-// pickle as PyTorch's do.
+// The named tuples of ops with several results: `unspool.return_types.max(values, indices)`. They print,
+// unpack and pickle as PyTorch's do.
 #include "return_types.h"
 
 #include <structmember.h>

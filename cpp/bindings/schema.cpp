@@ -35,11 +35,16 @@ struct TypeName {
   const char* stub;
 };
 constexpr TypeName kTypes[] = {
-    {"Tensor", Kind::Tensor, "Tensor"},        {"Operand", Kind::Operand, "Tensor | float"},
-    {"Scalar", Kind::Scalar, "float"},         {"int", Kind::Int, "int"},
-    {"float", Kind::Float, "float"},           {"bool", Kind::Bool, "bool"},
-    {"DType", Kind::DType, "dtype"},           {"Generator", Kind::Generator, "Generator"},
-    {"int[]", Kind::IntList, "Sequence[int]"}, {"Tensor[]", Kind::TensorList, "Sequence[Tensor]"},
+    {"Tensor", Kind::Tensor, "Tensor"},
+    {"Operand", Kind::Operand, "Tensor | float"},
+    {"Scalar", Kind::Scalar, "float"},
+    {"int", Kind::Int, "int"},
+    {"float", Kind::Float, "float"},
+    {"bool", Kind::Bool, "bool"},
+    {"DType", Kind::DType, "dtype"},
+    {"Generator", Kind::Generator, "Generator"},
+    {"int[]", Kind::IntList, "Sequence[int]"},
+    {"Tensor[]", Kind::TensorList, "Sequence[Tensor]"},
     {"MemoryFormat", Kind::MemoryFormat, "memory_format"},
 };
 
@@ -109,7 +114,8 @@ Param read_param(std::string text) {
 // What every constructor takes after its own parameters.
 std::vector<Param> options() {
   std::vector<Param> all;
-  for (const char* text : {"DType? dtype=None", "bool requires_grad=False", "MemoryFormat? memory_format=None"})
+  for (const char* text :
+       {"DType? dtype=None", "bool requires_grad=False", "MemoryFormat? memory_format=None"})
     all.push_back(read_param(text));
   for (const char* name : {"device", "layout", "pin_memory"}) {
     Param p{};
@@ -203,7 +209,8 @@ std::string Signature::stub(bool method, bool variadic, bool out) const {
   }
   if (out) {
     if (!text.empty()) text += ", ";
-    text += std::string(star ? "" : "*, ") + "out: " + (results.empty() ? "Tensor" : "Sequence[Tensor]") + " | None = None";
+    text += std::string(star ? "" : "*, ") + "out: " + (results.empty() ? "Tensor" : "Sequence[Tensor]") +
+            " | None = None";
   }
   std::string result = list ? "tuple[Tensor, ...]" : "Tensor";
   if (!results.empty()) {

@@ -183,7 +183,8 @@ PyType_Spec device_spec = {"unspool._core.device", sizeof(DeviceObject), 0, Py_T
 
 // ---- memory_format -------------------------------------------------------------------------------------
 
-constexpr const char* kFormats[] = {"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"};
+constexpr const char* kFormats[] = {"contiguous_format", "preserve_format", "channels_last",
+                                    "channels_last_3d"};
 constexpr int kRowMajor = 2;  // so many of them mean it here
 
 struct FormatObject {
@@ -195,7 +196,9 @@ int which_format(PyObject* o) { return reinterpret_cast<FormatObject*>(o)->which
 PyObject* format_repr(PyObject* self) {
   return PyUnicode_FromFormat("torch.%s", kFormats[which_format(self)]);
 }
-PyObject* format_reduce(PyObject* self, PyObject*) { return PyUnicode_FromString(kFormats[which_format(self)]); }
+PyObject* format_reduce(PyObject* self, PyObject*) {
+  return PyUnicode_FromString(kFormats[which_format(self)]);
+}
 PyMethodDef format_methods[] = {{"__reduce__", format_reduce, METH_NOARGS, "__reduce__(self) -> str"},
                                 {nullptr, nullptr, 0, nullptr}};
 PyType_Slot format_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(format_repr)},

@@ -21,8 +21,9 @@ from unspool._core import (
     sigmoid,
 )
 from unspool._core import lgamma as gammaln
-from unspool._functions.elementwise import logit, mvlgamma, sinc, xlogy
 from unspool._functions._methods import need_tensor, with_out
+from unspool._functions.elementwise import logit, mvlgamma, sinc, xlogy
+from unspool.autograd.function import Function
 
 psi = digamma
 expit = sigmoid
@@ -30,12 +31,12 @@ multigammaln = mvlgamma
 
 __all__ = [
     "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit", "expm1", "gammaln", "log1p", "log_ndtr",
-    "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri", "polygamma", "psi", "round", "sinc",
+    "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "polygamma", "psi", "round", "sinc",
     "softmax", "xlog1py", "xlogy",
 ]  # fmt: skip
 
 
-def _floating(op: str, x: Any) -> Tensor:
+def _floating(op: str, x: Any) -> Any:
     need_tensor(op, "input", x)
     return x if x.dtype.is_floating_point else x.to(_core.get_default_dtype())
 
@@ -50,13 +51,22 @@ def log_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return _core.log_softmax(input, dim, dtype)
 
 
+class _Entropy(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return _core.where(x == 0, 0.0, _core.where(x < 0, -math.inf, -x * _core.log(x)))
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return -g * (1 + _core.log(x))
+
+
 @with_out
 def entr(input: Tensor) -> Tensor:
     """-x ln x; 0 at 0, -inf below."""
-    x = _floating("special.entr", input)
-    inside = _core.where(x > 0, x, _core.ones_like(x))
-    positive = -inside * _core.log(inside)
-    return _core.where(x > 0, positive, _core.where(x == 0, x * 0, _core.where(x < 0, x * 0 - math.inf, x)))
+    return _Entropy.apply(_floating("special.entr", input))  # type: ignore[no-any-return]
 
 
 @with_out
@@ -66,30 +76,26 @@ def ndtr(input: Tensor) -> Tensor:
 
 
 @with_out
-def ndtri(input: Tensor) -> Tensor:
-    """The x of ndtr(x) = input."""
-    return math.sqrt(2) * _core.erfinv(2 * _floating("special.ndtri", input) - 1)
-
-
-@with_out
 def erfcx(input: Tensor) -> Tensor:
-    """exp(x²) erfc(x), for x up to 26 in float64 and 9 in float32, beyond by 1 / (x √π) · (1 - 1 / (2x²) + …)."""
-    x = _floating("special.erfcx", input)
-    large = x > (9.0 if x.dtype == _core.float32 else 26.0)
+    """exp(x²) erfc(x), from x = 26 on by 1 / (x √π) · (1 - 1 / (2x²) + …); computed in float64."""
+    given = _floating("special.erfcx", input)
+    x = given.double()
+    large = x > 26.0
     far, near = _core.where(large, x, _core.ones_like(x)), _core.where(large, _core.zeros_like(x), x)
     z = 0.5 / (far * far)
-    series = (1 - z * (1 - 3 * z * (1 - 5 * z))) / (far * math.sqrt(math.pi))
-    return _core.where(large, series, _core.exp(near * near) * _core.erfc(near))
+    series = (1 - z * (1 - 3 * z * (1 - 5 * z))) / far / math.sqrt(math.pi)
+    return _core.where(large, series, _core.exp(near * near) * _core.erfc(near)).to(given.dtype)
 
 
 @with_out
 def log_ndtr(input: Tensor) -> Tensor:
-    """ln ndtr(x), without underflow."""
-    x = _floating("special.log_ndtr", input)
+    """ln ndtr(x), without underflow; computed in float64."""
+    given = _floating("special.log_ndtr", input)
+    x = given.double()
     low = x < -1
     tail, rest = _core.where(low, x, -_core.ones_like(x)), _core.where(low, _core.zeros_like(x), x)
     far = _core.log(erfcx(tail * -math.sqrt(0.5)) / 2) - tail * tail / 2
-    return _core.where(low, far, _core.log1p(-_core.erfc(rest * math.sqrt(0.5)) / 2))
+    return _core.where(low, far, _core.log1p(-_core.erfc(rest * math.sqrt(0.5)) / 2)).to(given.dtype)
 
 
 @with_out

@@ -166,10 +166,12 @@ void write_result(Call& c, const Tensor& target) {
 // An op made of others either writes into its first input itself, or its result is copied there.
 void write_by_copy(Call& c, const Tensor& target) {
   c.inplace = true;
-  if (c.op->composite)
+  if (c.op->composite) {
+    bring_to_one_dtype(*c.op, c.in);
     run_composite(c);
-  else
+  } else {
     call_in_floats(c, c.in, c.attrs);
+  }
   const Tensor& y = c.out[0];
   if (y.get() == target.get()) return;
   if (!(y.shape() == target.shape()))

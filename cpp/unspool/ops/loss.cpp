@@ -230,7 +230,8 @@ Tensor with_probabilities(const Tensor& logits, const Tensor& target, const Tens
   }
   if (reduction == kNone) return -sum(terms, {classes_dim}, false);
   const Tensor total = -sum(terms);
-  return reduction == kSum ? total : total / wrapped_number(static_cast<double>(rows));
+  // PyTorch has no row without classes: the mean is NaN.
+  return reduction == kSum ? total : total / wrapped_number(classes > 0.0 ? static_cast<double>(rows) : 0.0);
 }
 
 void cross_entropy(Call& c) {

@@ -160,8 +160,8 @@ void unfold_shape(Call& c) {
   const std::int64_t n = x.ndim() ? x.shape()[dim] : 1, stride = x.ndim() ? x.strides()[dim] : 1;
   if (size < 0) fail(ErrorKind::Runtime, "unfold: size is ", size, " but must be >= 0");
   if (size > n)
-    fail(ErrorKind::Runtime, "unfold: maximum size for tensor at dimension ", dim, " is ", n,
-         " but size is ", size);
+    fail(ErrorKind::Runtime, "unfold: maximum size for tensor at dimension ", dim, " is ", n, " but size is ",
+         size);
   if (step <= 0) fail(ErrorKind::Runtime, "unfold: step is ", step, " but must be > 0");
   Shape shape = x.shape();
   Strides strides = x.strides();
@@ -525,7 +525,8 @@ std::span<const OpDef* const> reorder_ops() {
                                      &split_sizes_op,
                                      &chunk_op,
                                      &unbind_op,
-                                     &unfold_op, &diagonal_op,
+                                     &unfold_op,
+                                     &diagonal_op,
                                      &flip_op,
                                      &roll_op,
                                      &repeat_op,

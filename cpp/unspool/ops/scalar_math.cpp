@@ -377,6 +377,7 @@ constexpr OpDef addcmul_op = {
     .schema = "addcmul(Tensor input, Tensor tensor1, Tensor tensor2, *, Scalar value=1)",
     .doc = "input + value · tensor1 · tensor2, broadcast.",
     .surface = kBoth | kInplace,
+    .promote = Promote::Common,
     .composite = [](Call& c) { c.out[0] = add(c.in[0], c.in[1] * c.in[2], c.attrs.f(0)); },
 };
 constexpr OpDef addcdiv_op = {
@@ -388,7 +389,10 @@ constexpr OpDef addcdiv_op = {
           if (!is_floating(c.in[1].dtype()) && !is_floating(c.in[2].dtype()))
             fail(ErrorKind::DType, "addcdiv: integer division is no longer supported, got ",
                  name(c.in[1].dtype()), " and ", name(c.in[2].dtype()));
-          c.out[0] = add(c.in[0], c.in[1] / c.in[2], c.attrs.f(0));
+          ResultType type;
+          for (const Tensor& t : c.in) type.add(t);
+          const DType common = type.get();
+          c.out[0] = add(to(c.in[0], common), to(c.in[1], common) / to(c.in[2], common), c.attrs.f(0));
         },
 };
 

@@ -1,5 +1,6 @@
-// Ops of one number that are a plain loop over a function of the C library, or one like it: the function and its
-// derivative are one row, UNSPOOL_UNARY, and `unary` makes the op. No vector code here: elementwise.h has it.
+// Ops of one number that are a plain loop over a function of the C library, or one like it: the function and
+// its derivative are one row, UNSPOOL_UNARY, and `unary` makes the op. No vector code here: elementwise.h has
+// it.
 #pragma once
 
 #include "unspool/kernels/table.h"

@@ -106,23 +106,21 @@ const OpDef reshape_copy_op = {
           const Tensor& x = c.in[0];
           kernels().copy({c.out[0]->data, x.dtype(), x.shape(), contiguous_strides(x.shape())}, x.view());
         },
-    .derivative = linear([](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = reshape(g[0], r.shape(0)); }),
+    .derivative =
+        linear([](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = reshape(g[0], r.shape(0)); }),
 };
 
 // The same bytes as other numbers; the last dim takes up a difference in size.
 const OpDef view_dtype_op = {
     .schema = "view(Tensor input, DType dtype)",
-    .doc = "The same memory read as another dtype; of another size, the last dim grows or shrinks. Without history.",
+    .doc =
+        "The same memory read as another dtype; of another size, the last dim grows or shrinks. Without history.",
     .surface = kMethod,
     .cls = Class::View,
     .composite =
         [](Call& c) {
           const Tensor& x = c.in[0];
           const DType dtype = c.attrs[0].dtype();
-          if (dtype == x.dtype()) {
-            c.out[0] = x;
-            return;
-          }
           const auto from = static_cast<std::int64_t>(item_size(x.dtype()));
           const auto to = static_cast<std::int64_t>(item_size(dtype));
           Shape shape = x.shape();
@@ -131,8 +129,8 @@ const OpDef view_dtype_op = {
           if (from != to) {
             const int last = x.ndim() - 1;
             if (last < 0)
-              fail(ErrorKind::Runtime, "view: a 0-d tensor of ", name(x.dtype()), " can't be read as ", name(dtype),
-                   ", which has another size");
+              fail(ErrorKind::Runtime, "view: a 0-d tensor of ", name(x.dtype()), " can't be read as ",
+                   name(dtype), ", which has another size");
             fits = strides[last] == 1 || shape[last] * from == to;
             shape[last] = shape[last] * from / to;
             fits &= x.shape()[last] * from % to == 0 && x->offset() * from % to == 0;
@@ -376,7 +374,8 @@ Tensor view(const Tensor& x, const Shape& shape) { return call(view_op, {x}, {{}
 Tensor reshape(const Tensor& x, const Shape& shape) {
   const Shape resolved = resolve("reshape", x.shape(), shape);
   Strides strides;
-  return view_strides(x, resolved, strides) ? view(x, resolved) : call(reshape_copy_op, {x}, {{}, {resolved}});
+  return view_strides(x, resolved, strides) ? view(x, resolved)
+                                            : call(reshape_copy_op, {x}, {{}, {resolved}});
 }
 Tensor transpose(const Tensor& x, std::int64_t dim0, std::int64_t dim1) {
   return call(transpose_op, {x}, {dim0, dim1});
@@ -387,8 +386,9 @@ Tensor squeeze(const Tensor& x, std::int64_t dim) { return call(squeeze_op, {x},
 Tensor unsqueeze(const Tensor& x, std::int64_t dim) { return call(unsqueeze_op, {x}, {dim}); }
 
 std::span<const OpDef* const> shape_ops() {
-  static const OpDef* const ops[] = {&view_op,    &view_dtype_op, &reshape_copy_op, &reshape_op, &flatten_op,   &transpose_op,   &t_op,
-                                     &permute_op, &expand_op,  &unsqueeze_op, &squeeze_all_op, &squeeze_op};
+  static const OpDef* const ops[] = {
+      &view_op, &view_dtype_op, &reshape_copy_op, &reshape_op,   &flatten_op,     &transpose_op,
+      &t_op,    &permute_op,    &expand_op,       &unsqueeze_op, &squeeze_all_op, &squeeze_op};
   return ops;
 }
 

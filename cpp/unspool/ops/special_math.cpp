@@ -22,7 +22,8 @@ constexpr double kBernoulli[] = {1.0 / 12,
                                  1.0 / 74724249600.0,
                                  -3617.0 / 10670622842880000.0};
 
-// Σ 1 / (q + k)^s over k >= 0: Hurwitz's zeta function for s > 1, by Euler-Maclaurin's formula behind the first terms.
+// Σ 1 / (q + k)^s over k >= 0: Hurwitz's zeta function for s > 1, by Euler-Maclaurin's formula behind the
+// first terms.
 double zeta(double s, double q) {
   if (q <= 0.0 && q == std::floor(q)) return kInf;
   double sum = 0.0;
@@ -40,12 +41,13 @@ double zeta(double s, double q) {
   return sum;
 }
 
-// The derivative of ln Γ: by reflection to x > 0, by ψ(x) = ψ(x + 1) - 1/x to x >= 10, then its asymptotic series.
+// The derivative of ln Γ: by reflection to x > 0, by ψ(x) = ψ(x + 1) - 1/x to x >= 10, then its asymptotic
+// series.
 double digamma_at(double x) {
   if (x == 0.0) return std::copysign(kInf, -x);
   double sum = 0.0;
   if (x < 0.0) {
-    const double part = x - std::floor(x);
+    const double part = x - std::trunc(x);  // exact, for tiny x too
     if (part == 0.0) return kNaN;
     sum = -std::numbers::pi / std::tan(std::numbers::pi * part);
     x = 1.0 - x;
@@ -53,7 +55,8 @@ double digamma_at(double x) {
   for (; x < 10.0; x += 1.0) sum -= 1.0 / x;
   const double z = 1.0 / (x * x);
   const double series =
-      z * (1.0 / 12 - z * (1.0 / 120 - z * (1.0 / 252 - z * (1.0 / 240 - z * (1.0 / 132 - z * 691.0 / 32760)))));
+      z *
+      (1.0 / 12 - z * (1.0 / 120 - z * (1.0 / 252 - z * (1.0 / 240 - z * (1.0 / 132 - z * 691.0 / 32760)))));
   return sum + std::log(x) - 0.5 / x - series;
 }
 
@@ -83,12 +86,11 @@ UNSPOOL_UNARY(Erfinv, static_cast<T>(erfinv_at(static_cast<double>(x))), kSaveOu
 
 constexpr OpDef lgamma_op = unary<Lgamma>("lgamma(Tensor input)", "ln |Γ(x)| of each element.",
                                           "LgammaBackward0", Promote::Floating, Domain::Positive);
-constexpr OpDef digamma_op =
-    unary<Digamma>("digamma(Tensor input)", "The derivative of ln Γ(x).", "DigammaBackward0",
-                   Promote::Floating, Domain::Positive);
-constexpr OpDef erfinv_op = unary<Erfinv>(
-    "erfinv(Tensor input)", "The x of erf(x) = input; ±inf at ±1 and NaN outside of [-1, 1].",
-    "ErfinvBackward0");
+constexpr OpDef digamma_op = unary<Digamma>("digamma(Tensor input)", "The derivative of ln Γ(x).",
+                                            "DigammaBackward0", Promote::Floating, Domain::Positive);
+constexpr OpDef erfinv_op =
+    unary<Erfinv>("erfinv(Tensor input)", "The x of erf(x) = input; ±inf at ±1 and NaN outside of [-1, 1].",
+                  "ErfinvBackward0");
 
 void polygamma_rule(const Record& r, const Tensor* g, Tensor* gx) {
   gx[0] = g[0] * polygamma_of(r.attrs.i(0) + 1, r.x(0));

@@ -105,8 +105,7 @@ void spread_by_flag(Call& c) {
 
 UNSPOOL_SPREAD(var, "var", false, false, "", "The variance over dim, or of all elements.")
 UNSPOOL_SPREAD(std, "std", true, false, "", "The standard deviation over dim, or of all elements.")
-UNSPOOL_SPREAD(var_mean, "var_mean", false, true, " -> (Tensor, Tensor)",
-               "Variance and mean over dim.")
+UNSPOOL_SPREAD(var_mean, "var_mean", false, true, " -> (Tensor, Tensor)", "Variance and mean over dim.")
 UNSPOOL_SPREAD(std_mean, "std_mean", true, true, " -> (Tensor, Tensor)",
                "Standard deviation and mean over dim.")
 #undef UNSPOOL_SPREAD

@@ -167,8 +167,9 @@ Tensor alias_with_own_version(const Tensor& t);
 // Makes `t` show `other`'s memory (the setter of `.data`): same identity, history untouched.
 void set_data(const Tensor& t, const Tensor& other);
 
-// Gives `t` another shape, in row-major order from its first element on. Elements beyond its storage are not set;
-// where they do not fit, it gets more memory. Throws RuntimeError, naming `op`, where others see the same memory.
+// Gives `t` another shape, in row-major order from its first element on. Elements beyond its storage are not
+// set; where they do not fit, it gets more memory. Throws RuntimeError, naming `op`, where others see the
+// same memory.
 void resize(const Tensor& t, const Shape& shape, const char* op);
 
 // Makes `t` show what `view`, on the same storage, shows: squeeze_, t_ and their like.

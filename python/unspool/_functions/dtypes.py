@@ -19,8 +19,8 @@ __all__ = [
     "is_warn_always_enabled",
     "numel",
     "set_default_device",
-    "set_flush_denormal",
     "set_float32_matmul_precision",
+    "set_flush_denormal",
     "set_num_interop_threads",
     "set_warn_always",
     "typename",
@@ -132,7 +132,7 @@ def set_default_device(device: Any) -> None:
 
 def get_default_device() -> Any:
     """The CPU."""
-    return _core.device("cpu")
+    return _core.empty(0).device
 
 
 def set_flush_denormal(mode: bool) -> bool:

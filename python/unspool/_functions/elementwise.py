@@ -112,7 +112,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """ln(x / (1 - x)), of x kept in [eps, 1 - eps] where eps is given; else NaN outside of [0, 1]."""
     x = _floating(input)
     if eps is not None:
-        x = x.clamp(eps, 1 - eps)
+        x = _core.where(x < eps, eps, _core.where(x > 1 - eps, 1 - eps, x))
     return _core.log(x / (1 - x))
 
 

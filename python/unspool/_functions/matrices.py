@@ -22,7 +22,7 @@ def _linalg() -> Any:
 @method
 def det(input: Tensor) -> Tensor:
     """`linalg.det`."""
-    return _linalg().det(input)  # type: ignore[no-any-return]
+    return _linalg().det(input)
 
 
 @method
@@ -43,13 +43,13 @@ def logdet(input: Tensor) -> Tensor:
 @method
 def inverse(input: Tensor) -> Tensor:
     """`linalg.inv`."""
-    return _linalg().inv(input)  # type: ignore[no-any-return]
+    return _linalg().inv(input)
 
 
 @method
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     """`linalg.pinv` with rtol=rcond."""
-    return _linalg().pinv(input, rtol=rcond)  # type: ignore[no-any-return]
+    return _linalg().pinv(input, rtol=rcond)
 
 
 @with_out
@@ -76,7 +76,7 @@ def qr(input: Tensor, some: bool = True) -> Any:
 @method
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """`linalg.cholesky`."""
-    return _linalg().cholesky(input, upper=upper)  # type: ignore[no-any-return]
+    return _linalg().cholesky(input, upper=upper)
 
 
 @with_out
@@ -85,7 +85,7 @@ def cholesky_inverse(input: Tensor, upper: bool = False) -> Tensor:
     """(L Lᵀ)⁻¹ of a lower factor, (Uᵀ U)⁻¹ of an upper one."""
     inverse_factor = _linalg().inv(input.triu() if upper else input.tril())
     t = inverse_factor.transpose(-2, -1)
-    return inverse_factor @ t if upper else t @ inverse_factor  # type: ignore[no-any-return]
+    return inverse_factor @ t if upper else t @ inverse_factor
 
 
 @with_out
@@ -94,7 +94,7 @@ def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """X of L Lᵀ X = input, or Uᵀ U X = input; input (…, n, k)."""
     low = L.transpose(-2, -1) if upper else L
     solve = _linalg().solve_triangular
-    return solve(low.transpose(-2, -1), solve(low, input, upper=False), upper=True)  # type: ignore[no-any-return]
+    return solve(low.transpose(-2, -1), solve(low, input, upper=False), upper=True)
 
 
 @method

@@ -32,7 +32,7 @@ class _Extreme(Function):
             kind = y.dtype
             lowest = _core.tensor(1) if reduce == "prod" else _limit(kind, reduce == "amax")
             y.scatter_(dim, index, lowest.to(kind).expand(index.shape))
-        at = np.ogrid[tuple(slice(0, n) for n in index.shape)]
+        at = list(np.ogrid[tuple(slice(0, n) for n in index.shape)])
         at[dim] = index.numpy()
         f.at(y.numpy(), tuple(at), part.numpy())
         ctx.save_for_backward(x, index, src, y)
@@ -114,8 +114,10 @@ def scatter_reduce(
             f"scatter_reduce: Expected self.dtype to be equal to src.dtype, got {input.dtype} and {src.dtype}"
         )
     d = wrap_dim("scatter_reduce", dim, input.dim())
-    # checks shapes and indices, and is the sum
-    touched = _core.zeros_like(input, requires_grad=False).scatter_add(d, index, _core.zeros_like(src))
+    try:  # which checks shapes and indices
+        touched = _core.zeros_like(input, requires_grad=False).scatter_add(d, index, _core.zeros_like(src))
+    except (RuntimeError, IndexError) as error:
+        raise type(error)(f"scatter_reduce: {error}") from None
     if input.dim() == 0:
         x, i, s = (t.reshape([1]) for t in (input, index, src))
         return scatter_reduce(x, 0, i, s, reduce, include_self=include_self).reshape([])
@@ -133,7 +135,7 @@ def scatter_reduce(
         if input.dtype.is_floating_point:
             return total / count
         return _core.div(total, count, rounding_mode="floor")
-    return _Extreme.apply(input, d, index.long(), src, reduce, include_self)  # type: ignore[no-any-return]
+    return _Extreme.apply(input, d, index.long(), src, reduce, include_self)
 
 
 @with_out

@@ -50,13 +50,13 @@ def is_storage(obj: Any) -> bool:
 
 
 @method
-def untyped_storage(input: Tensor) -> UntypedStorage:
+def untyped_storage(input: Tensor) -> Any:
     """The bytes that the tensor shows a part of."""
     return UntypedStorage(input)
 
 
 @method
-def storage(input: Tensor) -> UntypedStorage:
+def storage(input: Tensor) -> Any:
     """The bytes that the tensor shows a part of. PyTorch's counts elements, where this one counts bytes."""
     return UntypedStorage(input)
 
@@ -128,6 +128,9 @@ def set_(
         if stride is None:
             for d in range(len(size) - 2, -1, -1):
                 steps[d] = steps[d + 1] * max(size[d + 1], 1)
-        shown = shown.as_strided(size, steps, storage_offset)
+        try:
+            shown = shown.as_strided(size, steps, storage_offset)
+        except RuntimeError as error:
+            raise RuntimeError(f"set_: {error}") from None
     input.data = shown
     return input

@@ -91,7 +91,8 @@ class _Eigh(Function):
         w, v = ctx.saved_tensors
         vt = v.transpose(-2, -1)
         off = 1 - _core.eye(w.shape[-1], dtype=w.dtype)
-        return v @ ((vt @ gv) / _gaps(w) * off + _diagonal(gw)) @ vt, None
+        # The part of vᵀ gv that is symmetric turns no vector.
+        return v @ (0.5 * _skew(vt @ gv) / _gaps(w) * off + _diagonal(gw)) @ vt, None
 
 
 @with_out
@@ -114,7 +115,7 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 
 
 def eig(A: Tensor) -> Any:
-    """NotImplementedError: the eigenvalues of a matrix that is not symmetric are complex numbers, which are not there."""
+    """NotImplementedError: eigenvalues of a matrix that is not symmetric are complex, and such dtypes are not there."""
     check_matrix("eig", A)
     raise NotImplementedError("linalg.eig: eigenvalues are complex, and there are no complex dtypes; see linalg.eigh")
 
@@ -203,13 +204,13 @@ def matrix_rank(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: boo
 
 class _PseudoInverse(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, atol: Any, rtol: Any) -> Tensor:
-        u, s, vh = svd(x.detach(), full_matrices=False)
+    def forward(ctx: Any, x: Tensor, atol: Any, rtol: Any, hermitian: bool) -> Tensor:
+        u, s, vh = svd(_mirrored(x.detach()) if hermitian else x.detach(), full_matrices=False)
         kept = s > _cutoff(s, x.shape, atol, rtol).unsqueeze(-1)
         back = _core.where(kept, 1 / s, _core.zeros_like(s))
         y = vh.transpose(-2, -1) @ (back.unsqueeze(-1) * u.transpose(-2, -1))
         ctx.save_for_backward(x, y)
-        return y
+        return y  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
@@ -218,17 +219,18 @@ class _PseudoInverse(Function):
         yt, gt = y.transpose(-2, -1), g.transpose(-2, -1)
         outside = gt - (gt @ y) @ a  # gᵀ (1 - Y A)
         inside = gt - a @ (y @ gt)  # (1 - A Y) gᵀ
-        return -(yt @ g @ yt) + inside @ y @ yt + yt @ y @ outside, None, None
+        return -(yt @ g @ yt) + inside @ y @ yt + yt @ y @ outside, None, None, None
 
 
 @with_out
-def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
+def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
     """The Moore-Penrose inverse (…, m, n) of matrices (…, n, m); singular values up to max(atol, rtol · the largest)
-    count as 0."""
+    count as 0. `rcond` is the old name of rtol."""
+    rtol = rcond if rtol is None else rtol
     check_matrix("pinv", A, square=hermitian)
     if 0 in A.shape:
         return A.transpose(-2, -1).clone()
-    return _PseudoInverse.apply(_mirrored(A) if hermitian else A, atol, rtol)  # type: ignore[no-any-return]
+    return _PseudoInverse.apply(A, atol, rtol, hermitian)  # type: ignore[no-any-return]
 
 
 def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:

@@ -59,7 +59,7 @@ def soft_margin_loss(
 ) -> Any:
     """ln(1 + e^(-target · input)), for targets of 1 and -1."""
     reduction = legacy_reduction(size_average, reduce, reduction)
-    return reduced(_core.log1p((-target * input).exp()), reduction)
+    return reduced(_core.log1p((target * -input).exp()), reduction)
 
 
 def cosine_embedding_loss(

@@ -101,7 +101,7 @@ class LBFGS(Optimizer):
         state.setdefault("func_evals", 0)
         state.setdefault("n_iter", 0)
         first_loss = closure()
-        loss, evaluations = float(first_loss), 1
+        loss, evaluations = _number(first_loss), 1
         state["func_evals"] += 1
         g = self._gradient()
         if g.abs().max() <= group["tolerance_grad"]:
@@ -127,7 +127,7 @@ class LBFGS(Optimizer):
             else:
                 self._move(t, direction)
                 if n != group["max_iter"]:  # nobody reads what would be evaluated after the last step
-                    loss, g, calls = float(closure()), self._gradient(), 1
+                    loss, g, calls = _number(closure()), self._gradient(), 1
             evaluations += calls
             state["func_evals"] += calls
             if (
@@ -177,7 +177,7 @@ class LBFGS(Optimizer):
             nonlocal calls
             calls += 1
             self._move(length, direction)
-            loss = float(closure())
+            loss = _number(closure())
             g = self._gradient()
             for p, before in zip(self._params, origin, strict=True):
                 p.copy_(before)
@@ -238,6 +238,10 @@ class LBFGS(Optimizer):
             if done:
                 break
         return bracket[low], calls
+
+
+def _number(loss: Any) -> float:
+    return float(loss.detach() if isinstance(loss, _core.Tensor) else loss)
 
 
 def _cubic_minimum(a: _Point, b: _Point, bounds: tuple[Any, Any]) -> Any:

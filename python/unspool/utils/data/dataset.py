@@ -55,7 +55,7 @@ class ChainDataset(IterableDataset[Any]):
             yield from d
 
     def __len__(self) -> int:
-        return sum(len(d) for d in self.datasets)  # type: ignore[misc]
+        return sum(len(d) for d in self.datasets)
 
 
 class StackDataset(Dataset[Any]):
