@@ -364,7 +364,7 @@ PyObject* wrap(const Tensor& t) {
 
 void bind_handle(py::module_& m) {
   std::vector<PyType_Slot> slots = type_slots();
-  PyType_Spec spec = {"unspool._core.Tensor", sizeof(TensorObject), 0,
+  PyType_Spec spec = {"unspool.Tensor", sizeof(TensorObject), 0,
                       Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots.data()};
   PyObject* type = PyType_FromSpec(&spec);
   if (!type) throw py::error_already_set();

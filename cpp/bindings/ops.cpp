@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph.h"
 #include "handle.h"
 #include "random.h"
 #include "schema.h"
@@ -28,6 +29,7 @@ namespace {
 
 std::deque<Entry> entries;  // their addresses are kept
 std::unordered_map<std::string, Entry*> functions, inplace_methods, methods;
+py::dict* return_types = nullptr;  // named tuples by the name of their op
 
 // ---- Arguments ------------------------------------------------------------------------------------------
 
@@ -350,7 +352,7 @@ bool bind(const Signature& s, const Arguments& a, bool strict, Bound& b, Complai
 
 PyObject* results(const Entry& e, Call& c) {
   if (c.n_out == 1) return wrap(c.out[0]);
-  PyObject* tuple = PyStructSequence_New(e.result_type);
+  PyObject* tuple = e.result_type ? PyStructSequence_New(e.result_type) : PyTuple_New(c.n_out);
   if (!tuple) return nullptr;
   for (int i = 0; i < c.n_out; ++i) {
     PyObject* item = wrap(c.out[i]);
@@ -358,7 +360,7 @@ PyObject* results(const Entry& e, Call& c) {
       Py_DECREF(tuple);
       return nullptr;
     }
-    PyStructSequence_SetItem(tuple, i, item);
+    PyTuple_SET_ITEM(tuple, i, item);  // a named tuple holds its items alike
   }
   return tuple;
 }
@@ -392,9 +394,12 @@ PyObject* invoke(const Entry& e, const Arguments& a) {
       Vector<Tensor> list;
       c.list = &list;
       call(c, b.tensors(), b.attrs);
+      if (s.shown)
+        for (const Tensor& t : list) show_as(t, s.shown);
       return c.out[0] ? wrap(c.out[0]) : listed(list);
     }
     call(c, b.tensors(), b.attrs);
+    if (s.shown) show_as(c.out[0], s.shown);
     return results(e, c);
   }
   refuse(e, a);
@@ -450,17 +455,37 @@ constexpr std::pair<const char*, const char*> kAliases[] = {
     {"fix", "trunc"},        {"ger", "outer"},
 };
 
-PyTypeObject* named_tuple(const Signature& s) {
+// As PyTorch prints several results: a line for each.
+PyObject* named_tuple_repr(PyObject* self) {
+  return guarded([&] {
+    const std::string name = Py_TYPE(self)->tp_name;
+    std::string text = "torch" + name.substr(name.find('.')) + "(";
+    const py::tuple names = py::type::of(self).attr("__match_args__");
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self); ++i)
+      text += (i ? ",\n" : "\n") + std::string(py::str(names[static_cast<std::size_t>(i)])) + "=" +
+              std::string(py::repr(PyTuple_GET_ITEM(self, i)));
+    return py::str(text + ")").release().ptr();
+  });
+}
+
+// The type stands in unspool.return_types, where pickle finds it.
+PyTypeObject* named_tuple(const std::string& name, const std::vector<std::string>& results) {
   static std::deque<std::string> texts;
+  static std::unordered_map<std::string, PyTypeObject*> made;
+  PyTypeObject*& type = made[name];
+  if (type) return type;
   std::vector<PyStructSequence_Field> fields;
-  fields.reserve(s.results.size() + 1);
-  for (const std::string& r : s.results) fields.push_back({texts.emplace_back(r).c_str(), nullptr});
+  fields.reserve(results.size() + 1);
+  for (const std::string& r : results) fields.push_back({texts.emplace_back(r).c_str(), nullptr});
   fields.push_back({nullptr, nullptr});
-  texts.push_back("torch.return_types." + s.name);
+  texts.push_back("unspool.return_types." + name);
   PyStructSequence_Desc desc = {texts.back().c_str(), "Several results under their names.", fields.data(),
-                                static_cast<int>(s.results.size())};
-  PyTypeObject* type = PyStructSequence_NewType(&desc);
+                                static_cast<int>(results.size())};
+  type = PyStructSequence_NewType(&desc);
   if (!type) throw py::error_already_set();
+  type->tp_repr = named_tuple_repr;
+  PyType_Modified(type);
+  return_types->attr("__setitem__")(name, py::handle(reinterpret_cast<PyObject*>(type)));
   return type;
 }
 
@@ -475,7 +500,8 @@ Entry& entry_for(std::unordered_map<std::string, Entry*>& table, const std::stri
 
 void add(Entry& e, const Signature& s) {
   e.overloads.push_back(s);
-  if (!s.results.empty() && !e.result_type) e.result_type = named_tuple(s);
+  if (s.op->composite && s.op->grad_name[0]) e.overloads.back().shown = number_of_name(s.op->grad_name);
+  if (!s.results.empty() && s.results[0] != "Tensor") e.result_type = named_tuple(s.name, s.results);
 }
 
 // Signatures first, one a line: the stubs are made from them.
@@ -527,6 +553,17 @@ PyObject* call_entry(const Entry* e, PyObject* const* args, int n) { return invo
 void bind_ops(py::module_& m) {
   py::options options;
   options.disable_function_signatures();
+  return_types = new py::dict;
+  m.attr("_return_types") = *return_types;
+  m.def(
+      "_return_type",
+      [](const std::string& name, const py::list& results) {
+        std::vector<std::string> fields;
+        for (const py::handle r : results) fields.push_back(r.cast<std::string>());
+        return py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(named_tuple(name, fields)));
+      },
+      py::arg("name"), py::arg("results"),
+      "_return_type(name: str, results: list[str]) -> type[Any]\n\nThe named tuple of a function's results.");
   m.def(
       "_aliases",
       [] {

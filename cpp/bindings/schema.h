@@ -52,8 +52,9 @@ struct Signature {
   const OpDef* op;
   std::string name;
   std::vector<Param> params;
-  std::vector<std::string> results;                    // names, where there are several
-  bool list = false;                                   // -> Tensor[]
+  std::vector<std::string> results;  // names, where there are several
+  std::uint32_t shown = 0;           // the name that grad_fn shows, of a composite; see graph.h
+  bool list = false;                 // -> Tensor[]
   std::string stub(bool method, bool variadic) const;  // "add(input: Tensor, …) -> Tensor"
   bool has_variadic() const;
 };

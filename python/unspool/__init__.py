@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unspool import _core, _functions
+from unspool.__config__ import show as show_config  # noqa: F401
 from unspool._tensor_str import set_printoptions as set_printoptions
 from unspool.autograd.grad_mode import enable_grad as enable_grad
 from unspool.autograd.grad_mode import inference_mode as inference_mode
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from unspool import linalg as linalg
     from unspool import nn as nn
     from unspool import optim as optim
+    from unspool import return_types as return_types
     from unspool import utils as utils
     from unspool._core import *  # noqa: F403
     from unspool._functions import *  # noqa: F403
@@ -56,7 +58,19 @@ _ELSEWHERE = frozenset(
     )
 )
 _SUBMODULES = frozenset(
-    ("autograd", "backends", "cuda", "distributions", "errors", "func", "linalg", "nn", "optim", "utils")
+    (
+        "autograd",
+        "backends",
+        "cuda",
+        "distributions",
+        "errors",
+        "func",
+        "linalg",
+        "nn",
+        "optim",
+        "return_types",
+        "utils",
+    )
 )
 
 for _name in dir(_core):
@@ -68,8 +82,6 @@ for _name in _functions.__dict__:  # after the core's names, of which these may 
     if not _name.startswith("_") and not isinstance(getattr(_functions, _name), type(_core)):
         globals()[_name] = getattr(_functions, _name)
 del _name
-
-from unspool.__config__ import show as show_config  # noqa: E402 - it needs the names above
 
 # PyTorch's second names for dtypes; they shadow builtins in this file from here on
 for _alias, _name in (("float", "float32"), ("double", "float64"), ("int", "int32"), ("long", "int64")):

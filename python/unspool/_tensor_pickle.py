@@ -47,8 +47,8 @@ def deepcopy(t: Any, memo: dict[int, Any] | None = None) -> Any:
         return memo[id(t)]
     if not t.is_leaf:
         raise RuntimeError(
-            "deepcopy: only leaf tensors can be copied with their place in the graph, and this one was computed "
-            f"by {t.grad_fn.name()}; copy t.detach() instead"
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment; "
+            f"this one was computed by {t.grad_fn.name()}: copy t.detach() instead"
         )
     new = _as_type(type(t), t.detach().clone(), t.requires_grad)
     memo[id(t)] = new

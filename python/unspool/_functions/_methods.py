@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from unspool._core import DTypeError, ShapeError, Tensor, empty
+from unspool._core import DTypeError, ShapeError, Tensor, _return_type, empty
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -45,11 +45,9 @@ def with_inplace(f: _F) -> _F:
     return f
 
 
-class ValuesIndices(NamedTuple):
-    """Elements, and where they stood."""
-
-    values: Tensor
-    indices: Tensor
+def values_indices(name: str) -> Any:
+    """The named tuple of a function's results: elements, and where they stood."""
+    return _return_type(name, ["values", "indices"])
 
 
 def tensor_arguments(op: str, values: Any) -> list[Tensor]:

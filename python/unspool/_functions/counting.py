@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import Tensor
-from unspool._functions._methods import ValuesIndices, method, need_tensor, wrap_dim
+from unspool._functions._methods import method, need_tensor, values_indices, wrap_dim
 
 __all__ = [
     "bincount",
@@ -221,6 +221,9 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     return _core.tensor(np.ascontiguousarray(hit), dtype=_core.bool).reshape(list(hit.shape))
 
 
+_Mode = values_indices("mode")
+
+
 @method
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """(values, indices) of the most frequent element along dim: of equally frequent ones the smallest, at its last
@@ -229,7 +232,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
 
     d = wrap_dim("mode", dim, input.dim())
     if input.dim() == 0:
-        return ValuesIndices(input.clone(), _core.zeros([], dtype=_core.int64))
+        return _Mode((input.clone(), _core.zeros([], dtype=_core.int64)))
     if input.shape[d] == 0:
         raise IndexError(
             f"mode: Expected reduction dim {d} to have non-zero size; input has shape {tuple(input.shape)}"
@@ -243,4 +246,4 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
         at[i] = np.flatnonzero((row == most) | ((row != row) & (most != most)))[-1]
     places = _int64(at, [*x.shape[:-1], 1]).movedim(-1, d).contiguous()
     values = _core.gather(input, d, places)
-    return ValuesIndices(values, places) if keepdim else ValuesIndices(values.squeeze(d), places.squeeze(d))
+    return _Mode((values, places) if keepdim else (values.squeeze(d), places.squeeze(d)))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from unspool import _core
 from unspool._core import DTypeError, Tensor
-from unspool._functions._methods import ValuesIndices, method, need_tensor, with_inplace, wrap_dim
+from unspool._functions._methods import method, need_tensor, values_indices, with_inplace, wrap_dim
 
 __all__ = [
     "aminmax",
@@ -29,24 +29,24 @@ __all__ = [
 ]
 
 
-class _MinMax(NamedTuple):
-    min: Tensor
-    max: Tensor
+_MinMax = _core._return_type("aminmax", ["min", "max"])
+_RUNNING = {name: values_indices(name) for name in ("cummax", "cummin")}
+_Nanmedian = values_indices("nanmedian")
 
 
-def _running(op: str, input: Tensor, dim: int, largest: bool) -> ValuesIndices:
+def _running(op: str, input: Tensor, dim: int, largest: bool) -> Any:
     import numpy as np
 
-    d = wrap_dim(op, dim, input.dim())
+    results, d = _RUNNING[op], wrap_dim(op, dim, input.dim())
     if input.dim() == 0:
-        return ValuesIndices(input.clone(), _core.zeros([], dtype=_core.int64))
+        return results((input.clone(), _core.zeros([], dtype=_core.int64)))
     x = np.moveaxis(input.detach().numpy(), d, -1)
     best = (np.maximum if largest else np.minimum).accumulate(x, axis=-1)  # NaN stays
     # an element is the extreme so far where it equals it: the last such place wins, as in PyTorch
     hit = (x == best) | (x != x)
     places = np.maximum.accumulate(np.where(hit, np.arange(x.shape[-1]), 0), axis=-1)
     indices = _core.tensor(np.ascontiguousarray(np.moveaxis(places, -1, d)), dtype=_core.int64)
-    return ValuesIndices(_core.gather(input, d, indices), indices)
+    return results((_core.gather(input, d, indices), indices))
 
 
 @method
@@ -110,10 +110,9 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
                 "aminmax: cannot compute aminmax over an empty dimension as the operation has no identity"
             )
         low, high = _core.amin(input), _core.amax(input)
-        return (
-            _MinMax(low.reshape([1] * input.dim()), high.reshape([1] * input.dim())) if keepdim else _MinMax(low, high)
-        )
-    return _MinMax(_core.amin(input, dim, keepdim), _core.amax(input, dim, keepdim))
+        shape = [1] * input.dim() if keepdim else []
+        return _MinMax((low.reshape(shape), high.reshape(shape)))
+    return _MinMax((_core.amin(input, dim, keepdim), _core.amax(input, dim, keepdim)))
 
 
 def _without_nan(x: Tensor) -> Tensor:
@@ -156,7 +155,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
         return values.reshape([])
     if flat.dim() and not keepdim:
         values, at = values.squeeze(d), at.squeeze(d)
-    return ValuesIndices(values, at)
+    return _Nanmedian((values, at))
 
 
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")

@@ -39,7 +39,7 @@ class _OfType(type):
 
 
 def _make(name: str, dtype: Any) -> Any:
-    return _OfType(name, (), {"__doc__": f"Tensors of dtype {dtype}.", "__module__": "torch", "dtype": dtype})
+    return _OfType(name, (), {"__doc__": f"Tensors of dtype {dtype}.", "__module__": "unspool", "dtype": dtype})
 
 
 BoolTensor = _make("BoolTensor", _core.bool)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from unspool import _core
+from unspool._naming import shown_as
 
 __all__ = [
     "celu",
@@ -48,11 +49,13 @@ def _placed(input: Any, result: Any, inplace: bool) -> Any:
     return input.copy_(result) if inplace else result
 
 
+@shown_as("LeakyReluBackward0")
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
     """x where x > 0, negative_slope · x elsewhere."""
     return _placed(input, _core.where(input > 0, input, input * negative_slope), inplace)
 
 
+@shown_as("PreluKernelBackward0")
 def prelu(input: Any, weight: Any) -> Any:
     """leaky_relu with a learnt slope: one number, or one for each channel (dim 1)."""
     if weight.dim() > 1:
@@ -76,16 +79,19 @@ def _exponential(input: Any, alpha: float, scale: float, steepness: float) -> An
     return _core.where(input > 0, input * scale, _core.expm1(low * steepness) * (alpha * scale))
 
 
+@shown_as("EluBackward0")
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """x where x > 0, alpha (e^x - 1) elsewhere."""
     return _placed(input, _exponential(input, alpha, 1.0, 1.0), inplace)
 
 
+@shown_as("EluBackward0")
 def selu(input: Any, inplace: bool = False) -> Any:
     """elu with the alpha and the scale that keep mean 0 and variance 1 (Klambauer et al., 2017)."""
     return _placed(input, _exponential(input, _SELU_ALPHA, _SELU_SCALE, 1.0), inplace)
 
 
+@shown_as("EluBackward0")
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """max(x, 0) + min(0, alpha (e^(x/alpha) - 1))."""
     if alpha == 0:
@@ -93,6 +99,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     return _placed(input, _exponential(input, alpha, 1.0, 1.0 / alpha), inplace)
 
 
+@shown_as("GeluBackward0")
 def gelu(input: Any, *, approximate: str = "none") -> Any:
     """x Φ(x) with the normal distribution's Φ ('none'), or its 'tanh' approximation (Hendrycks, Gimpel, 2016)."""
     if approximate == "none":
@@ -103,11 +110,13 @@ def gelu(input: Any, *, approximate: str = "none") -> Any:
     return 0.5 * input * (1.0 + _core.tanh(inner))
 
 
+@shown_as("SiluBackward0")
 def silu(input: Any, inplace: bool = False) -> Any:
     """x sigmoid(x), also called swish."""
     return _placed(input, input * _core.sigmoid(input), inplace)
 
 
+@shown_as("SoftplusBackward0")
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """ln(1 + e^(beta x)) / beta; x itself where beta x > threshold."""
     scaled = input * beta
@@ -115,11 +124,13 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     return _core.where(scaled > threshold, input, _core.log1p(_core.exp(low)) / beta)
 
 
+@shown_as("MishBackward0")
 def mish(input: Any, inplace: bool = False) -> Any:
     """x tanh(softplus(x))."""
     return _placed(input, input * _core.tanh(softplus(input)), inplace)
 
 
+@shown_as("HardtanhBackward0")
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
     """x brought into [min_val, max_val]; the derivative is 0 at the bounds."""
     if min_val > max_val:
@@ -130,23 +141,27 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     return _placed(input, y.to(input.dtype), inplace)
 
 
+@shown_as("HardtanhBackward0")
 def relu6(input: Any, inplace: bool = False) -> Any:
     """min(max(x, 0), 6)."""
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
+@shown_as("HardsigmoidBackward0")
 def hardsigmoid(input: Any, inplace: bool = False) -> Any:
     """relu6(x + 3) / 6."""
     y = _core.where(input <= -3, 0.0, _core.where(input >= 3, 1.0, input / 6 + 0.5))
     return _placed(input, y, inplace)
 
 
+@shown_as("HardswishBackward0")
 def hardswish(input: Any, inplace: bool = False) -> Any:
     """x relu6(x + 3) / 6."""
     y = _core.where(input <= -3, input * 0.0, _core.where(input >= 3, input, input * (input + 3) / 6))
     return _placed(input, y, inplace)
 
 
+@shown_as("LogSigmoidBackward0")
 def logsigmoid(input: Any) -> Any:
     """ln sigmoid(x), without overflow."""
     return _core.where(input < 0, input, 0.0) - _core.log1p(_core.exp(-input.abs()))
@@ -162,6 +177,7 @@ def tanhshrink(input: Any) -> Any:
     return input - _core.tanh(input)
 
 
+@shown_as("SoftshrinkBackward0")
 def softshrink(input: Any, lambd: float = 0.5) -> Any:
     """x moved towards 0 by lambd, 0 within."""
     if lambd < 0:
@@ -170,16 +186,19 @@ def softshrink(input: Any, lambd: float = 0.5) -> Any:
     return _core.where((input >= -lambd) & (input <= lambd), 0.0, outside)
 
 
+@shown_as("HardshrinkBackward0")
 def hardshrink(input: Any, lambd: float = 0.5) -> Any:
     """x where |x| > lambd, 0 within."""
     return _core.where((input >= -lambd) & (input <= lambd), 0.0, input)
 
 
+@shown_as("ThresholdBackward0")
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
     """x where x > threshold, value elsewhere."""
     return _placed(input, _core.where(input <= threshold, value, input).to(input.dtype), inplace)
 
 
+@shown_as("GluBackward0")
 def glu(input: Any, dim: int = -1) -> Any:
     """a sigmoid(b) of the two halves a, b along dim."""
     if input.dim() == 0:

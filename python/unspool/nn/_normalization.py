@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unspool import _core
+from unspool._naming import shown_as
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
@@ -23,6 +24,7 @@ def _check_tail(name: str, input: Any, shape: Sequence[int], weight: Any, bias: 
     return tuple(range(-len(tail), 0))
 
 
+@shown_as("NativeLayerNormBackward0")
 def layer_norm(
     input: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
@@ -43,6 +45,7 @@ def rms_norm(input: Any, normalized_shape: Sequence[int], weight: Any = None, ep
     return y if weight is None else y * weight
 
 
+@shown_as("NativeBatchNormBackward0")
 def batch_norm(
     input: Any,
     running_mean: Any,
@@ -136,6 +139,7 @@ def instance_norm(
     return y.reshape(tuple(input.shape))
 
 
+@shown_as("NativeGroupNormBackward0")
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """(x - mean) / sqrt(var + eps) over groups of channels of (N, C, …); weight and bias are (C).
 
