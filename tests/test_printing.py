@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -225,7 +227,7 @@ def test_any_tensor_with_any_options(seed: int) -> None:
 
 # Calls whose results must show PyTorch's name of the call, and several results its form.
 _SHOWN = """
-x.T  x.permute(1,0)  x.view(-1)  x[0]  x[:,1:]  x[[0]]  x[x>0]  x.flatten()  x.unsqueeze(0)  x.expand(4,2,3)
+x.T  x.t()  x.permute(1,0)  x.view(-1)  x[0]  x[:,1:]  x[[0]]  x[x>0]  x.flatten()  x.unsqueeze(0)  x.expand(4,2,3)
 x.clone()  x.double()  x.split(1)[0]  x.split([1,1])[1]  x.chunk(2)[0]  x.unbind()[0]  x.diagonal()  x.flip(0)
 x.roll(1,0)  x.repeat(2,1)  x.tile(2)  t.cat([x,x])  t.stack([x,x])  t.where(x>0,x,x)  x.clamp(0,1)  x.pow(2)
 x**2.5  x**x  x/2  x-1  -x  x.abs()  x.square()  x.sum()  x.sum(0)  x.mean()  x.mean(0)  x.std()  x.std(0)  x.var()
@@ -243,17 +245,20 @@ F.prelu(x,t.ones(1))  F.layer_norm(x,(3,))  F.layer_norm(x,(3,),t.ones(3),t.zero
 F.batch_norm(x,None,None,training=True)  F.linear(x,t.ones(4,3),t.ones(4))  F.embedding(t.tensor([0]),x)
 F.dropout(x,0.5)  F.normalize(x)  F.cosine_similarity(x,x)  F.mse_loss(x,t.zeros(2,3))  F.l1_loss(x,t.zeros(2,3))
 F.smooth_l1_loss(x,t.zeros(2,3))  F.huber_loss(x,t.zeros(2,3))  F.cross_entropy(x,t.tensor([0,1]))
-F.nll_loss(x,t.tensor([0,1]))  F.kl_div(x,t.ones(2,3))  F.soft_margin_loss(x,t.ones(2,3))
+F.nll_loss(x,t.tensor([0,1]))  F.kl_div(x,t.ones(2,3),reduction="sum")  F.soft_margin_loss(x,t.ones(2,3))
 F.binary_cross_entropy(x.sigmoid(),t.zeros(2,3))  F.binary_cross_entropy_with_logits(x,t.zeros(2,3))
 F.multi_margin_loss(x,t.tensor([0,1]))  F.group_norm(x,3)
+t.addmm(t.ones(2,2),x,x.T)  t.addmv(t.ones(2),x,t.ones(3))  x.rot90()  t.cdist(x,x)  x.nan_to_num()  (x/9).logit()
+t.logaddexp(x,x)  t.linalg.norm(x)  x.diff()  t.cummin(x,1)
 """
 
 
 @pytest.mark.parametrize("call", [c for line in _SHOWN.splitlines() for c in line.split("  ") if c])
 def test_results_show_the_name_of_the_call(call: str) -> None:
-    def shown(t: object) -> str:
+    def shown(t: object) -> list[str]:
         x = t.arange(1.0, 7.0).reshape(2, 3).requires_grad_() * 1  # type: ignore[attr-defined]
         t.manual_seed(0)  # type: ignore[attr-defined]
-        return repr(eval(call, {"t": t, "x": x, "F": t.nn.functional}))  # type: ignore[attr-defined]
+        text = repr(eval(call, {"t": t, "x": x, "F": t.nn.functional}))  # type: ignore[attr-defined]
+        return re.findall(r"\n?\w+=|<\w+>|torch\.\w+\.\w+", text)
 
     assert shown(unspool) == shown(torch)

@@ -399,7 +399,8 @@ PyObject* invoke(const Entry& e, const Arguments& a) {
       return c.out[0] ? wrap(c.out[0]) : listed(list);
     }
     call(c, b.tensors(), b.attrs);
-    if (s.shown) show_as(c.out[0], s.shown);
+    if (s.shown)
+      for (int i = 0; i < c.n_out; ++i) show_as(c.out[i], s.shown);
     return results(e, c);
   }
   refuse(e, a);
@@ -476,7 +477,7 @@ PyTypeObject* named_tuple(const std::string& name, const std::vector<std::string
   if (type) return type;
   std::vector<PyStructSequence_Field> fields;
   fields.reserve(results.size() + 1);
-  for (const std::string& r : results) fields.push_back({texts.emplace_back(r).c_str(), nullptr});
+  for (const std::string& r : results) fields.push_back({texts.emplace_back(r).c_str(), "A tensor."});
   fields.push_back({nullptr, nullptr});
   texts.push_back("unspool.return_types." + name);
   PyStructSequence_Desc desc = {texts.back().c_str(), "Several results under their names.", fields.data(),

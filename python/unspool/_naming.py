@@ -22,7 +22,7 @@ def shown_as(name: str) -> Callable[[_F], _F]:
         @wraps(f)
         def call(*args: Any, **kwargs: Any) -> Any:
             y = f(*args, **kwargs)
-            show(y, number)
+            show(y[0] if isinstance(y, tuple) else y, number)
             return y
 
         return cast(_F, call)

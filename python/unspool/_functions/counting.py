@@ -8,6 +8,7 @@ from typing import Any
 from unspool import _core
 from unspool._core import Tensor
 from unspool._functions._methods import method, need_tensor, values_indices, wrap_dim
+from unspool._naming import shown_as
 
 __all__ = [
     "bincount",
@@ -225,6 +226,7 @@ _Mode = values_indices("mode")
 
 
 @method
+@shown_as("ModeBackward0")
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """(values, indices) of the most frequent element along dim: of equally frequent ones the smallest, at its last
     place."""

@@ -8,6 +8,7 @@ from typing import Any
 from unspool import _core
 from unspool._core import DTypeError, Tensor
 from unspool._functions._methods import method, need_tensor, values_indices, with_inplace, wrap_dim
+from unspool._naming import shown_as
 
 __all__ = [
     "aminmax",
@@ -50,12 +51,14 @@ def _running(op: str, input: Tensor, dim: int, largest: bool) -> Any:
 
 
 @method
+@shown_as("CummaxBackward0")
 def cummax(input: Tensor, dim: int) -> Any:
     """(values, indices) of the largest element up to each along dim; of equal ones the last."""
     return _running("cummax", input, dim, True)
 
 
 @method
+@shown_as("CumminBackward0")
 def cummin(input: Tensor, dim: int) -> Any:
     """(values, indices) of the smallest element up to each along dim; of equal ones the last."""
     return _running("cummin", input, dim, False)

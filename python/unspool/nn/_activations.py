@@ -91,7 +91,7 @@ def selu(input: Any, inplace: bool = False) -> Any:
     return _placed(input, _exponential(input, _SELU_ALPHA, _SELU_SCALE, 1.0), inplace)
 
 
-@shown_as("EluBackward0")
+@shown_as("CeluBackward0")
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """max(x, 0) + min(0, alpha (e^(x/alpha) - 1))."""
     if alpha == 0:
