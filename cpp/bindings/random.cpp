@@ -88,12 +88,10 @@ void bind_random(py::module_& m) {
   type.def(
       "__reduce__",
       [](const py::object& self) {
-        return py::make_tuple(py::type::of(self), py::tuple(), self.attr("get_state")());
+        const py::object rebuild = py::module_::import("unspool._tensor_pickle").attr("rebuild_generator");
+        return py::make_tuple(rebuild, py::make_tuple(self.attr("get_state")()));
       },
       "__reduce__(self) -> tuple[object, ...]");
-  type.def(
-      "__setstate__", [](const py::object& self, const Tensor& state) { self.attr("set_state")(state); },
-      py::arg("state"), "__setstate__(self, state: Tensor) -> None");
   type.def_property_readonly(
       "device", [](const Generator&) { return py::reinterpret_borrow<py::object>(device_object()); },
       "device: device");
