@@ -564,7 +564,7 @@ void bind_ops(py::module_& m) {
         return py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(named_tuple(name, fields)));
       },
       py::arg("name"), py::arg("results"),
-      "_return_type(name: str, results: list[str]) -> type[Any]\n\nThe named tuple of a function's results.");
+      "_return_type(name: str, results: list[str]) -> Any\n\nThe named tuple of a function's results.");
   m.def(
       "_aliases",
       [] {
