@@ -87,3 +87,12 @@ print(before == (np.random.get_state()[1].tolist(), len(os.listdir("/proc/self/t
 @pytest.mark.parametrize("name", ["nn", "optim", "utils.data", "nn.functional", "nn.init", "optim.lr_scheduler"])
 def test_submodules_import_alone(name: str) -> None:
     assert run_python(f"import unspool.{name} as m; print(m.__name__)") == f"unspool.{name}"
+
+
+def test_the_typed_program_runs() -> None:
+    """mypy reads the same program against the stubs."""
+    import typed_program
+
+    losses = typed_program.main()
+    assert losses[-1] < losses[0]
+    assert typed_program.shapes(unspool.rand(3, 4)) == (3, 4, 3, 1, 3, 4, 2, 3)

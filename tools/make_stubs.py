@@ -307,6 +307,9 @@ def generate(module: ModuleType) -> tuple[str, Problems]:
             lines += definitions(problems.signature(name, value.__doc__, name))
         else:
             lines.append(f"{name}: {type_name(value)}")
+    for fields in sorted(set(re.findall(r"-> _([a-z]+_[a-z]+): \.\.\.", "\n".join(lines)))):  # several results
+        members = [f"    {field}: Tensor" for field in fields.split("_")]
+        lines = ["", f"class _{fields}(NamedTuple):", *members, *lines]
     aliases, body = unshadowed("\n".join(lines), {cls.__name__ for cls in classes})
     body = "\n".join([*aliases, body])
     used = set(re.findall(r"[A-Za-z_][A-Za-z_0-9]*", body)) - {cls.__name__ for cls in classes}

@@ -2,7 +2,9 @@
 // derivative is a Python method.
 #include "graph.h"
 
+#include <algorithm>
 #include <unordered_map>
+#include <vector>
 
 #include "unspool/tape/hooks.h"
 #include "unspool/tape/sweep.h"
@@ -109,15 +111,28 @@ py::object grad_fn(const Tensor& t) {
   return node ? typed(GradFn(node)) : py::none();
 }
 
+std::vector<std::string>& shown_names() {
+  static auto& names = *new std::vector<std::string>{""};  // 0: the node's own
+  return names;
+}
+
 const void* identity(const GradFn& f) { return f.node ? static_cast<const void*>(f.node) : f.leaf.get(); }
 
 }  // namespace
+
+std::uint32_t number_of_name(const std::string& name) {
+  auto& names = shown_names();
+  const auto at = std::find(names.begin(), names.end(), name);
+  const auto i = static_cast<std::uint32_t>(at - names.begin());
+  if (at == names.end()) names.push_back(name);
+  return i;
+}
 
 std::string GradFn::name() const {
   if (!node) return "torch::autograd::AccumulateGrad";
   if (node->op == &function_op)
     return py::cast<std::string>(py::handle(static_cast<PyObject*>(node->attrs()[0].p)).attr("_name"));
-  return node->op->grad_name;
+  return node->shown ? shown_names()[node->shown] : node->op->grad_name;
 }
 
 void bind_graph(py::module_& m) {
@@ -156,6 +171,11 @@ void bind_graph(py::module_& m) {
       });
   m.def("_record_function", record_function, py::arg("context"), py::arg("inputs"), py::arg("outputs"),
         "_record_function(context: object, inputs: list[Tensor], outputs: list[Tensor | None]) -> None");
+  m.def("_number_of_name", number_of_name, py::arg("name"),
+        "_number_of_name(name: str) -> int\n\nFor _show_as: the same number for the same name.");
+  m.def(
+      "_show_as", show_as, py::arg("result"), py::arg("name"),
+      "_show_as(result: Tensor, name: int) -> None\n\nThe call that made the tensor is shown under this name.");
   m.def("_with_history", with_history, py::arg("tensor"), py::arg("node"), py::arg("output"),
         "_with_history(tensor: Tensor, node: Node, output: int) -> Tensor");
   m.def("is_anomaly_enabled", anomaly_mode,

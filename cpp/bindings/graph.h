@@ -23,4 +23,11 @@ struct GradFn {
   py::object register_prehook(const py::object& hook) const;
 };
 
+// Calls that are made of several recorded ones bear the name of the call that the program made: a number for
+// each name, and how a result's node gets it.
+std::uint32_t number_of_name(const std::string& name);
+inline void show_as(const Tensor& result, std::uint32_t name) {
+  if (result && result->node) result->node->shown = name;
+}
+
 }  // namespace unspool::python

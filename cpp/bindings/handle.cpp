@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "graph.h"
+#include "graph.h"
 #include "unspool/ops/ops.h"
 #include "unspool/tape/hooks.h"
 #include "unspool/tape/node.h"
@@ -223,7 +225,10 @@ PyObject* get_transposed(PyObject* self, void*) {
     const Tensor t = unwrap(self);
     Dims order;
     for (int d = t.ndim() - 1; d >= 0; --d) order.push(d);
-    return wrap(t.ndim() == 2 ? transpose(t, 0, 1) : permute(t, order));
+    const Tensor y = t.ndim() == 2 ? transpose(t, 0, 1) : permute(t, order);
+    static const std::uint32_t name = number_of_name("PermuteBackward0");
+    show_as(y, name);
+    return wrap(y);
   });
 }
 PyObject* get_matrix_transposed(PyObject* self, void*) {
@@ -364,7 +369,7 @@ PyObject* wrap(const Tensor& t) {
 
 void bind_handle(py::module_& m) {
   std::vector<PyType_Slot> slots = type_slots();
-  PyType_Spec spec = {"unspool._core.Tensor", sizeof(TensorObject), 0,
+  PyType_Spec spec = {"unspool.Tensor", sizeof(TensorObject), 0,
                       Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots.data()};
   PyObject* type = PyType_FromSpec(&spec);
   if (!type) throw py::error_already_set();

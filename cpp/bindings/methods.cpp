@@ -386,9 +386,9 @@ PyMethodDef methods[] = {
     {"detach_", detach_in_place, METH_NOARGS,
      "detach_(self) -> Tensor\n\nForgets the history of this tensor itself."},
     {"size", fast(size), METH_FASTCALL | METH_KEYWORDS,
-     "size(self, dim: int | None = None) -> Size\n\nThe shape, or one size of it."},
+     "size(self, dim: None = None) -> Size\nsize(self, dim: int) -> int\n\nThe shape, or one size of it."},
     {"stride", fast(stride), METH_FASTCALL | METH_KEYWORDS,
-     "stride(self, dim: int | None = None) -> tuple[int, ...]\n\nSteps in elements, or one of "
+     "stride(self, dim: None = None) -> tuple[int, ...]\nstride(self, dim: int) -> int\n\nSteps in elements, or one of "
      "them."},
     {"dim", dim, METH_NOARGS, "dim(self) -> int\n\nThe number of dimensions."},
     {"ndimension", dim, METH_NOARGS, "ndimension(self) -> int\n\nThe number of dimensions."},

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph.h"
 #include "handle.h"
 #include "out.h"
 #include "random.h"
@@ -399,9 +400,13 @@ PyObject* invoke(const Entry& e, const Arguments& a) {
       Vector<Tensor> list;
       c.list = &list;
       call(c, b.tensors(), b.attrs);
+      if (s.shown)
+        for (const Tensor& t : list) show_as(t, s.shown);
       return c.out[0] ? wrap(c.out[0]) : listed(list);
     }
     call(c, b.tensors(), b.attrs);
+    if (s.shown)
+      for (int i = 0; i < c.n_out; ++i) show_as(c.out[i], s.shown);
     return results(e, c);
   }
   refuse(e, a);
@@ -523,6 +528,7 @@ Entry& entry_for(std::unordered_map<std::string, Entry*>& table, const std::stri
 
 void add(Entry& e, const Signature& s) {
   e.overloads.push_back(s);
+  if (s.op->composite && s.op->grad_name[0]) e.overloads.back().shown = number_of_name(s.op->grad_name);
   if (!s.results.empty() && !s.results[0].empty()) e.result_type = return_type(s.name, s.results);
 }
 

@@ -85,6 +85,13 @@ void bind_random(py::module_& m) {
   type.def(
       "clone_state", [](const Generator& g) { return new Generator(g); },
       "clone_state(self) -> Generator\n\nA generator that continues the same stream.");
+  type.def(
+      "__reduce__",
+      [](const py::object& self) {
+        const py::object rebuild = py::module_::import("unspool._tensor_pickle").attr("rebuild_generator");
+        return py::make_tuple(rebuild, py::make_tuple(self.attr("get_state")()));
+      },
+      "__reduce__(self) -> tuple[object, ...]");
   type.def_property_readonly(
       "device", [](const Generator&) { return py::reinterpret_borrow<py::object>(device_object()); },
       "device: device");

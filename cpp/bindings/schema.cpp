@@ -214,9 +214,11 @@ std::string Signature::stub(bool method, bool variadic, bool out) const {
   }
   std::string result = list ? "tuple[Tensor, ...]" : "Tensor";
   if (!results.empty()) {
-    result = "tuple[";
-    for (std::size_t i = 0; i < results.size(); ++i) result += i ? ", Tensor" : "Tensor";
-    result += ']';
+    result = "tuple[Tensor, Tensor]";
+    if (results[0] != "Tensor") {  // a class that make_stubs.py writes
+      result.clear();
+      for (const std::string& r : results) result += "_" + r;
+    }
   }
   return "(" + text + ") -> " + result;
 }

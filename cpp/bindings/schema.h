@@ -56,6 +56,7 @@ struct Signature {
   std::string name;
   std::vector<Param> params;
   std::vector<std::string> results;  // names, where there are several; or empty texts
+  std::uint32_t shown = 0;           // the name that grad_fn shows, of a composite; see graph.h
   bool list = false;                 // -> Tensor[]
   std::string stub(bool method, bool variadic, bool out) const;  // "add(input: Tensor, …) -> Tensor"
   bool has_variadic() const;

@@ -22,7 +22,7 @@ PyObject* cpu = nullptr;
 DType value_of(PyObject* o) { return reinterpret_cast<DTypeObject*>(o)->value; }
 
 PyObject* dtype_repr(PyObject* self) { return PyUnicode_FromFormat("torch.%s", name(value_of(self))); }
-// A name: pickle finds the object as a global of unspool._core.
+// A name: pickle finds the object as a global of unspool.
 PyObject* dtype_reduce(PyObject* self, PyObject*) { return PyUnicode_FromString(name(value_of(self))); }
 PyObject* dtype_copy(PyObject* self, PyObject*) { return Py_NewRef(self); }
 PyObject* dtype_is_floating(PyObject* self, void*) { return PyBool_FromLong(is_floating(value_of(self))); }
@@ -48,7 +48,7 @@ PyType_Slot dtype_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(dtype_repr)},
                              {Py_tp_getset, dtype_getset},
                              {Py_tp_doc, const_cast<char*>("The type of a tensor's elements.")},
                              {0, nullptr}};
-PyType_Spec dtype_spec = {"unspool._core.dtype", sizeof(DTypeObject), 0,
+PyType_Spec dtype_spec = {"unspool.dtype", sizeof(DTypeObject), 0,
                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, dtype_slots};
 
 // ---- Size ----------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ PyType_Slot size_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(size_repr)},
                             {Py_sq_repeat, reinterpret_cast<void*>(size_repeat)},
                             {Py_tp_doc, const_cast<char*>("A tensor's shape: a tuple of sizes.")},
                             {0, nullptr}};
-PyType_Spec size_spec = {"unspool._core.Size", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, size_slots};
+PyType_Spec size_spec = {"unspool.Size", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, size_slots};
 
 // ---- device ----------------------------------------------------------------------------------------------
 
@@ -170,16 +170,18 @@ PyMethodDef device_methods[] = {
 PyGetSetDef device_getset[] = {{"type", device_get_type, nullptr, "type: str", nullptr},
                                {"index", device_get_index, nullptr, "index: int | None", nullptr},
                                {nullptr, nullptr, nullptr, nullptr, nullptr}};
-PyType_Slot device_slots[] = {{Py_tp_new, reinterpret_cast<void*>(device_new)},
-                              {Py_tp_repr, reinterpret_cast<void*>(device_repr)},
-                              {Py_tp_str, reinterpret_cast<void*>(device_str)},
-                              {Py_tp_richcompare, reinterpret_cast<void*>(device_compare)},
-                              {Py_tp_hash, reinterpret_cast<void*>(device_hash)},
-                              {Py_tp_methods, device_methods},
-                              {Py_tp_getset, device_getset},
-                              {Py_tp_doc, const_cast<char*>("Where tensors live: the CPU.")},
-                              {0, nullptr}};
-PyType_Spec device_spec = {"unspool._core.device", sizeof(DeviceObject), 0, Py_TPFLAGS_DEFAULT, device_slots};
+PyType_Slot device_slots[] = {
+    {Py_tp_new, reinterpret_cast<void*>(device_new)},
+    {Py_tp_repr, reinterpret_cast<void*>(device_repr)},
+    {Py_tp_str, reinterpret_cast<void*>(device_str)},
+    {Py_tp_richcompare, reinterpret_cast<void*>(device_compare)},
+    {Py_tp_hash, reinterpret_cast<void*>(device_hash)},
+    {Py_tp_methods, device_methods},
+    {Py_tp_getset, device_getset},
+    {Py_tp_doc,
+     const_cast<char*>("device(type: object, index: int = 0) -> device\n\nWhere tensors live: the CPU.")},
+    {0, nullptr}};
+PyType_Spec device_spec = {"unspool.device", sizeof(DeviceObject), 0, Py_TPFLAGS_DEFAULT, device_slots};
 
 // ---- memory_format -------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unspool import _core, _functions
+from unspool.__config__ import show as show_config  # noqa: F401
 from unspool._tensor_str import set_printoptions as set_printoptions
 from unspool.autograd.grad_mode import enable_grad as enable_grad
 from unspool.autograd.grad_mode import inference_mode as inference_mode
@@ -105,8 +106,6 @@ for _name in _functions.__dict__:  # after the core's names, of which these may 
     if not _name.startswith("_") and not isinstance(getattr(_functions, _name), type(_core)):
         globals()[_name] = getattr(_functions, _name)
 del _name
-
-from unspool.__config__ import show as show_config  # noqa: E402 - it needs the names above
 
 # PyTorch's second names for dtypes; they shadow builtins in this file from here on
 for _alias, _name in (

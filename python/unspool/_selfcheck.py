@@ -78,6 +78,10 @@ GRADIENTS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+def _gradient(x: Any) -> Any:
+    return x.grad.numpy()
+
+
 def gradients() -> str:
     """Gradients against central differences along a random direction, in float64."""
     rng = np.random.default_rng(0)
@@ -89,7 +93,7 @@ def gradients() -> str:
         y = fn(*inputs)
         weights = rng.standard_normal(tuple(y.shape))
         y.backward(torch.tensor(weights))
-        slope = sum(float((x.grad.numpy() * w).sum()) for x, w in zip(inputs, ways, strict=True))
+        slope = sum(float((_gradient(x) * w).sum()) for x, w in zip(inputs, ways, strict=True))
 
         def along(t: float, fn: Any = fn, points: Any = points, ways: Any = ways, weights: Any = weights) -> float:
             moved = [torch.tensor(p + t * w) for p, w in zip(points, ways, strict=True)]
@@ -112,7 +116,7 @@ def products() -> str:
             x, y = torch.tensor(a, dtype=dtype), torch.tensor(b, dtype=dtype)
             for left in (x, x.T.contiguous().T):
                 for right in (y, y.T.contiguous().T):
-                    wrong = int((left @ right).numpy().astype(np.int64).__ne__(exact).sum())
+                    wrong = int(((left @ right).numpy().astype(np.int64) != exact).sum())
                     assert wrong == 0, f"{dtype} product {m}×{k} by {k}×{n}: {wrong} of {m * n} entries are wrong"
     return f"{len(sizes)} sizes, 2 dtypes, 4 transposes: exact in whole numbers"
 
@@ -125,7 +129,7 @@ def _digest(threads: int) -> bytes:
     x = torch.randn(512, 320, generator=g)
     loss = F.gelu(F.linear(x, w)).softmax(1).square().sum()
     loss.backward()
-    return bytes(w.grad.numpy().tobytes() + np.float32(loss.item()).tobytes())
+    return bytes(_gradient(w).tobytes() + np.float32(loss.item()).tobytes())
 
 
 def threads() -> str:
@@ -199,7 +203,6 @@ def run() -> int:
             failed += 1
             print(f"{name:<16} FAILED  {type(error).__name__}: {error}")
     took = time.perf_counter() - begun
-    print(
-        f"{failed} of {len(CHECKS)} checks failed" if failed else f"all {len(CHECKS)} checks passed", f"in {took:.1f} s"
-    )
+    verdict = f"{failed} of {len(CHECKS)} checks failed" if failed else f"all {len(CHECKS)} checks passed"
+    print(f"{verdict} in {took:.1f} s")
     return int(failed > 0)

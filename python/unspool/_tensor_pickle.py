@@ -10,7 +10,7 @@ from typing import Any
 
 from unspool import _core
 
-__all__ = ["deepcopy", "rebuild", "reduce_ex"]
+__all__ = ["deepcopy", "rebuild", "rebuild_generator", "reduce_ex"]
 
 
 def _attributes(t: Any) -> dict[str, Any]:
@@ -29,6 +29,13 @@ def rebuild(kind: type, array: Any, requires_grad: bool, attributes: dict[str, A
     if attributes:
         t.__dict__.update(attributes)
     return t
+
+
+def rebuild_generator(state: Any) -> Any:
+    """What unpickling and copying a Generator call: one that continues from `state`."""
+    generator = _core.Generator()
+    generator.set_state(state)
+    return generator
 
 
 def reduce_ex(t: Any, protocol: Any = None) -> tuple[Any, ...]:
@@ -50,8 +57,8 @@ def deepcopy(t: Any, memo: dict[int, Any] | None = None) -> Any:
         return memo[id(t)]
     if not t.is_leaf:
         raise RuntimeError(
-            "deepcopy: only leaf tensors can be copied with their place in the graph, and this one was computed "
-            f"by {t.grad_fn.name()}; copy t.detach() instead"
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment; "
+            f"this one was computed by {t.grad_fn.name()}: copy t.detach() instead"
         )
     new = _as_type(type(t), t.detach().clone(), t.requires_grad)
     memo[id(t)] = new

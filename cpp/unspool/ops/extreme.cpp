@@ -159,6 +159,7 @@ constexpr OpDef max_dim_op = {
     .doc =
         "The largest elements along dim and where they stand (the first of equal ones, which "
         "gets the gradient); NaN wins.",
+    .grad_name = "MaxBackward0",
     .surface = kBoth,
     .composite = extreme_dim<true>,
 };
@@ -168,6 +169,7 @@ constexpr OpDef min_dim_op = {
     .doc =
         "The smallest elements along dim and where they stand (the first of equal ones, which "
         "gets the gradient); NaN wins.",
+    .grad_name = "MinBackward0",
     .surface = kBoth,
     .composite = extreme_dim<false>,
 };

@@ -40,6 +40,7 @@ constexpr OpDef index_select_op = {
     .doc =
         "The slices of input along dim that a vector of indices (int64 or int32) names, in its order. Equal "
         "indices add up in the gradient.",
+    .grad_name = "IndexSelectBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -76,6 +77,7 @@ constexpr OpDef index_add_op = {
     .schema = "index_add(Tensor input, int dim, Tensor index, Tensor source, *, Scalar alpha=1)",
     .doc =
         "input with alpha times the slices of source added at the indices along dim; equal indices add up.",
+    .grad_name = "IndexAddBackward0",
     .surface = kBoth | kInplace,
     .composite =
         [](Call& c) {
@@ -93,6 +95,7 @@ constexpr OpDef index_add_op = {
 constexpr OpDef index_copy_op = {
     .schema = "index_copy(Tensor input, int dim, Tensor index, Tensor source)",
     .doc = "input with the slices of source written at the indices along dim.",
+    .grad_name = "IndexCopyBackward0",
     .surface = kBoth | kInplace,
     .composite =
         [](Call& c) {
@@ -145,6 +148,7 @@ constexpr OpDef gather_op = {
     .doc =
         "y[i, j] = input[index[i, j], j] for dim 0, and so on: one element for each of the int64 index. Equal "
         "places add up in the gradient.",
+    .grad_name = "GatherBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -193,6 +197,7 @@ constexpr OpDef scatter_op = {
     .doc =
         "input with y[index[i, j], j] = src[i, j] for dim 0, and so on. With reduce='add' the elements are added; "
         "with 'multiply' they are multiplied, where no place is named twice.",
+    .grad_name = "ScatterBackward0",
     .surface = kBoth | kInplace,
     .composite =
         [](Call& c) {
@@ -204,6 +209,7 @@ constexpr OpDef scatter_op = {
 constexpr OpDef scatter_value_op = {
     .schema = "scatter(Tensor input, int dim, Tensor index, Scalar value, *, {add,multiply}? reduce=None)",
     .doc = "input with one number written at the places that index names.",
+    .grad_name = "ScatterBackward1",
     .surface = kBoth | kInplace,
     .composite =
         [](Call& c) {
@@ -223,6 +229,7 @@ constexpr OpDef scatter_value_op = {
 constexpr OpDef scatter_add_op = {
     .schema = "scatter_add(Tensor input, int dim, Tensor index, Tensor src)",
     .doc = "input with src[i, j] added to y[index[i, j], j] for dim 0, and so on; in the order of index.",
+    .grad_name = "ScatterAddBackward0",
     .surface = kBoth | kInplace,
     .composite = [](Call& c) { scatter_source(c, true, false); },
 };
@@ -230,6 +237,7 @@ constexpr OpDef scatter_add_op = {
 constexpr OpDef take_op = {
     .schema = "take(Tensor input, Tensor index)",
     .doc = "The elements of the flattened input at the int64 indices, in the shape of index.",
+    .grad_name = "TakeBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -243,6 +251,7 @@ constexpr OpDef take_op = {
 constexpr OpDef take_along_dim_op = {
     .schema = "take_along_dim(Tensor input, Tensor indices, int? dim=None)",
     .doc = "gather with the sizes other than dim's broadcast; in the flattened input where dim is None.",
+    .grad_name = "GatherBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -279,6 +288,7 @@ void check_mask(const char* op, const Tensor& mask) {
 constexpr OpDef masked_fill_op = {
     .schema = "masked_fill(Tensor input, Tensor mask, Operand value)",
     .doc = "value where the bool mask holds, input elsewhere; broadcast, in the input's dtype.",
+    .grad_name = "MaskedFillBackward0",
     .surface = kBoth | kInplace,
     .composite =
         [](Call& c) {
@@ -296,6 +306,7 @@ Tensor true_places(const Tensor& mask) {
 constexpr OpDef masked_select_op = {
     .schema = "masked_select(Tensor input, Tensor mask)",
     .doc = "The elements for which the bool mask holds, as a vector; input and mask broadcast.",
+    .grad_name = "MaskedSelectBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -308,6 +319,7 @@ constexpr OpDef masked_select_op = {
 constexpr OpDef masked_scatter_op = {
     .schema = "masked_scatter(Tensor input, Tensor mask, Tensor source)",
     .doc = "input with the first elements of source written, in order, where the bool mask holds.",
+    .grad_name = "MaskedScatterBackward0",
     .surface = kBoth | kInplace,
     .composite =
         [](Call& c) {
@@ -377,6 +389,7 @@ constexpr OpDef embedding_op = {
     .doc =
         "The rows of weight (n, d) at the indices (…), as (…, d). The row padding_idx, where it is not negative, "
         "gets no gradient.",
+    .grad_name = "EmbeddingBackward0",
     .surface = kFunction,
     .composite =
         [](Call& c) {

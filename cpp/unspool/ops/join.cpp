@@ -76,6 +76,7 @@ const OpDef cat_any_op = {
 const OpDef stack_op = {
     .schema = "stack(Tensor[] tensors, int dim=0)",
     .doc = "The tensors, all of one shape, along a new dim.",
+    .grad_name = "StackBackward0",
     .surface = kFunction,
     .cls = Class::Fused,
     .composite =

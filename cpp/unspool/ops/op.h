@@ -176,7 +176,7 @@ struct OpDef {
   // "name(Tensor input, Operand other, *, Scalar alpha=1)"; bindings/schema.h lists the types.
   const char* schema;
   const char* doc = "";
-  const char* grad_name = "";  // the name that grad_fn shows
+  const char* grad_name = "";  // the name that grad_fn shows; empty, of a composite: its last part's
   std::uint8_t surface = kInternal;
   Class cls = Class::Map;
   Promote promote = Promote::None;

@@ -43,6 +43,7 @@ void split_at(Call& c, int dim, std::span<const std::int64_t> sizes) {
 constexpr OpDef split_op = {
     .schema = "split(Tensor input, int split_size, int dim=0) -> Tensor[]",
     .doc = "Views of split_size slices each along dim; the last may be shorter.",
+    .grad_name = "SplitBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -60,6 +61,7 @@ constexpr OpDef split_op = {
 constexpr OpDef split_sizes_op = {
     .schema = "split(Tensor input, int[] split_size_or_sections, int dim=0) -> Tensor[]",
     .doc = "Views of so many slices each along dim; the sizes add up to its size.",
+    .grad_name = "SplitWithSizesBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -78,6 +80,7 @@ constexpr OpDef split_sizes_op = {
 constexpr OpDef chunk_op = {
     .schema = "chunk(Tensor input, int chunks, int dim=0) -> Tensor[]",
     .doc = "At most `chunks` views of equal length along dim; the last may be shorter.",
+    .grad_name = "SplitBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -95,6 +98,7 @@ constexpr OpDef chunk_op = {
 constexpr OpDef unbind_op = {
     .schema = "unbind(Tensor input, int dim=0) -> Tensor[]",
     .doc = "Views of the slices along dim.",
+    .grad_name = "UnbindBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -193,6 +197,7 @@ const OpDef unfold_op = {
 constexpr OpDef flip_op = {
     .schema = "flip(Tensor input, int[]* dims)",
     .doc = "A copy with the dims in reverse order.",
+    .grad_name = "FlipBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -215,6 +220,7 @@ constexpr OpDef roll_op = {
     .schema = "roll(Tensor input, int[] shifts, int[] dims=())",
     .doc =
         "A copy shifted along the dims; what falls out at one end comes in at the other. Flattened without dims.",
+    .grad_name = "RollBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -259,6 +265,7 @@ void repeat(Call& c, const Shape& times) {
 constexpr OpDef repeat_op = {
     .schema = "repeat(Tensor input, int[]* repeats)",
     .doc = "The tensor so many times along each dim; new dims come in front.",
+    .grad_name = "RepeatBackward0",
     .surface = kMethod,
     .composite =
         [](Call& c) {
@@ -271,6 +278,7 @@ constexpr OpDef repeat_op = {
 constexpr OpDef tile_op = {
     .schema = "tile(Tensor input, int[]* dims)",
     .doc = "repeat, with ones in front where dims are fewer than the tensor's.",
+    .grad_name = "RepeatBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -339,12 +347,14 @@ void triangle(Call& c) {
 constexpr OpDef tril_op = {
     .schema = "tril(Tensor input, int diagonal=0)",
     .doc = "The lower triangle of the last two dims, up to and with the diagonal; 0 above.",
+    .grad_name = "TrilBackward0",
     .surface = kBoth | kInplace,
     .composite = triangle<true>,
 };
 constexpr OpDef triu_op = {
     .schema = "triu(Tensor input, int diagonal=0)",
     .doc = "The upper triangle of the last two dims, from the diagonal; 0 below.",
+    .grad_name = "TriuBackward0",
     .surface = kBoth | kInplace,
     .composite = triangle<false>,
 };
@@ -479,6 +489,7 @@ constexpr OpDef outer_op = {
 constexpr OpDef dot_op = {
     .schema = "dot(Tensor input, Tensor tensor)",
     .doc = "The sum of the products of two vectors of one length.",
+    .grad_name = "DotBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -495,6 +506,7 @@ constexpr OpDef dot_op = {
 constexpr OpDef mv_op = {
     .schema = "mv(Tensor input, Tensor vec)",
     .doc = "A matrix times a vector: (n, m)·(m) → (n).",
+    .grad_name = "MvBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -506,6 +518,7 @@ constexpr OpDef mv_op = {
 constexpr OpDef bmm_op = {
     .schema = "bmm(Tensor input, Tensor mat2)",
     .doc = "Matrix by matrix over one batch dim: (b, n, m)·(b, m, k) → (b, n, k).",
+    .grad_name = "BmmBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {

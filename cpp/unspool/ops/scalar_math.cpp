@@ -96,6 +96,7 @@ constexpr OpDef round_op = {
 constexpr OpDef square_op = {
     .schema = "square(Tensor input)",
     .doc = "x^2 of each element.",
+    .grad_name = "PowBackward0",
     .surface = kBoth | kInplace,
     .composite =
         [](Call& c) {
@@ -362,6 +363,7 @@ constexpr OpDef logical_or_op = {
 constexpr OpDef lerp_op = {
     .schema = "lerp(Tensor input, Tensor end, Operand weight)",
     .doc = "input + weight · (end - input), broadcast; from the nearer end, so that weight 1 gives `end`.",
+    .grad_name = "LerpBackward0",
     .surface = kBoth | kInplace,
     .composite =
         [](Call& c) {

@@ -220,6 +220,7 @@ const OpDef transpose_op = {
 const OpDef t_op = {
     .schema = "t(Tensor input)",
     .doc = "The transpose of a matrix; a vector or a 0-d tensor as it is.",
+    .grad_name = "TBackward0",
     .surface = kBoth,
     .cls = Class::View,
     .composite =

@@ -80,6 +80,7 @@ void along_dim(Call& c) {
 constexpr OpDef softmax_op = {
     .schema = "softmax(Tensor input, int dim, DType? dtype=None)",
     .doc = "e^x over its sum along dim. A row of -inf alone is NaN.",
+    .grad_name = "SoftmaxBackward0",
     .surface = kBoth,
     .cls = Class::Fused,
     .composite = along_dim<softmax_rows_op>,
@@ -89,6 +90,7 @@ constexpr OpDef softmax_op = {
 constexpr OpDef log_softmax_op = {
     .schema = "log_softmax(Tensor input, int dim, DType? dtype=None)",
     .doc = "The logarithm of softmax, computed without underflow.",
+    .grad_name = "LogSoftmaxBackward0",
     .surface = kBoth,
     .cls = Class::Fused,
     .composite = along_dim<log_softmax_rows_op>,

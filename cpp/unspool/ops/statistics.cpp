@@ -86,27 +86,32 @@ void spread_by_flag(Call& c) {
   spread(c, dims_in(c, 0), c.attrs.i(0) ? 1.0 : 0.0, c.attrs.i(1) != 0, Std, Mean);
 }
 
-#define UNSPOOL_SPREAD(Name, name, Std, Mean, results, text)                                                \
+#define UNSPOOL_SPREAD(Name, name, grad, Std, Mean, results, text)                                          \
   constexpr OpDef Name##_all_op = {.schema = name "(Tensor input, bool unbiased)" results,                  \
                                    .doc = text,                                                             \
+                                   .grad_name = grad,                                                       \
                                    .surface = kBoth,                                                        \
                                    .composite = spread_of_all<Std, Mean>};                                  \
   constexpr OpDef Name##_flag_op = {                                                                        \
       .schema = name "(Tensor input, int[]? dim, bool unbiased, bool keepdim=False)" results,               \
       .doc = text " Of n elements: over n - 1 where unbiased, else over n.",                                \
+      .grad_name = grad,                                                                                    \
       .surface = kBoth,                                                                                     \
       .composite = spread_by_flag<Std, Mean>};                                                              \
   constexpr OpDef Name##_op = {                                                                             \
       .schema =                                                                                             \
           name "(Tensor input, int[]? dim=None, *, Scalar? correction=None, bool keepdim=False)" results,   \
       .doc = text " In two passes; the divisor is n - correction (1 where None), NaN of too few elements.", \
+      .grad_name = grad,                                                                                    \
       .surface = kBoth,                                                                                     \
       .composite = spread_by_correction<Std, Mean>};
 
-UNSPOOL_SPREAD(var, "var", false, false, "", "The variance over dim, or of all elements.")
-UNSPOOL_SPREAD(std, "std", true, false, "", "The standard deviation over dim, or of all elements.")
-UNSPOOL_SPREAD(var_mean, "var_mean", false, true, " -> (Tensor, Tensor)", "Variance and mean over dim.")
-UNSPOOL_SPREAD(std_mean, "std_mean", true, true, " -> (Tensor, Tensor)",
+UNSPOOL_SPREAD(var, "var", "VarBackward0", false, false, "", "The variance over dim, or of all elements.")
+UNSPOOL_SPREAD(std, "std", "StdBackward0", true, false, "",
+               "The standard deviation over dim, or of all elements.")
+UNSPOOL_SPREAD(var_mean, "var_mean", "VarMeanBackward0", false, true, " -> (Tensor, Tensor)",
+               "Variance and mean over dim.")
+UNSPOOL_SPREAD(std_mean, "std_mean", "StdMeanBackward0", true, true, " -> (Tensor, Tensor)",
                "Standard deviation and mean over dim.")
 #undef UNSPOOL_SPREAD
 
@@ -177,6 +182,7 @@ Tensor amax(const Tensor& x, const Dims& dims) { return call(amax_op, {x}, {{tru
 constexpr OpDef logsumexp_op = {
     .schema = "logsumexp(Tensor input, int[] dim, bool keepdim=False)",
     .doc = "ln of the sum of e^x over the dims, shifted by the largest element.",
+    .grad_name = "LogsumexpBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -215,12 +221,14 @@ constexpr OpDef norm_op = {
     .doc =
         "The p-norm of the elements over dim, or of all: (sum |x|^p)^(1/p); the largest for inf, the number of "
         "elements that are not 0 for 0.",
+    .grad_name = "LinalgVectorNormBackward0",
     .surface = kBoth,
     .composite = [](Call& c) { norm(c, c.attrs.given(0) ? c.attrs.f(0) : 2.0, 1); },
 };
 constexpr OpDef frobenius_op = {
     .schema = "norm(Tensor input, {fro} p, int[]? dim=None, bool keepdim=False, *, DType? dtype=None)",
     .doc = "p='fro' is the 2-norm of all elements over dim.",
+    .grad_name = "LinalgVectorNormBackward0",
     .surface = kBoth,
     .composite = [](Call& c) { norm(c, 2.0, 1); },
 };
@@ -396,12 +404,14 @@ void scan(Call& c) {
 constexpr OpDef cumsum_op = {
     .schema = "cumsum(Tensor input, int dim, *, DType? dtype=None)",
     .doc = "The sums of the elements up to and with each, along dim; of integers as int64.",
+    .grad_name = "CumsumBackward0",
     .surface = kBoth | kInplace,
     .composite = scan<cumsum_rows_op>,
 };
 constexpr OpDef cumprod_op = {
     .schema = "cumprod(Tensor input, int dim, *, DType? dtype=None)",
     .doc = "The products of the elements up to and with each, along dim; of integers as int64.",
+    .grad_name = "CumprodBackward0",
     .surface = kBoth | kInplace,
     .composite = scan<cumprod_rows_op>,
 };
@@ -409,6 +419,7 @@ constexpr OpDef cumprod_op = {
 constexpr OpDef prod_all_op = {
     .schema = "prod(Tensor input, *, DType? dtype=None)",
     .doc = "The product of all elements; of integers as int64; 1 of none.",
+    .grad_name = "ProdBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -419,6 +430,7 @@ constexpr OpDef prod_all_op = {
 constexpr OpDef prod_op = {
     .schema = "prod(Tensor input, int dim, bool keepdim=False, *, DType? dtype=None)",
     .doc = "The product along dim. Its gradient is exact where elements are 0.",
+    .grad_name = "ProdBackward1",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -462,6 +474,7 @@ constexpr OpDef sort_op = {
     .schema =
         "sort(Tensor input, int dim=-1, bool descending=False, *, bool stable=False) -> (Tensor values, Tensor indices)",
     .doc = "The elements in order along dim, and where they stood; stable; NaN counts as the largest.",
+    .grad_name = "SortBackward0",
     .surface = kBoth,
     .composite = [](Call& c) { sorted(c, c.attrs.i(0), c.attrs.i(1) != 0); },
 };
@@ -469,6 +482,7 @@ constexpr OpDef sort_stable_op = {
     .schema =
         "sort(Tensor input, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
     .doc = "The order is always stable.",
+    .grad_name = "SortBackward0",
     .surface = kBoth,
     .composite = [](Call& c) { sorted(c, c.attrs.i(1), c.attrs.i(2) != 0); },
 };
@@ -484,6 +498,7 @@ constexpr OpDef argsort_op = {
 constexpr OpDef msort_op = {
     .schema = "msort(Tensor input)",
     .doc = "The elements in order along the first dim.",
+    .grad_name = "SortBackward0",
     .surface = kBoth,
     .composite = [](Call& c) { c.out[0] = gather(c.in[0], 0, ordered(c.in[0], 0, false)); },
 };
@@ -494,6 +509,7 @@ constexpr OpDef topk_op = {
     .schema =
         "topk(Tensor input, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)",
     .doc = "The k largest (or smallest) elements along dim in order, and where they stand.",
+    .grad_name = "TopkBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -522,6 +538,7 @@ constexpr OpDef kthvalue_op = {
     .schema =
         "kthvalue(Tensor input, int k, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)",
     .doc = "The k-th smallest element along dim, k from 1, and where it stands.",
+    .grad_name = "KthvalueBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -557,6 +574,7 @@ Tensor median_places(const Tensor& x, int dim) {
 constexpr OpDef median_dim_op = {
     .schema = "median(Tensor input, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
     .doc = "The lower of the two middle elements along dim, and where it stands; NaN wins.",
+    .grad_name = "MedianBackward1",
     .surface = kBoth,
     .composite =
         [](Call& c) {
@@ -576,6 +594,7 @@ constexpr OpDef median_dim_op = {
 constexpr OpDef median_op = {
     .schema = "median(Tensor input)",
     .doc = "The lower of the two middle elements of all; NaN wins, and is the result of none.",
+    .grad_name = "MedianBackward0",
     .surface = kBoth,
     .composite =
         [](Call& c) {

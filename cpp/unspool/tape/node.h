@@ -37,6 +37,8 @@ struct Node {
   bool released = false;  // backward has freed what was saved
   bool saves_output = false;
   bool saves_aux = false;
+  std::uint32_t shown =
+      0;  // the name of the call that the program made, where this is a part of it; see graph.h
   const OpDef* op = nullptr;
   std::uint64_t sequence = 0;  // greater than that of every input's node
   std::uint32_t bytes = 0;     // of head and tail together

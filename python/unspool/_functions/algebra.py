@@ -9,6 +9,7 @@ from typing import Any
 from unspool import _core
 from unspool._core import DTypeError, ShapeError, Tensor
 from unspool._functions._methods import method, need_tensor, tensor_arguments, with_inplace, with_out, wrap_dim
+from unspool._naming import shown_as
 
 __all__ = [
     "addbmm",
@@ -66,6 +67,7 @@ def _product(op: str, f: Any, a: Tensor, b: Tensor) -> Tensor:
 
 @with_out
 @with_inplace
+@shown_as("AddmmBackward0")
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · mat1 mat2, of (n, m) and (m, p); the input broadcasts."""
     _shaped("addmm", "mat1", mat1, 2)
@@ -75,6 +77,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
 
 @with_out
 @with_inplace
+@shown_as("AddmvBackward0")
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · mat vec, of (n, m) and (m,)."""
     _shaped("addmv", "mat", mat, 2)
@@ -84,6 +87,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 
 @with_out
 @with_inplace
+@shown_as("AddrBackward0")
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · vec1 ⊗ vec2, of (n,) and (m,)."""
     _shaped("addr", "vec1", vec1, 1)
@@ -97,6 +101,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
 
 @with_out
 @with_inplace
+@shown_as("BaddbmmBackward0")
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · batch1 batch2, of (b, n, m) and (b, m, p)."""
     return _combined("baddbmm", input, _product("baddbmm", _core.bmm, batch1, batch2), beta, alpha)
@@ -104,6 +109,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
 
 @with_out
 @with_inplace
+@shown_as("AddbmmBackward0")
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · the sum over the batch of batch1 batch2."""
     return _combined(
@@ -136,6 +142,7 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
 
 
 @method
+@shown_as("TraceBackward0")
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix."""
     if input.dim() != 2:
@@ -158,6 +165,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 
 @with_out
 @method
+@shown_as("LinalgCrossBackward0")
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The vector product along a dim of size 3, the first of that size where none is given."""
     need_tensor("cross", "other", other)
@@ -220,6 +228,7 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return _core.norm(input - other, p)
 
 
+@shown_as("CdistBackward0")
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> Tensor:
     """The p-norm distances (…, P, R) between the rows of (…, P, M) and of (…, R, M)."""
     for name, x in (("x1", x1), ("x2", x2)):

@@ -8,6 +8,7 @@ from typing import Any
 from unspool import _core
 from unspool._core import Tensor
 from unspool._functions._methods import as_array, method, named, need_tensor, with_out, wrap_dim
+from unspool._naming import shown_as
 
 __all__ = [
     "bincount",
@@ -223,6 +224,7 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
 
 @with_out
 @method
+@shown_as("ModeBackward0")
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """(values, indices) of the most frequent element along dim: of equally frequent ones the smallest, at its last
     place."""

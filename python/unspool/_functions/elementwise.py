@@ -9,6 +9,7 @@ from unspool import _core
 from unspool._core import DTypeError, Tensor
 from unspool._functions._methods import add, method, need_tensor, with_inplace, with_out
 from unspool._functions.dtypes import finfo
+from unspool._naming import shown_as
 from unspool.autograd.grad_mode import no_grad
 
 __all__ = [
@@ -97,6 +98,7 @@ def isreal(input: Tensor) -> Tensor:
 
 @with_out
 @with_inplace
+@shown_as("SincBackward0")
 def sinc(input: Tensor) -> Tensor:
     """sin(πx) / (πx), and 1 at 0."""
     x = _floating(input) * math.pi
@@ -108,6 +110,7 @@ def sinc(input: Tensor) -> Tensor:
 
 @with_out
 @with_inplace
+@shown_as("LogitBackward0")
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """ln(x / (1 - x)), of x kept in [eps, 1 - eps] where eps is given; else NaN outside of [0, 1]."""
     x = _floating(input)
@@ -135,6 +138,7 @@ def polygamma(input: Tensor, n: int) -> Tensor:
 
 @with_out
 @with_inplace
+@shown_as("NanToNumBackward0")
 def nan_to_num(
     input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
@@ -199,6 +203,7 @@ def _log_of_sum(op: str, input: Tensor, other: Tensor, log1p: Any) -> Tensor:
 
 @with_out
 @method
+@shown_as("LogaddexpBackward0")
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """ln(e^input + e^other), without overflow."""
     return _log_of_sum("logaddexp", input, other, lambda gap: _core.log1p(_core.exp(gap)))
@@ -206,6 +211,7 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 
 @with_out
 @method
+@shown_as("Logaddexp2Backward0")
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log₂(2^input + 2^other), without overflow."""
     return _log_of_sum("logaddexp2", input, other, lambda gap: _core.log1p(_core.exp2(gap)) / math.log(2))

@@ -8,6 +8,7 @@ from typing import Any
 from unspool import _core
 from unspool._core import ShapeError, Tensor
 from unspool._functions._methods import check_device, method, need_tensor, wrap_dim
+from unspool._naming import shown_as
 
 __all__ = [
     "adjoint",
@@ -126,6 +127,7 @@ def flipud(input: Tensor) -> Tensor:
 
 
 @method
+@shown_as("Rot90Backward0")
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """The plane of two dims turned k times by 90 degrees, from the first towards the second."""
     if len(dims) != 2:

@@ -8,6 +8,7 @@ from typing import Any
 from unspool import _core
 from unspool._core import DTypeError, Tensor
 from unspool._functions._methods import as_array, method, named, need_tensor, with_inplace, with_out, wrap_dim
+from unspool._naming import shown_as
 
 __all__ = [
     "aminmax",
@@ -46,6 +47,7 @@ def _running(op: str, input: Tensor, dim: int, largest: bool) -> Any:
 
 @with_out
 @method
+@shown_as("CummaxBackward0")
 def cummax(input: Tensor, dim: int) -> Any:
     """(values, indices) of the largest element up to each along dim; of equal ones the last."""
     return _running("cummax", input, dim, True)
@@ -53,6 +55,7 @@ def cummax(input: Tensor, dim: int) -> Any:
 
 @with_out
 @method
+@shown_as("CumminBackward0")
 def cummin(input: Tensor, dim: int) -> Any:
     """(values, indices) of the smallest element up to each along dim; of equal ones the last."""
     return _running("cummin", input, dim, False)

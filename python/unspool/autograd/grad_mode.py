@@ -103,7 +103,7 @@ class enable_grad(_Mode):
 class set_grad_enabled(_Mode):
     """Switch recording on or off at once; as a context manager or decorator, for a while only."""
 
-    __slots__ = ("_enabled", "mode")
+    __slots__ = {"_enabled": None, "mode": "Whether recording was switched on."}
 
     def __init__(self, mode: bool) -> None:
         if not isinstance(mode, bool):

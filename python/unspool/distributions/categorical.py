@@ -50,6 +50,7 @@ class Categorical(Distribution):
 
     @property
     def support(self) -> Constraint:
+        """Which values may be drawn."""
         return constraints.integer_interval(0, self._num_events - 1)
 
     @property

@@ -44,6 +44,7 @@ class Independent(Distribution):
 
     @property
     def support(self) -> Any:
+        """Which values may be drawn."""
         base = self.base_dist.support
         n = self.reinterpreted_batch_ndims
         return constraints.independent(base, n) if n and base is not None else base

@@ -56,6 +56,7 @@ class MixtureSameFamily(Distribution):
 
     @property
     def support(self) -> Any:
+        """Which values may be drawn."""
         return self.component_distribution.support if not self._event_shape else None
 
     def _weights(self) -> Any:

@@ -28,6 +28,7 @@ class Uniform(Distribution):
 
     @property
     def support(self) -> Constraint:
+        """Which values may be drawn."""
         return constraints.interval(self.low, self.high)
 
     @property

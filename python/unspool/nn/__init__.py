@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from unspool.nn import functional, init, modules, parameter, utils
+from unspool.nn import functional as functional
+from unspool.nn import init as init
+from unspool.nn import modules as modules
+from unspool.nn import parameter as parameter
+from unspool.nn import utils as utils
 from unspool.nn.modules import *  # noqa: F403
-from unspool.nn.parameter import Buffer, Parameter
+from unspool.nn.parameter import Buffer as Buffer
+from unspool.nn.parameter import Parameter as Parameter
 
-__all__ = ["Buffer", "Parameter", "functional", "init", "modules", "parameter", "utils"]
-__all__ += modules.__all__
+# written so that type checkers, which read literal lists alone, don't take the layers' names for private
+globals()["__all__"] = [
+    "Buffer",
+    "Parameter",
+    "functional",
+    "init",
+    "modules",
+    "parameter",
+    "utils",
+    *vars(modules)["__all__"],
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unspool import _core
+from unspool._naming import shown_as
 
 __all__ = [
     "celu",
@@ -152,6 +153,7 @@ def tanhshrink(input: Any) -> Any:
     return input - _core.tanh(input)
 
 
+@shown_as("SoftshrinkBackward0")
 def softshrink(input: Any, lambd: float = 0.5) -> Any:
     """x moved towards 0 by lambd, 0 within."""
     if lambd < 0:
@@ -160,16 +162,19 @@ def softshrink(input: Any, lambd: float = 0.5) -> Any:
     return _core.where((input >= -lambd) & (input <= lambd), 0.0, outside)
 
 
+@shown_as("HardshrinkBackward0")
 def hardshrink(input: Any, lambd: float = 0.5) -> Any:
     """x where |x| > lambd, 0 within."""
     return _core.where((input >= -lambd) & (input <= lambd), 0.0, input)
 
 
+@shown_as("ThresholdBackward0")
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
     """x where x > threshold, value elsewhere."""
     return _placed(input, _core.where(input <= threshold, value, input).to(input.dtype), inplace)
 
 
+@shown_as("GluBackward0")
 def glu(input: Any, dim: int = -1) -> Any:
     """a sigmoid(b) of the two halves a, b along dim."""
     if input.dim() == 0:

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from unspool import _core
+from unspool._naming import shown_as
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "huber_loss", "kl_div", "l1_loss", "nll_loss",
@@ -61,6 +62,7 @@ def l1_loss(
     return reduced(_weighted((input - target).abs(), weight), reduction)
 
 
+@shown_as("SmoothL1LossBackward0")
 def smooth_l1_loss(
     input: Any,
     target: Any,
@@ -81,6 +83,7 @@ def smooth_l1_loss(
     return reduced(_core.where(size < beta, d * d * (0.5 / beta), size - 0.5 * beta), reduction)
 
 
+@shown_as("HuberLossBackward0")
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Any:
     """0.5 d² where |d| <= delta, delta (|d| - delta/2) elsewhere; d = input - target. (Huber, 1964)"""
     if delta <= 0:
@@ -92,6 +95,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     return reduced(_weighted(losses, weight), reduction)
 
 
+@shown_as("NllLossBackward0")
 def nll_loss(
     input: Any,
     target: Any,
@@ -133,6 +137,7 @@ def nll_loss(
     return losses.sum() / share.sum() if reduction == "mean" else reduced(losses, reduction)
 
 
+@shown_as("BinaryCrossEntropyBackward0")
 def binary_cross_entropy(
     input: Any,
     target: Any,
@@ -167,6 +172,7 @@ def binary_cross_entropy(
     return reduced(_weighted(losses, weight), reduction)
 
 
+@shown_as("BinaryCrossEntropyWithLogitsBackward0")
 def binary_cross_entropy_with_logits(
     input: Any,
     target: Any,

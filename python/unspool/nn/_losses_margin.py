@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from unspool import _core
+from unspool._naming import shown_as
 from unspool.nn._activations import logsigmoid
 from unspool.nn._distances import pairwise_distance
 from unspool.nn._losses import check_reduction, legacy_reduction, reduced
@@ -54,6 +55,7 @@ def hinge_embedding_loss(
     return reduced(apart + _core.where(target != -1, input, 0.0), reduction)
 
 
+@shown_as("SoftMarginLossBackward0")
 def soft_margin_loss(
     input: Any, target: Any, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Any:
@@ -105,6 +107,7 @@ def _rows(name: str, input: Any) -> Any:
     return input if input.dim() == 2 else input.unsqueeze(0)
 
 
+@shown_as("MultiMarginLossBackward0")
 def multi_margin_loss(
     input: Any,
     target: Any,
@@ -146,6 +149,7 @@ def multi_margin_loss(
     return reduced(losses.reshape(()) if target.dim() == 0 else losses, reduction)
 
 
+@shown_as("MultilabelMarginLossBackward0")
 def multilabel_margin_loss(
     input: Any, target: Any, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unspool import _core
+from unspool._naming import shown_as
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
@@ -22,6 +23,7 @@ def rms_norm(input: Any, normalized_shape: Sequence[int], weight: Any = None, ep
     return _core.rms_norm(input, tuple(normalized_shape), weight, eps)
 
 
+@shown_as("NativeBatchNormBackward0")
 def batch_norm(
     input: Any,
     running_mean: Any,
@@ -106,6 +108,7 @@ def instance_norm(
     return y.reshape(tuple(input.shape))
 
 
+@shown_as("NativeGroupNormBackward0")
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """(x - mean) / sqrt(var + eps) over groups of channels of (N, C, …); weight and bias are (C).
 

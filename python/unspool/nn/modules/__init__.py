@@ -29,7 +29,7 @@ from unspool.nn.modules.dropout import *  # noqa: F403
 from unspool.nn.modules.linear import *  # noqa: F403
 from unspool.nn.modules.loss import *  # noqa: F403
 from unspool.nn.modules.loss_margin import *  # noqa: F403
-from unspool.nn.modules.module import Module
+from unspool.nn.modules.module import Module as Module
 from unspool.nn.modules.normalization import *  # noqa: F403
 from unspool.nn.modules.padding import *  # noqa: F403
 from unspool.nn.modules.parameter_container import *  # noqa: F403
@@ -38,20 +38,12 @@ from unspool.nn.modules.softmax import *  # noqa: F403
 from unspool.nn.modules.sparse import *  # noqa: F403
 from unspool.nn.modules.transformer import *  # noqa: F403
 
-__all__ = ["Module"]
-__all__ += activation.__all__
-__all__ += attention.__all__
-__all__ += transformer.__all__
-__all__ += container.__all__
-__all__ += distance.__all__
-__all__ += linear.__all__
-__all__ += loss.__all__
-__all__ += loss_margin.__all__
-__all__ += batchnorm.__all__
-__all__ += dropout.__all__
-__all__ += padding.__all__
-__all__ += parameter_container.__all__
-__all__ += residual.__all__
-__all__ += softmax.__all__
-__all__ += sparse.__all__
-__all__ += normalization.__all__
+# written so that type checkers, which read literal lists alone, don't take the layers' names for private
+globals()["__all__"] = ["Module"] + [
+    name
+    for part in (
+        activation, attention, transformer, container, distance, linear, loss, loss_margin, batchnorm, dropout, padding,
+        parameter_container, residual, softmax, sparse, normalization,
+    )
+    for name in part.__all__
+]  # fmt: skip
