@@ -7,6 +7,7 @@ op table and fails where an op has no line here. An input is a shape, filled fro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -110,6 +111,14 @@ def power(a: Array, b: Array) -> Array:
 def softmax(x: Array, dim: int) -> Array:
     e = np.exp(x - x.max(axis=dim, keepdims=True))
     return e / e.sum(axis=dim, keepdims=True)
+
+
+def normal_cdf(x: Array) -> Array:
+    return np.vectorize(math.erf, otypes=[np.float64])(x * math.sqrt(0.5))
+
+
+def tanh_cdf(x: Array) -> Array:
+    return np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
 
 
 def reduce_loss(losses: Array, reduction: str, count: Array | float) -> Array:
@@ -220,6 +229,40 @@ REFERENCES: dict[str, Reference] = {
         dtypes=EVERYTHING,
         bits=True,
     ),
+    # Activations of layers.
+    "leaky_relu(input, negative_slope)": unary(
+        lambda x, negative_slope=0.01: np.where(x > 0, x, negative_slope * wide(x)),
+        FLOATS,
+        attributes=({}, {"negative_slope": -0.5}),
+    ),
+    "elu(input, alpha, scale, input_scale)": unary(
+        lambda x, alpha=1.0, scale=1.0, input_scale=1.0: (
+            scale * np.where(x > 0, x, alpha * np.expm1(input_scale * wide(x)))
+        ),
+        FLOATS,
+        attributes=({}, {"alpha": 0.5}, {"alpha": 1.5, "scale": 1.25, "input_scale": 0.75}),
+    ),
+    "gelu(input, approximate)": unary(
+        lambda x, approximate="none": wide(x) / 2 * (1 + (tanh_cdf if approximate == "tanh" else normal_cdf)(wide(x))),
+        FLOATS,
+        attributes=({}, {"approximate": "tanh"}),
+    ),
+    "silu(input)": unary(lambda x: x / (1 + np.exp(-wide(x))), FLOATS),
+    "mish(input)": unary(lambda x: x * np.tanh(np.log1p(np.exp(wide(x)))), FLOATS),
+    "softplus(input, beta, threshold)": unary(
+        lambda x, beta=1.0, threshold=20.0: np.where(x * beta > threshold, x, np.log1p(np.exp(wide(x) * beta)) / beta),
+        FLOATS,
+        attributes=({}, {"beta": 3.0, "threshold": 2.0}),
+    ),
+    "log_sigmoid(input)": unary(lambda x: -np.log1p(np.exp(-wide(x))), FLOATS),
+    "hardtanh(input, min_val, max_val)": unary(
+        lambda x, min_val=-1.0, max_val=1.0: np.clip(x, min_val, max_val),
+        FLOATS,
+        attributes=({}, {"min_val": -0.5, "max_val": 1.25}),
+    ),
+    "hardsigmoid(input)": unary(lambda x: np.clip(wide(x) + 3, 0, 6) / 6, FLOATS),
+    "hardswish(input)": unary(lambda x: x * np.clip(wide(x) + 3, 0, 6) / 6, FLOATS),
+    "_prelu_kernel(input, weight)": binary(lambda x, weight: np.where(x > 0, x, weight * x), FLOATS),
     # Reductions.
     "sum(input, dtype)": Reference(lambda x: x.sum(), UNARY, dtypes=EVERYTHING),
     "sum(input, dim, keepdim, dtype)": Reference(

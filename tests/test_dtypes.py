@@ -11,7 +11,7 @@ import unspool
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference for promotion")
 
-NAMES = ("bool", "uint8", "int32", "int64", "float32", "float64")
+NAMES = ("bool", "uint8", "int32", "int64", "float16", "bfloat16", "float32", "float64")
 
 
 def operands(t: Any, name: str) -> list[Any]:

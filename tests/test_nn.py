@@ -150,9 +150,8 @@ def test_a_state_that_does_not_fit_changes_nothing(name: str, state: Any, assign
         m.load_state_dict(state(unspool), assign=assign)
     assert [p.tolist() for p in m.parameters()] == before
     assert all(p is q for p, q in zip(m.parameters(), held, strict=True))
-    if name == "all at once":
-        for part in ("Missing key(s)", '"0.bias"', "Unexpected key(s)", '"x"', "size mismatch for 0.weight"):
-            assert part in str(caught.value)
+    if reference.type is RuntimeError:
+        assert str(caught.value) == str(reference.value)
 
 
 def test_loading_leniently_and_by_assignment() -> None:

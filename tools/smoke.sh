@@ -10,12 +10,12 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# smoke PYTHON WHEEL: a fresh environment with nothing but the wheel and what it asks for
+# smoke PYTHON WHEEL [EMULATOR...]: a fresh environment with nothing but the wheel and what it asks for
 smoke() {
   local env="$work/env-$RANDOM"
   "$1" -m venv "$env"
   "$env/bin/python" -m pip install --quiet "$2"
-  ( cd "$work" && "$env/bin/python" -W error - <<'PY'
+  ( cd "$work" && "${@:3}" "$env/bin/python" -W error - <<'PY'
 import importlib.metadata, platform
 import unspool as torch, unspool.nn as nn
 
@@ -35,7 +35,11 @@ assert losses[-1] < 0.1 * losses[0], losses
 assert torch.__version__ == importlib.metadata.version("unspool")
 others = sorted({d.metadata["Name"].lower() for d in importlib.metadata.distributions()} - {"pip", "setuptools"})
 assert others == ["numpy", "unspool"], others
-print(f"smoke test: unspool {torch.__version__} on Python {platform.python_version()}, loss {losses[0]:.3f} to {losses[-1]:.3f}")
+isa = torch.show_config().split("instruction set: ")[1].split()[0]
+print(
+    f"smoke test: unspool {torch.__version__} on Python {platform.python_version()}, instruction set {isa}, "
+    f"loss {losses[0]:.3f} to {losses[-1]:.3f}"
+)
 PY
   )
 }
@@ -61,6 +65,11 @@ size=$(stat -c %s "$wheel")
 printf '%s: %d bytes (at most %d)\n' "$(basename "$wheel")" "$size" "$limit"
 [ "$size" -le "$limit" ] || die "the wheel is too large"
 smoke "$python" "$wheel"
+
+say "a CPU without AVX (Nehalem, emulated)"
+need_qemu
+smoke "$python" "$wheel" qemu-x86_64 -cpu Nehalem | tee "$work/nehalem.log"
+grep -q 'instruction set generic' "$work/nehalem.log" || die "the emulated CPU did not run the generic kernels"
 
 if [ "${UNSPOOL_SMOKE_ALL:-0}" = 1 ]; then
   mine=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')

@@ -60,6 +60,11 @@ need_clang() {
   die "No Clang of version 14 or later compiles C++20 here."
 }
 
+# An emulator that runs a program of this machine as an older CPU.
+need_qemu() {
+  command -v qemu-x86_64 >/dev/null || apt_install qemu-user
+}
+
 # need_python PYTHON: one with venv, pip and the headers that extension modules need.
 need_python() {
   if ! command -v "$1" >/dev/null; then apt_install python3 python3-venv python3-dev; fi

@@ -11,7 +11,7 @@ struct Shown {  // lives as long as the buffer
   Py_ssize_t strides[kMaxDims];
 };
 
-const char* format_of(DType d) {
+const char* format_of(DType d) {  // null where the protocol has no letter
   switch (d) {
     case DType::Bool:
       return "?";
@@ -21,6 +21,10 @@ const char* format_of(DType d) {
       return "i";
     case DType::Int64:
       return "l";
+    case DType::Float16:
+      return "e";
+    case DType::BFloat16:
+      return nullptr;
     case DType::Float32:
       return "f";
     case DType::Float64:
@@ -44,6 +48,10 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
   const Tensor t = unwrap(self);
   if (t->requires_grad) {
     refuse(view, "buffer: Can't get the buffer of a Tensor that requires grad. Use tensor.detach()");
+    return -1;
+  }
+  if (!format_of(t.dtype())) {
+    refuse(view, "buffer: the buffer protocol has no format for bfloat16; convert with .float()");
     return -1;
   }
   if ((flags & PyBUF_WRITABLE) && t->storage->readonly) {

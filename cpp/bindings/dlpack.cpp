@@ -40,14 +40,15 @@ struct ManagedVersioned {
 };
 constexpr std::int32_t kCpu = 1;
 constexpr std::uint64_t kReadOnly = 1;
-constexpr std::uint8_t kInt = 0, kUInt = 1, kFloat = 2, kBool = 6;
+constexpr std::uint8_t kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4, kBool = 6;
 
 struct Code {
   DType dtype;
   std::uint8_t code;
 };
-constexpr Code kCodes[] = {{DType::Bool, kBool}, {DType::UInt8, kUInt},    {DType::Int32, kInt},
-                           {DType::Int64, kInt}, {DType::Float32, kFloat}, {DType::Float64, kFloat}};
+constexpr Code kCodes[] = {{DType::Bool, kBool},     {DType::UInt8, kUInt},    {DType::Int32, kInt},
+                           {DType::Int64, kInt},     {DType::Float16, kFloat}, {DType::BFloat16, kBfloat},
+                           {DType::Float32, kFloat}, {DType::Float64, kFloat}};
 
 // A capsule's own names for a structure, before and after it has been taken.
 template <class M>

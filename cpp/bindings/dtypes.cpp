@@ -61,7 +61,7 @@ void bind_dtypes(py::module_& m) {
   m.def(
       "is_floating_point",
       [](const py::object& t) { return is_floating(tensor_dtype("is_floating_point", t)); }, py::arg("input"),
-      "is_floating_point(input: Tensor) -> bool\n\nWhether the dtype is float32 or float64.");
+      "is_floating_point(input: Tensor) -> bool\n\nWhether the dtype is a floating-point one.");
   m.def(
       "is_complex",
       [](const py::object& t) {

@@ -2,6 +2,8 @@
 // derivative is a Python method.
 #include "graph.h"
 
+#include <unordered_map>
+
 #include "unspool/tape/hooks.h"
 #include "unspool/tape/sweep.h"
 
@@ -68,15 +70,34 @@ Tensor with_history(const Tensor& t, const GradFn& f, std::uint32_t output) {
 
 // ---- grad_fn -----------------------------------------------------------------------------------------
 
+bool is_function(const GradFn& f) { return f.node && f.node->op == &function_op; }
+
+std::string type_name(const GradFn& f) { return f.node ? f.name() : "AccumulateGrad"; }
+
+// The call in Python, of a subclass of Node that bears its name: programs ask type(fn).__name__.
+py::object typed(const GradFn& f) {
+  static auto& types = *new std::unordered_map<std::string, py::object>;
+  const std::string name = type_name(f);
+  py::object& type = types[name];
+  if (!type) {
+    py::dict members;
+    members["__slots__"] = py::tuple();
+    members["__module__"] = is_function(f) ? "torch.autograd.function" : "builtins";
+    const py::type base = py::type::of<GradFn>();
+    type = py::type::of(base)(name, py::make_tuple(base), members);
+  }
+  return type(f);
+}
+
 py::tuple next_functions(const GradFn& f) {
   py::list edges;
   if (f.node) split(f.node);
   for (int i = 0; f.node && i < f.node->n_in; ++i) {
     const Edge& e = f.node->inputs()[i].edge;
     if (e.node)
-      edges.append(py::make_tuple(GradFn(e.node), e.output));
+      edges.append(py::make_tuple(typed(GradFn(e.node)), e.output));
     else if (e.leaf)
-      edges.append(py::make_tuple(GradFn(Tensor::borrow(e.leaf)), 0));
+      edges.append(py::make_tuple(typed(GradFn(Tensor::borrow(e.leaf))), 0));
     else
       edges.append(py::make_tuple(py::none(), 0));
   }
@@ -85,7 +106,7 @@ py::tuple next_functions(const GradFn& f) {
 
 py::object grad_fn(const Tensor& t) {
   Node* node = history(t);
-  return node ? py::cast(GradFn(node)) : py::none();
+  return node ? typed(GradFn(node)) : py::none();
 }
 
 const void* identity(const GradFn& f) { return f.node ? static_cast<const void*>(f.node) : f.leaf.get(); }
@@ -103,6 +124,7 @@ void bind_graph(py::module_& m) {
   py::options options;
   options.disable_function_signatures();
   py::class_<GradFn>(m, "Node", "A recorded call: what made a tensor.")
+      .def(py::init<const GradFn&>(), py::arg("call"), "__init__(self, call: Node) -> None")
       .def("name", &GradFn::name,
            "name(self) -> str\n\nThe name of the call's derivative, as in AddBackward0.")
       .def_property_readonly("next_functions", next_functions,
@@ -128,8 +150,9 @@ void bind_graph(py::module_& m) {
           "__hash__(self) -> int")
       .def("__repr__", [](const GradFn& f) {
         const auto address = reinterpret_cast<std::uintptr_t>(identity(f));
-        return "<" + (f.node ? f.name() : std::string("AccumulateGrad")) + " object at " +
-               std::string(py::str(py::module_::import("builtins").attr("hex")(address))) + ">";
+        return "<" + std::string(is_function(f) ? "torch.autograd.function." : "") + type_name(f) +
+               " object at " + std::string(py::str(py::module_::import("builtins").attr("hex")(address))) +
+               ">";
       });
   m.def("_record_function", record_function, py::arg("context"), py::arg("inputs"), py::arg("outputs"),
         "_record_function(context: object, inputs: list[Tensor], outputs: list[Tensor | None]) -> None");

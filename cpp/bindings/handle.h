@@ -60,6 +60,7 @@ bool dtype_of_object(PyObject* o, DType& out);
 PyObject* size_object(const Shape& s);  // torch.Size, a new reference
 PyObject* device_object();              // borrowed
 void check_device(PyObject* o);         // throws for anything but the CPU
+void check_memory_format(const char* op, PyObject* o);  // throws for channels_last, and what is none
 bool is_generator(PyObject* o);
 
 // ---- Subjects, each in a file of its own ---------------------------------------------------------------
@@ -68,6 +69,8 @@ void bind_errors(py::module_& m);
 void bind_types(py::module_& m);    // dtype, Size, device
 void bind_dtypes(py::module_& m);   // promotion, and questions about dtypes
 void bind_handle(py::module_& m);   // Tensor
+void bind_return_types(py::module_& m);
+void bind_out(py::module_& m);      // out= for functions of the Python layer
 void bind_ops(py::module_& m);      // a loop over the op table
 void bind_methods(py::module_& m);  // what is no op: backward, item, to …
 void bind_numpy(py::module_& m);    // tensor, from_numpy, numpy, tolist

@@ -17,6 +17,10 @@ PyObject* to_scalar(const Tensor& t) {
       return PyLong_FromLong(*reinterpret_cast<std::int32_t*>(t->data));
     case DType::Int64:
       return PyLong_FromLongLong(*reinterpret_cast<std::int64_t*>(t->data));
+    case DType::Float16:
+      return PyFloat_FromDouble(*reinterpret_cast<float16*>(t->data));
+    case DType::BFloat16:
+      return PyFloat_FromDouble(*reinterpret_cast<bfloat16*>(t->data));
     case DType::Float32:
       return PyFloat_FromDouble(*reinterpret_cast<float*>(t->data));
     case DType::Float64:
@@ -196,9 +200,19 @@ PyObject* numel(PyObject* self, PyObject*) { return PyLong_FromLongLong(impl_of(
 PyObject* element_size(PyObject* self, PyObject*) {
   return PyLong_FromSize_t(item_size(impl_of(self)->dtype));
 }
+PyObject* storage(PyObject* self, PyObject*) {
+  const Storage& s = *impl_of(self)->storage;
+  return Py_BuildValue("(NL)", PyLong_FromVoidPtr(s.data), static_cast<long long>(s.bytes));
+}
 PyObject* data_ptr(PyObject* self, PyObject*) { return PyLong_FromVoidPtr(impl_of(self)->data); }
 PyObject* storage_offset(PyObject* self, PyObject*) { return PyLong_FromLongLong(impl_of(self)->offset()); }
-PyObject* is_contiguous(PyObject* self, PyObject*) { return PyBool_FromLong(impl_of(self)->contiguous); }
+PyObject* is_contiguous(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
+  return guarded([&] {
+    if (PyObject* format = only_argument("is_contiguous", "memory_format", args, n, keywords))
+      check_memory_format("is_contiguous", format);
+    return PyBool_FromLong(impl_of(self)->contiguous);
+  });
+}
 PyObject* is_floating_point(PyObject* self, PyObject*) {
   return PyBool_FromLong(is_floating(impl_of(self)->dtype));
 }
@@ -207,47 +221,77 @@ PyObject* is_floating_point(PyObject* self, PyObject*) {
 // ------------------------------------------------------------------------------------------------------
 
 template <DType D>
-PyObject* as_dtype(PyObject* self, PyObject*) {
-  return guarded([&] { return wrap(to(unwrap(self), D)); });
+PyObject* as_dtype(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
+  return guarded([&] {
+    if (PyObject* format = only_argument(name(D), "memory_format", args, n, keywords))
+      check_memory_format(name(D), format);
+    return wrap(to(unwrap(self), D));
+  });
 }
 
-// to(dtype), to(device), to(other), to(device, dtype), with dtype=, device=, copy= …
+// to(dtype), to(device, dtype) or to(other), then non_blocking, copy and memory_format, by place or by name.
 Tensor to_method(const Tensor& self, const py::args& args, const py::kwargs& kwargs) {
+  static constexpr const char* kAfterOther[] = {"other", "non_blocking", "copy", "memory_format"};
+  static constexpr const char* kAfterDType[] = {"dtype", "non_blocking", "copy", "memory_format"};
+  static constexpr const char* kAfterDevice[] = {"device", "dtype", "non_blocking", "copy", "memory_format"};
   DType dtype = self.dtype();
   bool copy = false;
-  auto take = [&](const py::handle value) {
+  auto take = [&](const std::string& name, const py::handle value) {
     DType d{};
-    if (value.is_none()) return;
-    if (is_tensor(value.ptr()))
+    if (name == "other") {
+      if (!is_tensor(value.ptr()))
+        fail(ErrorKind::Type, "to: argument 'other' must be a Tensor, got ", short_repr(value.ptr()));
       dtype = impl_of(value.ptr())->dtype;
-    else if (dtype_of_object(value.ptr(), d))
+    } else if (name == "dtype") {
+      if (value.is_none()) return;
+      if (!dtype_of_object(value.ptr(), d))
+        fail(ErrorKind::Type, "to: argument 'dtype' must be a dtype or None, got ", short_repr(value.ptr()));
       dtype = d;
-    else if (PyBool_Check(value.ptr()))
-      return;  // non_blocking
-    else
+    } else if (name == "device") {
       check_device(value.ptr());
+    } else if (name == "memory_format") {
+      check_memory_format("to", value.ptr());
+    } else {
+      if (!PyBool_Check(value.ptr()))
+        fail(ErrorKind::Type, "to: argument '", name, "' must be a bool, got ", short_repr(value.ptr()));
+      if (name == "copy") copy = value.ptr() == Py_True;
+    }
   };
-  for (const py::handle a : args) take(a);
+  std::span<const char* const> names = kAfterDevice;
+  DType d{};
+  if (!args.empty() && is_tensor(args[0].ptr())) names = kAfterOther;
+  if (!args.empty() && dtype_of_object(args[0].ptr(), d)) names = kAfterDType;
+  if (args.size() > names.size())
+    fail(ErrorKind::Type, "to: takes at most ", static_cast<std::int64_t>(names.size()), " arguments, got ",
+         static_cast<std::int64_t>(args.size()), "; the first one too many is ",
+         short_repr(args[names.size()].ptr()));
+  for (std::size_t i = 0; i < args.size(); ++i) take(names[i], args[i]);
   for (const auto& [key, value] : kwargs) {
-    const auto name = key.cast<std::string>();
-    if (name == "copy")
-      copy = value.cast<bool>();
-    else if (name == "dtype" || name == "device" || name == "other")
-      take(value);
-    else if (name != "non_blocking" && name != "memory_format")
+    auto name = key.cast<std::string>();
+    if (name == "tensor") name = "other";  // PyTorch's documentation has one, its parser the other
+    bool known = name == "other";
+    for (std::size_t i = 0; i < std::size(kAfterDevice); ++i) known |= name == kAfterDevice[i];
+    if (!known)
       fail(ErrorKind::Type, "to: got an unexpected keyword argument ", short_repr(key.ptr()), " with value ",
            short_repr(value.ptr()));
+    for (std::size_t i = 0; i < args.size(); ++i)
+      if (name == names[i]) fail(ErrorKind::Type, "to: got multiple values for argument '", name, "'");
+    take(name, value);
   }
   if (dtype != self.dtype()) return to(self, dtype);
   return copy ? clone(self) : self;
 }
 
 // PyTorch's names of tensor types, in the order of DType.
-constexpr const char* kTypeNames[] = {"torch.BoolTensor", "torch.ByteTensor",  "torch.IntTensor",
-                                      "torch.LongTensor", "torch.FloatTensor", "torch.DoubleTensor"};
+constexpr const char* kTypeNames[] = {"torch.BoolTensor",  "torch.ByteTensor",  "torch.IntTensor",
+                                      "torch.LongTensor",  "torch.HalfTensor",  "torch.BFloat16Tensor",
+                                      "torch.FloatTensor", "torch.DoubleTensor"};
+static_assert(std::size(kTypeNames) == kNumDTypes);
 
-py::object type_method(const Tensor& self, const py::object& dtype) {
-  if (dtype.is_none()) return py::str(kTypeNames[static_cast<int>(self.dtype())]);
+py::object type_method(const Tensor& self, const py::object& target, bool) {
+  if (target.is_none()) return py::str(kTypeNames[static_cast<int>(self.dtype())]);
+  // unspool.FloatTensor and its relatives
+  const py::object dtype = PyType_Check(target.ptr()) ? py::getattr(target, "_dtype", target) : target;
   DType d{};
   bool known = dtype_of_object(dtype.ptr(), d);
   if (PyUnicode_Check(dtype.ptr()))
@@ -258,11 +302,31 @@ py::object type_method(const Tensor& self, const py::object& dtype) {
       }
   if (!known)
     fail(ErrorKind::Type, "type: dtype must be a dtype or a name such as 'torch.FloatTensor', got ",
-         short_repr(dtype.ptr()));
+         short_repr(target.ptr()));
   return py::cast(to(self, d));
 }
 
 PyObject* cpu(PyObject* self, PyObject*) { return Py_NewRef(self); }
+
+py::object resize_method(const py::object& self, const py::args& sizes, const py::object& memory_format) {
+  const Tensor t = unwrap(self.ptr());
+  check_memory_format("resize_", memory_format.ptr());
+  py::object list = sizes;
+  if (sizes.size() == 1 && (PyTuple_Check(sizes[0].ptr()) || PyList_Check(sizes[0].ptr()))) list = sizes[0];
+  Shape shape;
+  for (const py::handle h : list) {
+    if (!PyIndex_Check(h.ptr()))
+      fail(ErrorKind::Type, "resize_: argument 'size' must be a sequence of ints, got ", short_repr(h.ptr()));
+    const long long size = PyLong_AsLongLong(py::reinterpret_steal<py::object>(PyNumber_Index(h.ptr())).ptr());
+    if (size == -1 && PyErr_Occurred()) throw py::error_already_set();
+    shape.push(size);
+  }
+  if (needs_grad(t)) fail(ErrorKind::Runtime, "resize_: cannot resize variables that require grad");
+  if (t->storage->readonly)
+    fail(ErrorKind::Runtime, "resize_: the tensor shares memory with a read-only array");
+  resize(t, shape, "resize_");
+  return self;
+}
 
 PyObject* requires_grad_(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
   return guarded([&]() -> PyObject* {
@@ -331,18 +395,30 @@ PyMethodDef methods[] = {
     {"numel", numel, METH_NOARGS, "numel(self) -> int\n\nThe number of elements."},
     {"nelement", numel, METH_NOARGS, "nelement(self) -> int\n\nThe number of elements."},
     {"element_size", element_size, METH_NOARGS, "element_size(self) -> int\n\nBytes an element."},
+    {"_storage", storage, METH_NOARGS,
+     "_storage(self) -> tuple[int, int]\n\nThe address and the bytes of the whole storage."},
     {"data_ptr", data_ptr, METH_NOARGS, "data_ptr(self) -> int\n\nThe address of the first element."},
     {"storage_offset", storage_offset, METH_NOARGS,
      "storage_offset(self) -> int\n\nWhere the first element lies in the storage, in elements."},
-    {"is_contiguous", is_contiguous, METH_NOARGS,
-     "is_contiguous(self) -> bool\n\nWhether the elements lie in row-major order without gaps."},
+    {"is_contiguous", fast(is_contiguous), METH_FASTCALL | METH_KEYWORDS,
+     "is_contiguous(self, memory_format: object = None) -> bool\n\nWhether the elements lie in row-major order without gaps."},
     {"is_floating_point", is_floating_point, METH_NOARGS, "is_floating_point(self) -> bool"},
-    {"float", as_dtype<DType::Float32>, METH_NOARGS, "float(self) -> Tensor\n\nAs float32."},
-    {"double", as_dtype<DType::Float64>, METH_NOARGS, "double(self) -> Tensor\n\nAs float64."},
-    {"long", as_dtype<DType::Int64>, METH_NOARGS, "long(self) -> Tensor\n\nAs int64."},
-    {"int", as_dtype<DType::Int32>, METH_NOARGS, "int(self) -> Tensor\n\nAs int32."},
-    {"byte", as_dtype<DType::UInt8>, METH_NOARGS, "byte(self) -> Tensor\n\nAs uint8."},
-    {"bool", as_dtype<DType::Bool>, METH_NOARGS, "bool(self) -> Tensor\n\nAs bool."},
+    {"float", fast(as_dtype<DType::Float32>), METH_FASTCALL | METH_KEYWORDS,
+     "float(self, memory_format: object = None) -> Tensor\n\nAs float32."},
+    {"half", fast(as_dtype<DType::Float16>), METH_FASTCALL | METH_KEYWORDS,
+     "half(self, memory_format: object = None) -> Tensor\n\nAs float16."},
+    {"bfloat16", fast(as_dtype<DType::BFloat16>), METH_FASTCALL | METH_KEYWORDS,
+     "bfloat16(self, memory_format: object = None) -> Tensor\n\nAs bfloat16."},
+    {"double", fast(as_dtype<DType::Float64>), METH_FASTCALL | METH_KEYWORDS,
+     "double(self, memory_format: object = None) -> Tensor\n\nAs float64."},
+    {"long", fast(as_dtype<DType::Int64>), METH_FASTCALL | METH_KEYWORDS,
+     "long(self, memory_format: object = None) -> Tensor\n\nAs int64."},
+    {"int", fast(as_dtype<DType::Int32>), METH_FASTCALL | METH_KEYWORDS,
+     "int(self, memory_format: object = None) -> Tensor\n\nAs int32."},
+    {"byte", fast(as_dtype<DType::UInt8>), METH_FASTCALL | METH_KEYWORDS,
+     "byte(self, memory_format: object = None) -> Tensor\n\nAs uint8."},
+    {"bool", fast(as_dtype<DType::Bool>), METH_FASTCALL | METH_KEYWORDS,
+     "bool(self, memory_format: object = None) -> Tensor\n\nAs bool."},
     {"backward", fast(backward_method), METH_FASTCALL | METH_KEYWORDS,
      "backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, "
      "create_graph: bool = False, inputs: Sequence[Tensor] | None = None) -> None\n\n"
@@ -384,10 +460,23 @@ void bind_methods(py::module_&) {
   def("to", to_method,
       "to(self, *args: object, **kwargs: object) -> Tensor\n\nThe tensor in another dtype; itself "
       "where nothing changes.");
+  def(
+      "_show",
+      [](const py::object& self, const Tensor& view) {
+        const Tensor t = unwrap(self.ptr());
+        if (t->storage != view->storage) throw std::logic_error("_show: not a view of the tensor");
+        show(t, view);
+        return self;
+      },
+      "_show(self, view: Tensor) -> Tensor\n\nShows what a view of the tensor shows, from now on.");
+  def("resize_", resize_method,
+      "resize_(self, *size: Any, memory_format: object = None) -> Tensor\n\nThe same elements in row-major order in "
+      "another shape; elements beyond them are not set. RuntimeError where more memory is needed, and others see it.",
+      py::arg("memory_format") = py::none());
   def("type", type_method,
-      "type(self, dtype: dtype | None = None) -> Tensor\n\nIn another dtype; without one, the name "
-      "of the tensor's type.",
-      py::arg("dtype") = py::none());
+      "type(self, dtype: Any = None, non_blocking: bool = False) -> Any\n\nIn another dtype (a dtype, a name such as "
+      "'torch.FloatTensor', or that type); without one, the name of the tensor's type.",
+      py::arg("dtype") = py::none(), py::arg("non_blocking") = false);
   def(
       "type_as", [](const Tensor& t, const Tensor& other) { return to(t, other.dtype()); },
       "type_as(self, other: Tensor) -> Tensor\n\nIn the dtype of another tensor.");

@@ -24,7 +24,8 @@ std::string config() {
 #else
   text += "GCC " __VERSION__;
 #endif
-  text += "\n  instruction set: " + std::string(isa_name(chosen_isa())) + " (available:";
+  text += "\n  build: " UNSPOOL_BUILD "\n  instruction set: " + std::string(isa_name(chosen_isa())) +
+          " (available:";
   for (Isa isa : {Isa::Generic, Isa::Avx2, Isa::Avx512})
     if (cpu_has(isa)) text += std::string(" ") + isa_name(isa);
   return text + ")\n  threads: " + std::to_string(get_num_threads()) + "\n";
@@ -46,6 +47,8 @@ PYBIND11_MODULE(_core, m) {
   bind_types(m);
   bind_handle(m);
   bind_dtypes(m);
+  bind_return_types(m);
+  bind_out(m);
   bind_ops(m);
   bind_methods(m);
   bind_numpy(m);
@@ -79,14 +82,15 @@ PYBIND11_MODULE(_core, m) {
           fail(ErrorKind::Type, "set_default_dtype: only floating-point types are supported, got ", name(d));
         set_default_dtype(d);
       },
-      py::arg("d"), "set_default_dtype(d: dtype) -> None\n\nfloat32 or float64.");
+      py::arg("d"), "set_default_dtype(d: dtype) -> None\n\nA floating-point one.");
   m.def("memory_stats", stats,
         "memory_stats() -> dict[str, int]\n\nlive_bytes, cached_bytes, peak_bytes of the engine's "
         "memory, and system_calls: how often it asked the system.");
   m.def("reset_peak_memory_stats", reset_peak_memory_stats,
         "reset_peak_memory_stats() -> None\n\npeak_bytes counts from now.");
   m.def("empty_cache", empty_cache, "empty_cache() -> None\n\nReturns free blocks to the system.");
-  m.def("show_config", config, "show_config() -> str\n\nVersion, compiler, instruction set, threads.");
+  m.def("_config", config,
+        "_config() -> str\n\nVersion, compiler and flags, instruction set, threads.");
   m.def(
       "_op_schemas",
       [] {

@@ -11,7 +11,7 @@
 namespace unspool::python {
 namespace {
 
-const char* format_of(DType d) {
+const char* format_of(DType d) {  // null where NumPy has no such type
   switch (d) {
     case DType::Bool:
       return "?";
@@ -21,6 +21,10 @@ const char* format_of(DType d) {
       return "i4";
     case DType::Int64:
       return "i8";
+    case DType::Float16:
+      return "f2";
+    case DType::BFloat16:
+      return nullptr;
     case DType::Float32:
       return "f4";
     case DType::Float64:
@@ -33,6 +37,7 @@ bool dtype_of_numpy(const py::dtype& d, DType& out) {
   if (d.byteorder() == '>') return false;
   for (int i = 0; i < kNumDTypes; ++i) {
     const auto type = static_cast<DType>(i);
+    if (!format_of(type)) continue;
     const py::dtype ours(format_of(type));
     if (d.kind() == ours.kind() && d.itemsize() == ours.itemsize()) {
       out = type;
@@ -48,7 +53,7 @@ bool dtype_of_numpy(const py::dtype& d, DType& out) {
     fail(ErrorKind::DType, op, ": big-endian arrays are not supported, got dtype ", text,
          "; convert with .astype(dtype.newbyteorder('='))");
   fail(ErrorKind::DType, op, ": can't convert a numpy array of dtype ", text,
-       "; the supported dtypes are float64, float32, int64, int32, uint8 and bool");
+       "; the supported dtypes are float64, float32, float16, int64, int32, uint8 and bool");
 }
 
 DType dtype_of_array(const char* op, const py::array& a) {
@@ -151,6 +156,7 @@ class Nested {
     return found_ < 0 ? default_dtype() : static_cast<DType>(found_);
   }
   Tensor read(PyObject* data, DType dtype) {
+    if (is_half(dtype)) return to(read(data, DType::Float32), dtype);
     Tensor t = empty(shape_, dtype, "tensor");
     visit_dtype(dtype, [&]<class T>() {
       T* out = reinterpret_cast<T*>(t->data);
@@ -362,6 +368,8 @@ py::array to_numpy(const py::object& self, bool force) {
     fail(ErrorKind::Runtime,
          "numpy: Can't call numpy() on Tensor that requires grad. Use "
          "tensor.detach().numpy() instead");
+  if (!format_of(t.dtype()))
+    fail(ErrorKind::Type, "numpy: NumPy has no dtype for ", name(t.dtype()), "; convert with .float() first");
   const auto item = static_cast<py::ssize_t>(item_size(t.dtype()));
   std::vector<py::ssize_t> shape, strides;
   for (int d = 0; d < t.ndim(); ++d) {

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "handle.h"
+#include "out.h"
 #include "random.h"
+#include "return_types.h"
 #include "schema.h"
 #include "unspool/ops/ops.h"
 
@@ -21,7 +23,8 @@ struct Entry {
   std::vector<Signature> overloads;
   bool inplace = false;
   PyMethodDef def{};
-  PyTypeObject* result_type = nullptr;  // of several results: a named tuple
+  bool takes_out = false;               // out=: results that are no views
+  PyTypeObject* result_type = nullptr;  // of several results that have names
 };
 
 namespace {
@@ -100,6 +103,8 @@ const char* kind_name(const Param& p) {
       return "a sequence of ints";
     case Kind::Choice:
       return "a str";
+    case Kind::MemoryFormat:
+      return "a memory_format";
     case Kind::Ignored:
       return "None";
   }
@@ -215,10 +220,12 @@ bool convert(const Param& p, PyObject* o, bool strict, Bound& b, Complaint& comp
       ++b.attrs.n_lists;
       return true;
     }
+    case Kind::MemoryFormat:
+      check_memory_format(p.name.c_str(), o);
+      return true;
     case Kind::Ignored:
       if (o && p.name == "device") check_device(o);
-      if (o && o != Py_None && o != Py_False && p.name != "device" && p.name != "pin_memory" &&
-          p.name != "memory_format")
+      if (o && o != Py_None && o != Py_False && p.name != "device" && p.name != "pin_memory")
         return complain("argument '", p.name, "' is not supported, got ", Shown{o});
       return true;
     case Kind::Scalar:
@@ -340,7 +347,7 @@ bool bind(const Signature& s, const Arguments& a, bool strict, Bound& b, Complai
     Bound b;
     Complaint complaint{.text = {}, .wanted = true};
     bind(s, a, e.overloads.size() > 1, b, complaint);
-    if (e.overloads.size() > 1) text += "\n  " + e.name + s.stub(false, false) + ": ";
+    if (e.overloads.size() > 1) text += "\n  " + e.name + s.stub(false, false, e.takes_out) + ": ";
     text += complaint.text;
   }
   fail(ErrorKind::Type, text);
@@ -350,7 +357,7 @@ bool bind(const Signature& s, const Arguments& a, bool strict, Bound& b, Complai
 
 PyObject* results(const Entry& e, Call& c) {
   if (c.n_out == 1) return wrap(c.out[0]);
-  PyObject* tuple = PyStructSequence_New(e.result_type);
+  PyObject* tuple = e.result_type ? PyStructSequence_New(e.result_type) : PyTuple_New(c.n_out);
   if (!tuple) return nullptr;
   for (int i = 0; i < c.n_out; ++i) {
     PyObject* item = wrap(c.out[i]);
@@ -358,7 +365,7 @@ PyObject* results(const Entry& e, Call& c) {
       Py_DECREF(tuple);
       return nullptr;
     }
-    PyStructSequence_SetItem(tuple, i, item);
+    PyTuple_SET_ITEM(tuple, i, item);  // a named tuple is a tuple
   }
   return tuple;
 }
@@ -400,12 +407,66 @@ PyObject* invoke(const Entry& e, const Arguments& a) {
   refuse(e, a);
 }
 
+// ---- out= ---------------------------------------------------------------------------------------------------
+
+PyObject* keyword_out() {
+  static PyObject* const key = PyUnicode_InternFromString("out");
+  return key;
+}
+
+Py_ssize_t find_out(PyObject* keywords) {
+  for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(keywords); ++k)
+    if (PyTuple_GET_ITEM(keywords, k) == keyword_out()) return k;
+  return -1;
+}
+
+// An op with a dtype= computes in the dtype of its target, which must be the one asked for.
+void match_dtype(const Entry& e, PyObject* out, std::vector<PyObject*>& values, py::list& names) {
+  if (!is_tensor(out)) return;
+  bool has = false;
+  for (const Signature& s : e.overloads)
+    for (const Param& p : s.params) has |= p.kind == Kind::DType;
+  if (!has) return;
+  PyObject* const wanted = dtype_object(impl_of(out)->dtype);
+  const std::size_t first = values.size() - names.size();
+  for (std::size_t k = 0; k < names.size(); ++k) {
+    if (names[k].cast<std::string>() != "dtype" || values[first + k] == Py_None) continue;
+    DType d{};
+    if (dtype_of_object(values[first + k], d) && d != impl_of(out)->dtype)
+      fail(ErrorKind::DType, e.name, ": dtype ", name(d), " does not match dtype of out parameter (",
+           name(impl_of(out)->dtype), ")");
+    return;
+  }
+  values.push_back(wanted);
+  names.append("dtype");
+}
+
+PyObject* invoke_into(const Entry& e, const Arguments& a, Py_ssize_t at) {
+  std::vector<PyObject*> values(a.v, a.v + a.n + PyTuple_GET_SIZE(a.keywords));
+  values.erase(values.begin() + a.n + at);
+  py::list names(py::reinterpret_borrow<py::object>(a.keywords));
+  names.attr("pop")(at);
+  PyObject* const out = a.v[a.n + at];
+  if (out != Py_None) match_dtype(e, out, values, names);
+  const py::tuple keywords(names);
+  const Arguments rest{values.data(), a.n, keywords.ptr()};
+  if (out == Py_None) return invoke(e, rest);
+  return into(e.name.c_str(), out, values.data(), static_cast<Py_ssize_t>(values.size()),
+              [&] { return invoke(e, rest); });
+}
+
+PyObject* invoke_function(const Entry& e, const Arguments& a) {
+  if (a.keywords && e.takes_out) [[unlikely]]
+    if (const Py_ssize_t at = find_out(a.keywords); at >= 0) return invoke_into(e, a, at);
+  return invoke(e, a);
+}
+
 // CPython gives a method no data of its own: one small function per entry knows its index.
 constexpr int kMaxEntries = 768;
 
 template <int I>
 PyObject* as_function(PyObject*, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
-  return guarded([&] { return invoke(entries[I], {args, n, keywords}); });
+  return guarded([&] { return invoke_function(entries[I], {args, n, keywords}); });
 }
 
 template <int I>
@@ -450,20 +511,6 @@ constexpr std::pair<const char*, const char*> kAliases[] = {
     {"fix", "trunc"},        {"ger", "outer"},
 };
 
-PyTypeObject* named_tuple(const Signature& s) {
-  static std::deque<std::string> texts;
-  std::vector<PyStructSequence_Field> fields;
-  fields.reserve(s.results.size() + 1);
-  for (const std::string& r : s.results) fields.push_back({texts.emplace_back(r).c_str(), nullptr});
-  fields.push_back({nullptr, nullptr});
-  texts.push_back("torch.return_types." + s.name);
-  PyStructSequence_Desc desc = {texts.back().c_str(), "Several results under their names.", fields.data(),
-                                static_cast<int>(s.results.size())};
-  PyTypeObject* type = PyStructSequence_NewType(&desc);
-  if (!type) throw py::error_already_set();
-  return type;
-}
-
 Entry& entry_for(std::unordered_map<std::string, Entry*>& table, const std::string& name) {
   Entry*& e = table[name];
   if (!e) {
@@ -475,14 +522,14 @@ Entry& entry_for(std::unordered_map<std::string, Entry*>& table, const std::stri
 
 void add(Entry& e, const Signature& s) {
   e.overloads.push_back(s);
-  if (!s.results.empty() && !e.result_type) e.result_type = named_tuple(s);
+  if (!s.results.empty() && !s.results[0].empty()) e.result_type = return_type(s.name, s.results);
 }
 
 // Signatures first, one a line: the stubs are made from them.
 void document(Entry& e, const std::string& name, bool method) {
   for (const Signature& s : e.overloads) {
-    e.doc += name + s.stub(method, false) + "\n";
-    if (s.has_variadic()) e.doc += name + s.stub(method, true) + "\n";
+    e.doc += name + s.stub(method, false, e.takes_out) + "\n";
+    if (s.has_variadic()) e.doc += name + s.stub(method, true, e.takes_out) + "\n";
   }
   for (const Signature& s : e.overloads) {
     e.doc += std::string("\n") + s.op->doc + "\n";
@@ -540,8 +587,12 @@ void bind_ops(py::module_& m) {
     if (op->surface == kInternal) continue;
     const Signature s = parse_schema(*op);
     if (s.params.size() > kMaxParams) throw std::logic_error("ops: raise kMaxParams");
-    if (op->surface & kFunction) add(entry_for(functions, s.name), s);
     const bool update = op->cls == Class::Update;
+    if (op->surface & kFunction) {
+      Entry& e = entry_for(functions, s.name);
+      add(e, s);
+      e.takes_out |= op->cls != Class::View && !update && !s.list;
+    }
     if (op->surface & kMethod && !update) add(entry_for(methods, s.name), s);
     if (op->surface & kInplace) {
       const std::string name = update ? s.name : s.name + "_";
@@ -558,6 +609,7 @@ void bind_ops(py::module_& m) {
         const std::vector<Signature> overloads = it->second->overloads;
         Entry& e = entry_for(*table, std::string(alias) + mark);
         e.overloads = overloads;
+        e.takes_out = it->second->takes_out;
         e.inplace = table == &inplace_methods;
       }
     for (auto& [name, e] : *table) {

@@ -123,6 +123,16 @@ void sgd_group(PyObject* group, PyObject* state) {
   });
 }
 
+// One more step; the count from 1.
+double counted(const Tensor& step) {
+  if (step.numel() != 1 || !is_floating(step.dtype()))
+    fail(ErrorKind::Runtime, "step: state 'step' must be one floating number, got shape ", step.shape(),
+         " and dtype ", name(step.dtype()));
+  add_(step, wrapped_number(1.0));
+  return step.dtype() == DType::Float64 ? *reinterpret_cast<double*>(step->data)
+                                        : static_cast<double>(*reinterpret_cast<float*>(step->data));
+}
+
 void adam_group(PyObject* group, PyObject* state) {
   static PyObject* const kLr = interned("lr");
   static PyObject* const kBetas = interned("betas");
@@ -161,15 +171,43 @@ void adam_group(PyObject* group, PyObject* state) {
       put(own, kSquare, zeros_like(p));
       if (amsgrad) put(own, kLargest, zeros_like(p));
     }
-    if (step.numel() != 1 || !is_floating(step.dtype()))
-      fail(ErrorKind::Runtime, "step: state 'step' must be one floating number, got shape ", step.shape(),
-           " and dtype ", name(step.dtype()));
-    add_(step, wrapped_number(1.0));
-    const double count = step.dtype() == DType::Float64
-                             ? *reinterpret_cast<double*>(step->data)
-                             : static_cast<double>(*reinterpret_cast<float*>(step->data));
+    const double count = counted(step);
     adam_update(p, p->grad, tensor_in(own, kMean), tensor_in(own, kSquare),
                 amsgrad ? tensor_in(own, kLargest) : Tensor(), options, count);
+  });
+}
+
+void rmsprop_group(PyObject* group, PyObject* state) {
+  static PyObject* const kLr = interned("lr");
+  static PyObject* const kAlpha = interned("alpha");
+  static PyObject* const kEps = interned("eps");
+  static PyObject* const kDecay = interned("weight_decay");
+  static PyObject* const kMomentum = interned("momentum");
+  static PyObject* const kCentered = interned("centered");
+  static PyObject* const kMaximize = interned("maximize");
+  static PyObject* const kStep = interned("step");
+  static PyObject* const kSquare = interned("square_avg");
+  static PyObject* const kBuffer = interned("momentum_buffer");
+  static PyObject* const kMean = interned("grad_avg");
+  const RmspropOptions options{number(setting(group, kLr)),       number(setting(group, kAlpha)),
+                               number(setting(group, kEps)),      number(setting(group, kDecay)),
+                               number(setting(group, kMomentum)), flag(setting(group, kMaximize))};
+  const bool momentum = options.momentum > 0, centered = flag(setting(group, kCentered));
+  each_param(group, [&](PyObject* handle, const Tensor& p) {
+    if (!p->grad) return;
+    const py::object owner = state_of(state, handle);
+    PyObject* own = owner.ptr();
+    Tensor step = tensor_in(own, kStep);
+    if (!step) {
+      step = zeros({}, DType::Float32);
+      put(own, kStep, step);
+      put(own, kSquare, zeros_like(p));
+      if (momentum) put(own, kBuffer, zeros_like(p));
+      if (centered) put(own, kMean, zeros_like(p));
+    }
+    counted(step);
+    rmsprop_update(p, p->grad, tensor_in(own, kSquare), momentum ? tensor_in(own, kBuffer) : Tensor(),
+                   centered ? tensor_in(own, kMean) : Tensor(), options);
   });
 }
 
@@ -206,7 +244,11 @@ void bind_optim(py::module_& m) {
                               "None\n\nOne SGD step of all params that have a grad."),
       native<step<adam_group>>("adam_step",
                                "adam_step(param_groups: list[dict[str, Any]], state: dict[Any, Any], /) -> "
-                               "None\n\nOne Adam step of all params that have a grad.")};
+                               "None\n\nOne Adam step of all params that have a grad."),
+      native<step<rmsprop_group>>(
+          "rmsprop_step",
+          "rmsprop_step(param_groups: list[dict[str, Any]], state: dict[Any, Any], /) "
+          "-> None\n\nOne RMSprop step of all params that have a grad.")};
   for (PyMethodDef& def : steps)
     m.attr(def.ml_name) = py::reinterpret_steal<py::object>(
         PyCFunction_NewEx(&def, nullptr, py::str("unspool._core").release().ptr()));

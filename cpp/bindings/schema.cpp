@@ -40,6 +40,7 @@ constexpr TypeName kTypes[] = {
     {"float", Kind::Float, "float"},           {"bool", Kind::Bool, "bool"},
     {"DType", Kind::DType, "dtype"},           {"Generator", Kind::Generator, "Generator"},
     {"int[]", Kind::IntList, "Sequence[int]"}, {"Tensor[]", Kind::TensorList, "Sequence[Tensor]"},
+    {"MemoryFormat", Kind::MemoryFormat, "memory_format"},
 };
 
 void read_default(Param& p, const std::string& text) {
@@ -108,8 +109,9 @@ Param read_param(std::string text) {
 // What every constructor takes after its own parameters.
 std::vector<Param> options() {
   std::vector<Param> all;
-  for (const char* text : {"DType? dtype=None", "bool requires_grad=False"}) all.push_back(read_param(text));
-  for (const char* name : {"device", "layout", "pin_memory", "memory_format"}) {
+  for (const char* text : {"DType? dtype=None", "bool requires_grad=False", "MemoryFormat? memory_format=None"})
+    all.push_back(read_param(text));
+  for (const char* name : {"device", "layout", "pin_memory"}) {
     Param p{};
     p.kind = Kind::Ignored;
     p.name = name;
@@ -165,7 +167,7 @@ Signature parse_schema(const OpDef& op) {
   for (Param& p : s.params) p.key = PyUnicode_InternFromString(p.name.c_str());
   if (const auto arrow = text.find("-> (", close); arrow != std::string::npos)
     for (const std::string& result : split(text.substr(arrow + 4, text.rfind(')') - arrow - 4)))
-      s.results.push_back(result.substr(result.rfind(' ') + 1));
+      s.results.push_back(result == "Tensor" ? "" : result.substr(result.rfind(' ') + 1));
   s.list = text.find("-> Tensor[]", close) != std::string::npos;
   return s;
 }
@@ -176,7 +178,7 @@ bool Signature::has_variadic() const {
   return false;
 }
 
-std::string Signature::stub(bool method, bool variadic) const {
+std::string Signature::stub(bool method, bool variadic, bool out) const {
   std::string text;
   bool star = false;
   for (std::size_t i = 0; i < params.size(); ++i) {
@@ -198,6 +200,10 @@ std::string Signature::stub(bool method, bool variadic) const {
     // `from` is a keyword of Python: such a parameter is positional.
     text += (p.name == "from" ? "from_" : p.name) + ": " + stub_type(p);
     if (p.has_default) text += " = " + p.default_text;
+  }
+  if (out) {
+    if (!text.empty()) text += ", ";
+    text += std::string(star ? "" : "*, ") + "out: " + (results.empty() ? "Tensor" : "Sequence[Tensor]") + " | None = None";
   }
   std::string result = list ? "tuple[Tensor, ...]" : "Tensor";
   if (!results.empty()) {

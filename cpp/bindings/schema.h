@@ -5,7 +5,9 @@
 //   Scalar, Scalar?              a number, kept as int, float or bool
 //   int, int?, float, bool, DType?, Generator?
 //   int[], int[]?, int[]*        a list of integers; `*`: or the integers themselves, spelt out
+//   MemoryFormat?                what PyTorch calls so; only the row-major one is there
 //   {a,b}                        one of these strings, as its position
+//   -> (Tensor a, Tensor b)      after the parameters: a named tuple; a plain one without names
 //   -> Tensor[]                  after the parameters: the results are a tuple, of any length
 //   Options                      dtype, device, requires_grad … of constructors
 // A lone `*` makes what follows keyword-only.
@@ -32,6 +34,7 @@ enum class Kind : std::uint8_t {
   Generator,
   IntList,
   Choice,
+  MemoryFormat,
   Ignored
 };
 
@@ -52,9 +55,9 @@ struct Signature {
   const OpDef* op;
   std::string name;
   std::vector<Param> params;
-  std::vector<std::string> results;                    // names, where there are several
-  bool list = false;                                   // -> Tensor[]
-  std::string stub(bool method, bool variadic) const;  // "add(input: Tensor, …) -> Tensor"
+  std::vector<std::string> results;  // names, where there are several; or empty texts
+  bool list = false;                 // -> Tensor[]
+  std::string stub(bool method, bool variadic, bool out) const;  // "add(input: Tensor, …) -> Tensor"
   bool has_variadic() const;
 };
 

@@ -181,6 +181,30 @@ PyType_Slot device_slots[] = {{Py_tp_new, reinterpret_cast<void*>(device_new)},
                               {0, nullptr}};
 PyType_Spec device_spec = {"unspool._core.device", sizeof(DeviceObject), 0, Py_TPFLAGS_DEFAULT, device_slots};
 
+// ---- memory_format -------------------------------------------------------------------------------------
+
+constexpr const char* kFormats[] = {"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"};
+constexpr int kRowMajor = 2;  // so many of them mean it here
+
+struct FormatObject {
+  PyObject_HEAD int which;
+};
+PyTypeObject* format_type = nullptr;
+
+int which_format(PyObject* o) { return reinterpret_cast<FormatObject*>(o)->which; }
+PyObject* format_repr(PyObject* self) {
+  return PyUnicode_FromFormat("torch.%s", kFormats[which_format(self)]);
+}
+PyObject* format_reduce(PyObject* self, PyObject*) { return PyUnicode_FromString(kFormats[which_format(self)]); }
+PyMethodDef format_methods[] = {{"__reduce__", format_reduce, METH_NOARGS, "__reduce__(self) -> str"},
+                                {nullptr, nullptr, 0, nullptr}};
+PyType_Slot format_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(format_repr)},
+                              {Py_tp_methods, format_methods},
+                              {Py_tp_doc, const_cast<char*>("The order of elements in memory: row-major.")},
+                              {0, nullptr}};
+PyType_Spec format_spec = {"unspool._core.memory_format", sizeof(FormatObject), 0,
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, format_slots};
+
 PyTypeObject* make(PyType_Spec* spec, PyObject* bases = nullptr) {
   PyObject* type = PyType_FromSpecWithBases(spec, bases);
   if (!type) throw py::error_already_set();
@@ -217,6 +241,15 @@ void check_device(PyObject* o) {
     fail(ErrorKind::Runtime, "device: unspool computes on the CPU only, got ", short_repr(o));
 }
 
+void check_memory_format(const char* op, PyObject* o) {
+  if (!o || o == Py_None) return;
+  if (Py_TYPE(o) != format_type)
+    fail(ErrorKind::Type, op, ": memory_format must be a memory_format, got ", short_repr(o));
+  if (which_format(o) >= kRowMajor)
+    fail(ErrorKind::NotImplemented, op, ": memory_format=", short_repr(o),
+         " is not supported; tensors are in row-major order");
+}
+
 void bind_types(py::module_& m) {
   dtype_type = make(&dtype_spec);
   m.attr("dtype") = py::handle(reinterpret_cast<PyObject*>(dtype_type));
@@ -226,6 +259,14 @@ void bind_types(py::module_& m) {
     object->value = static_cast<DType>(i);
     dtype_objects[i] = reinterpret_cast<PyObject*>(object);
     m.attr(kDTypes[i].name) = py::handle(dtype_objects[i]);
+  }
+  format_type = make(&format_spec);
+  m.attr("memory_format") = py::handle(reinterpret_cast<PyObject*>(format_type));
+  for (int i = 0; i < static_cast<int>(std::size(kFormats)); ++i) {
+    auto* object = PyObject_New(FormatObject, format_type);
+    if (!object) throw py::error_already_set();
+    object->which = i;
+    m.attr(kFormats[i]) = py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(object));
   }
   const py::object bases = py::make_tuple(py::handle(reinterpret_cast<PyObject*>(&PyTuple_Type)));
   size_type = make(&size_spec, bases.ptr());

@@ -18,11 +18,17 @@ from unspool.autograd.grad_mode import set_grad_enabled as set_grad_enabled
 
 if TYPE_CHECKING:
     from unspool import autograd as autograd
+    from unspool import backends as backends
+    from unspool import cuda as cuda
+    from unspool import distributions as distributions
     from unspool import errors as errors
     from unspool import func as func
     from unspool import linalg as linalg
     from unspool import nn as nn
     from unspool import optim as optim
+    from unspool import random as random
+    from unspool import return_types as return_types
+    from unspool import special as special
     from unspool import utils as utils
     from unspool._core import *  # noqa: F403
     from unspool._functions import *  # noqa: F403
@@ -37,23 +43,58 @@ _ELSEWHERE = frozenset(
         "calculate_fans",
         "calculate_gain",
         "cross_entropy",
+        "elu",
         "gather_rows",
+        "gelu",
         "grad",
+        "hardsigmoid",
+        "hardswish",
+        "hardtanh",
         "jvp",
         "kaiming_normal_",
         "kaiming_uniform_",
+        "leaky_relu",
         "linear",
+        "log_sigmoid",
+        "mish",
         "mse_loss",
         "one_hot",
+        "rmsprop_step",
         "sgd_step",
+        "silu",
         "slice_rows",
+        "softplus",
         "trunc_normal_",
         "xavier_normal_",
         "xavier_uniform_",
         "zero_grad",
     )
 )
-_SUBMODULES = frozenset(("autograd", "errors", "func", "linalg", "nn", "optim", "utils"))
+# PyTorch has these twice; here they are nn.functional's.
+_FUNCTIONAL = frozenset(
+    (
+        "alpha_dropout", "bilinear", "celu", "celu_", "cosine_similarity", "dropout", "feature_alpha_dropout",
+        "group_norm", "hardshrink", "layer_norm", "pairwise_distance", "prelu", "rms_norm", "rrelu", "rrelu_", "selu",
+        "selu_", "threshold", "threshold_",
+    )
+)  # fmt: skip
+_SUBMODULES = frozenset(
+    (
+        "autograd",
+        "backends",
+        "cuda",
+        "distributions",
+        "errors",
+        "func",
+        "linalg",
+        "nn",
+        "optim",
+        "random",
+        "return_types",
+        "special",
+        "utils",
+    )
+)
 
 for _name in dir(_core):
     if not _name.startswith("_") and _name not in _ELSEWHERE:
@@ -65,12 +106,21 @@ for _name in _functions.__dict__:  # after the core's names, of which these may 
         globals()[_name] = getattr(_functions, _name)
 del _name
 
+from unspool.__config__ import show as show_config  # noqa: E402 - it needs the names above
+
 # PyTorch's second names for dtypes; they shadow builtins in this file from here on
-for _alias, _name in (("float", "float32"), ("double", "float64"), ("int", "int32"), ("long", "int64")):
+for _alias, _name in (
+    ("float", "float32"),
+    ("double", "float64"),
+    ("half", "float16"),
+    ("int", "int32"),
+    ("long", "int64"),
+):
     if hasattr(_core, _name):
         globals()[_alias] = getattr(_core, _name)
 del _alias, _name
 
+newaxis = None
 e = 2.718281828459045
 pi = 3.141592653589793
 inf = 1e999
@@ -82,6 +132,10 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return import_module(f"unspool.{name}")
+    if name in _FUNCTIONAL:
+        from unspool.nn import functional
+
+        return getattr(functional, name)
     if name == "__version__":
         version = getattr(_core, "__version__", None)
         if version is None:
@@ -96,4 +150,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBMODULES, "__version__"})
+    return sorted({*globals(), *_SUBMODULES, *_FUNCTIONAL, "__version__"})

@@ -23,9 +23,9 @@ def _as_type(kind: type, data: Any, requires_grad: bool) -> Any:
     return _core.Tensor._make_subclass(kind, data, requires_grad)
 
 
-def rebuild(kind: type, array: Any, requires_grad: bool, attributes: dict[str, Any]) -> Any:
+def rebuild(kind: type, array: Any, requires_grad: bool, attributes: dict[str, Any], dtype: Any = None) -> Any:
     """What unpickling calls: a leaf tensor of type `kind` that owns a copy of `array`."""
-    t = _as_type(kind, _core.tensor(array), requires_grad)
+    t = _as_type(kind, _core.tensor(array, dtype=dtype), requires_grad)
     if attributes:
         t.__dict__.update(attributes)
     return t
@@ -33,7 +33,10 @@ def rebuild(kind: type, array: Any, requires_grad: bool, attributes: dict[str, A
 
 def reduce_ex(t: Any, protocol: Any = None) -> tuple[Any, ...]:
     """The pickle of a tensor; a result of operations comes back as a leaf, as in PyTorch."""
-    return rebuild, (type(t), t.detach().numpy().copy(), t.requires_grad, dict(_attributes(t)))
+    values = t.detach()
+    if t.dtype == _core.bfloat16:  # which NumPy does not have
+        return rebuild, (type(t), values.float().numpy(), t.requires_grad, dict(_attributes(t)), t.dtype)
+    return rebuild, (type(t), values.numpy().copy(), t.requires_grad, dict(_attributes(t)))
 
 
 def deepcopy(t: Any, memo: dict[int, Any] | None = None) -> Any:

@@ -166,7 +166,7 @@ def tensor_repr(t: Any) -> str:
             suffixes.append(f"size={tuple(t.shape)}")
         usual = t.dtype == _core.get_default_dtype()
     else:
-        a = t.detach().numpy()
+        a = (t.detach().float() if t.dtype in (_core.float16, _core.bfloat16) else t.detach()).numpy()
         shorten = a.size > _options["threshold"]
         style = _Style(_edges(a, _options["edgeitems"]) if shorten else a)
         body = _body(a, style, len(head), shorten)

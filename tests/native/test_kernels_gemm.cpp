@@ -1,39 +1,15 @@
 // The matrix product: exact against whole numbers, and the same bits by whatever path.
-#include <gtest/gtest.h>
-
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <random>
 #include <vector>
 
-#include "unspool/kernels/table.h"
+#include "gemm_fixture.h"
 
 namespace unspool {
 namespace {
-
-struct Aligned {
-  explicit Aligned(std::size_t n) : p(n == 0 ? nullptr : std::aligned_alloc(64, (n + 63) / 64 * 64)) {}
-  ~Aligned() { std::free(p); }
-  Aligned(const Aligned&) = delete;
-  void* p;
-};
-
-class Gemm : public testing::TestWithParam<Isa> {
- protected:
-  void SetUp() override {
-    table_ = kernel_table(GetParam());
-    if (table_ == nullptr) GTEST_SKIP() << isa_name(GetParam()) << " is not available here";
-  }
-  void run(GemmCall call) {
-    const std::size_t bytes = table_->gemm_workspace(call);
-    ASSERT_LE(bytes, std::size_t{4} << 20);
-    Aligned workspace(bytes);
-    call.workspace = workspace.p;
-    table_->gemm(call);
-  }
-  const KernelTable* table_ = nullptr;
-};
 
 // A matrix in a larger array: contiguous, transposed, or with both strides spread.
 template <class T>
@@ -48,13 +24,6 @@ struct Matrix {
   }
   T& at(std::int64_t i, std::int64_t j) { return data[static_cast<std::size_t>(32 + i * row + j * column)]; }
   T* begin() { return data.data() + 32; }
-};
-
-template <class T>
-struct Case {
-  std::int64_t m, n, k;
-  int a_layout, b_layout, c_layout;
-  bool bias, accumulate;
 };
 
 template <class T>
@@ -134,17 +103,20 @@ TEST_P(Gemm, IntegersAreExact) {
         }
 }
 
+// The sizes of gemm.h, and one less and one more: rows and k of the direct and the small path, the blocks of
+// the others.
 TEST_P(Gemm, BlockEdgesAreExact) {
-  const std::int64_t sizes[][3] = {{10, 40, 40},  {40, 40, 10},   {17, 49, 33},    {64, 64, 64},
-                                   {129, 97, 65}, {65, 200, 520}, {1, 300, 700},   {300, 1, 700},
-                                   {721, 33, 40}, {33, 530, 130}, {100, 100, 1030}};
+  std::vector<std::array<std::int64_t, 3>> sizes = {{64, 64, 64}, {129, 97, 65}, {1, 300, 700}, {300, 1, 700},
+                                                    {33, 530, 130}, {100, 100, 1030}};
+  for (std::int64_t by : {-1, 0, 1}) {
+    sizes.insert(sizes.end(), {{16 + by, 49, 129}, {17, 60, 128 + by}, {20, 70, 512 + by}, {20, 70, 384 + by}});
+    sizes.insert(sizes.end(), {{256 + by, 530, 9}, {300, 264 + by, 9}, {300, 168 + by, 9}, {720 + by, 33, 520}});
+  }
   for (const auto& s : sizes)
     for (int layouts : {0, 1, 3, 4, 2, 9, 13, 18})
-      for (int flags = 0; flags < 4; ++flags) {
-        CHECK_EXACT(float, s[0], s[1], s[2], layouts % 3, layouts / 3 % 3, layouts / 9, flags & 1,
-                    flags >> 1);
-        if (flags == 3)
-          CHECK_EXACT(double, s[0], s[1], s[2], layouts % 3, layouts / 3 % 3, layouts / 9, true, true);
+      for (int flags : {0, 3}) {
+        CHECK_EXACT(float, s[0], s[1], s[2], layouts % 3, layouts / 3 % 3, layouts / 9, flags & 1, flags >> 1);
+        CHECK_EXACT(double, s[0], s[1], s[2], layouts % 3, layouts / 3 % 3, layouts / 9, flags & 1, flags >> 1);
       }
 }
 
@@ -236,6 +208,9 @@ std::vector<std::uint64_t> bits_for(std::mt19937_64& random, std::int64_t rows, 
   return bits;
 }
 
+// The path that a size takes, and each of the others with small blocks.
+const GemmTrial* const kFusedTrials[] = {nullptr, &kSmallBlocks[0], &kSmallBlocks[1], &kSmallBlocks[2]};
+
 constexpr std::int64_t kFusedSizes[][3] = {{1, 1, 1},     {3, 5, 7},      {10, 40, 40},   {40, 10, 10},
                                            {17, 65, 33},  {9, 64, 130},   {33, 129, 64},  {64, 64, 64},
                                            {65, 47, 200}, {128, 200, 90}, {20, 130, 600}, {100, 7, 5000},
@@ -269,6 +244,7 @@ void check_relu(const KernelTable& table, const Run& run) {
           mask = expected_mask;  // a guard on either side
       const View y = view_of(expected, {m, n});
       table.relu(y, y, expected_mask.data() + 1);
+      call.trial = kFusedTrials[random() % 4];
       call.c = c.data();
       call.bias = with_bias ? bias.data() : nullptr;
       call.accumulate = accumulate;
@@ -276,7 +252,9 @@ void check_relu(const KernelTable& table, const Run& run) {
       call.relu_mask = with_mask ? mask.data() + 1 : nullptr;
       run(call);
       ASSERT_TRUE(same_bits(c, expected)) << m << "x" << n << "x" << k << " flags " << flags;
-      if (with_mask) ASSERT_EQ(mask, expected_mask) << m << "x" << n << "x" << k << " flags " << flags;
+      if (with_mask) {
+        ASSERT_EQ(mask, expected_mask) << m << "x" << n << "x" << k << " flags " << flags;
+      }
       // Into a C whose columns are not contiguous.
       std::vector<T> wide(static_cast<std::size_t>(m * n * 2), T(77));
       call.c = wide.data();
@@ -291,7 +269,9 @@ void check_relu(const KernelTable& table, const Run& run) {
           ASSERT_EQ(wide[static_cast<std::size_t>(2 * i + 1)], T(77));
         }
         ASSERT_TRUE(same_bits(c, expected)) << m << "x" << n << "x" << k << " flags " << flags;
-        if (with_mask) ASSERT_EQ(mask, expected_mask) << m << "x" << n << "x" << k << " flags " << flags;
+        if (with_mask) {
+        ASSERT_EQ(mask, expected_mask) << m << "x" << n << "x" << k << " flags " << flags;
+      }
       }
     }
 }
@@ -335,6 +315,7 @@ void check_masked(const KernelTable& table, const Run& run) {
         auto c = noise<T>(random, call->m * call->n), expected = c;
         call->c = expected.data();
         run(*call);
+        call->trial = kFusedTrials[random() % 4];
         call->c = c.data();
         call->a = g_data;
         call->a_row = call == &dx ? g_row : g_col;

@@ -16,7 +16,7 @@ namespace {
 using Reference = long double (*)(long double);
 struct Function {
   const char* name;
-  ProbeFn ProbeTable::* fn;
+  ProbeFn ProbeTable::*fn;
   Reference reference;
 };
 const Function kFunctions[] = {
@@ -26,6 +26,7 @@ const Function kFunctions[] = {
     {"log1p", &ProbeTable::log1p, [](long double x) { return std::log1p(x); }},
     {"tanh", &ProbeTable::tanh, [](long double x) { return std::tanh(x); }},
     {"sigmoid", &ProbeTable::sigmoid, [](long double x) { return 1 / (1 + std::exp(-x)); }},
+    {"erf", &ProbeTable::erf, [](long double x) { return std::erf(x); }},
 };
 
 class Math : public testing::TestWithParam<Isa> {
@@ -115,15 +116,16 @@ void check_edges(const ProbeTable& table, const Apply& apply) {
     return std::isnan(a) ? std::isnan(b) : a == b && std::signbit(a) == std::signbit(b);
   };
   const T e = static_cast<T>(std::exp(1.0L));
-  const T wanted[6][7] = {
+  const T wanted[7][7] = {
       {1, 1, inf, 0, nan, static_cast<T>(1 / std::exp(1.0L)), e},
       {-inf, -inf, inf, nan, nan, nan, 0},
       {0, -T(0), inf, -1, nan, 0, 0},
       {0, -T(0), inf, nan, nan, -inf, 0},
       {0, -T(0), 1, -1, nan, 0, 0},
       {T(0.5), T(0.5), 1, 0, nan, 0, 0},
+      {0, -T(0), 1, -1, nan, 0, 0},
   };
-  for (int f = 0; f < 6; ++f) {
+  for (int f = 0; f < 7; ++f) {
     const std::vector<T> y = apply(table.*kFunctions[f].fn, x);
     for (std::size_t i = 0; i < 5; ++i)
       EXPECT_TRUE(same(y[i], wanted[f][i])) << kFunctions[f].name << "(" << x[i] << ") = " << y[i];

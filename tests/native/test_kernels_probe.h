@@ -10,11 +10,11 @@ namespace unspool {
 using ProbeFn = void (*)(const View& out, const View* in, const double* params);
 
 struct ProbeTable {
-  ProbeFn exp, log, expm1, log1p, tanh, sigmoid;     // floats
-  ProbeFn add, divide, floor_div, remainder, mod_c;  // all but bool (add: bool too)
-  ProbeFn less;                                      // → bool
-  ProbeFn scale_shift;                               // x * p[0] + p[1], generic lambda style
-  ProbeFn pick;                                      // where(a < b, c, -a)
+  ProbeFn exp, log, expm1, log1p, tanh, sigmoid, erf;  // floats
+  ProbeFn add, divide, floor_div, remainder, mod_c;    // all but bool (add: bool too)
+  ProbeFn less;                                        // → bool
+  ProbeFn scale_shift;                                 // x * p[0] + p[1], generic lambda style
+  ProbeFn pick;                                        // where(a < b, c, -a)
   ProbeFn maximum, minimum, floor, round, sqrt, abs, sign, power;
 };
 

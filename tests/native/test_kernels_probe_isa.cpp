@@ -33,6 +33,7 @@ UNARY(Expm1, expm1(x))
 UNARY(Log1p, log1p(x))
 UNARY(Tanh, tanh(x))
 UNARY(Sigmoid, sigmoid(x))
+UNARY(Erf, erf(x))
 UNARY(Floor, floor(x))
 UNARY(Round, round(x))
 UNARY(Sqrt, sqrt(x))
@@ -79,6 +80,7 @@ const ProbeTable UNSPOOL_JOIN(probe_table_, UNSPOOL_ISA_NAME) = {
     .log1p = FLOATS(Log1p),
     .tanh = FLOATS(Tanh),
     .sigmoid = FLOATS(Sigmoid),
+    .erf = FLOATS(Erf),
     .add = ALL(Add),
     .divide = NUMBERS(Divide),
     .floor_div = NUMBERS(FloorDiv),

@@ -88,7 +88,7 @@ inline void extreme_along(const View* values, const View& indices, const View& i
 
 template <bool kMax>
 inline void extreme(const View* values, const View& indices, const View& in, int dim) {
-  with_dtype(in.dtype, [&](auto zero) {
+  with_own_dtype(in.dtype, [&](auto zero) {
     using T = decltype(zero);
     const View* const views[3] = {&in, &indices, values != nullptr ? values : &indices};
     parallel_views<3>(views, ~(1u << dim), 2 * kReduceWork, [&](const View* const(&part)[3]) {
@@ -96,12 +96,20 @@ inline void extreme(const View* values, const View& indices, const View& in, int
     });
   });
 }
-void argmax(const View& out, const View& in, int dim) { extreme<true>(nullptr, out, in, dim); }
-void argmin(const View& out, const View& in, int dim) { extreme<false>(nullptr, out, in, dim); }
+void argmax(const View& out, const View& in, int dim) {
+  UNSPOOL_WHOLE_NUMBERS_ELSEWHERE(in.dtype, argmax(out, in, dim))
+  extreme<true>(nullptr, out, in, dim);
+}
+void argmin(const View& out, const View& in, int dim) {
+  UNSPOOL_WHOLE_NUMBERS_ELSEWHERE(in.dtype, argmin(out, in, dim))
+  extreme<false>(nullptr, out, in, dim);
+}
 void max_dim(const View& values, const View& indices, const View& in, int dim) {
+  UNSPOOL_WHOLE_NUMBERS_ELSEWHERE(in.dtype, max_dim(values, indices, in, dim))
   extreme<true>(&values, indices, in, dim);
 }
 void min_dim(const View& values, const View& indices, const View& in, int dim) {
+  UNSPOOL_WHOLE_NUMBERS_ELSEWHERE(in.dtype, min_dim(values, indices, in, dim))
   extreme<false>(&values, indices, in, dim);
 }
 

@@ -21,6 +21,51 @@ inline void convert_row(char* to, int64_t to_stride, const char* from, int64_t f
         convert<To>(*reinterpret_cast<const M*>(from + i * from_stride));
 }
 
+// The 16-bit types convert to and from float; every other type goes through floats, as in PyTorch.
+using ConvertRow = void (*)(char* to, int64_t to_stride, const char* from, int64_t from_stride, int64_t n);
+
+template <class H>
+inline void widen_row(char* to, int64_t to_stride, const char* from, int64_t from_stride, int64_t n) {
+  for (int64_t i = 0; i < n; ++i)
+    *reinterpret_cast<float*>(to + i * to_stride) = *reinterpret_cast<const H*>(from + i * from_stride);
+}
+template <class H>
+inline void narrow_row(char* to, int64_t to_stride, const char* from, int64_t from_stride, int64_t n) {
+  for (int64_t i = 0; i < n; ++i)
+    *reinterpret_cast<H*>(to + i * to_stride) = H(*reinterpret_cast<const float*>(from + i * from_stride));
+}
+
+inline bool is_16_bit(DType d) { return bytes_of(d) == 2; }
+
+inline ConvertRow to_float(DType from) {
+  if (from == DType::Float16) return widen_row<float16>;
+  if (from == DType::BFloat16) return widen_row<bfloat16>;
+  ConvertRow row = nullptr;
+  with_dtype(from, [&](auto zero) { row = convert_row<float, decltype(zero)>; });
+  return row;
+}
+inline ConvertRow from_float(DType to) {
+  if (to == DType::Float16) return narrow_row<float16>;
+  if (to == DType::BFloat16) return narrow_row<bfloat16>;
+  ConvertRow row = nullptr;
+  with_dtype(to, [&](auto zero) { row = convert_row<decltype(zero), float>; });
+  return row;
+}
+
+inline void copy_halves(const Walk<2>& w, DType to, DType from) {
+  ConvertRow read = to_float(from), write = from_float(to);
+  constexpr int64_t kBlock = 512;
+  alignas(64) float floats[kBlock];
+  w.outer([&](char* const* p) {
+    for (int64_t i = 0; i < w.size[0]; i += kBlock) {
+      const int64_t n = w.size[0] - i < kBlock ? w.size[0] - i : kBlock;
+      char* const out = reinterpret_cast<char*>(floats);
+      read(out, sizeof(float), p[1] + i * w.stride[0][1], w.stride[0][1], n);
+      write(p[0] + i * w.stride[0][0], w.stride[0][0], out, sizeof(float), n);
+    }
+  });
+}
+
 // Elements of one size, moved as bits.
 template <class Bits>
 inline void copy_same(const Walk<2>& w) {
@@ -61,12 +106,15 @@ inline void copy_here(const View& out, const View& in) {
     switch (bytes_of(out.dtype)) {
       case 1:
         return copy_same<uint8_t>(w);
+      case 2:
+        return copy_same<uint16_t>(w);
       case 4:
         return copy_same<uint32_t>(w);
       default:
         return copy_same<uint64_t>(w);
     }
   }
+  if (is_16_bit(out.dtype) || is_16_bit(in.dtype)) return copy_halves(w, out.dtype, in.dtype);
   with_dtype(out.dtype, [&](auto to) {
     with_dtype(in.dtype, [&](auto from) {
       w.outer([&](char* const* p) {
@@ -84,6 +132,13 @@ void copy(const View& out, const View& in) {
 inline void fill_here(const View& out, double value, int64_t ivalue) {
   Walk<1> w;
   start(w, {&out});
+  if (is_16_bit(out.dtype)) {
+    const float number = static_cast<float>(value);
+    const char* from = reinterpret_cast<const char*>(&number);
+    const ConvertRow write = from_float(out.dtype);
+    w.outer([&](char* const* p) { write(p[0], w.stride[0][0], from, 0, w.size[0]); });
+    return;
+  }
   with_dtype(out.dtype, [&](auto zero) {
     using T = decltype(zero);
     using L = lane_t<T>;

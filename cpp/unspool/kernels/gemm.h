@@ -1,14 +1,18 @@
 // Matrix products of any strides. Start at gemm(); the micro-kernel is in gemm_tile.h, packing below.
 //
-// Three paths, one result: each element is the chain that table.h states, whatever the path.
+// Four paths, one result: each element is the chain that table.h states, whatever the path.
 //   direct   B's rows are contiguous and the problem small: tiles read A and B where they lie;
-//   small    B's rows are not, but B fits in 16 KiB: it is packed on the stack;
-//   blocked  A and B are packed into the workspace, block by block, for the caches.
+//   small    B's rows are not, and A has few rows or k is short: a panel of B at a time is packed on the
+//            stack, and A is read where it lies;
+//   rows     A is packed into the workspace, and of B a panel at a time on the stack: A has fewer rows than
+//            B has columns, and fits in the second cache;
+//   columns  a block of B is packed into the workspace, and of A a panel at a time on the stack.
 // A narrow C (n below a vector) is computed as its transpose, Bᵀ·Aᵀ: fma(a, b, c) == fma(b, a, c).
 // A masked A is copied onto the stack where it fits, and is masked as it is packed where not.
 // Threads share the tiles of C and the panels to pack, never the steps over k.
 #pragma once
 
+#include "unspool/kernels/gemm_pack.h"
 #include "unspool/kernels/gemm_tile.h"
 #include "unspool/kernels/reduce.h"
 #include "unspool/kernels/table.h"
@@ -33,6 +37,7 @@ struct Product {
   const uint64_t* a_mask;
   int64_t a_mask_row, a_mask_col;
   T* a_sums;
+  const GemmTrial* trial;
 };
 
 template <class T>
@@ -58,122 +63,84 @@ UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
                g.a_mask,
                g.a_mask_row,
                g.a_mask_col,
-               static_cast<T*>(g.a_sums)};
+               static_cast<T*>(g.a_sums),
+               g.trial};
   if (p.n >= Vec<T>::kLanes || p.m <= p.n || p.relu_mask != nullptr || p.a_mask != nullptr ||
       p.a_sums != nullptr)
     return p;
   return {p.n,   p.m,     p.k,      p.b,        p.b_col,    p.b_row,      p.a,    p.a_col, p.a_row, p.c,
           p.c_col, p.c_row, p.bias, p.bias_col, p.bias_row, p.accumulate, p.relu, nullptr, nullptr, 0,
-          0,     nullptr};
+          0,     nullptr,  p.trial};
 }
 
-constexpr int64_t kStackBytes = 16 * 1024;
+constexpr int64_t kStackBytes = 16 * 1024;   // of a masked copy of A
 constexpr int64_t kDirectBytes = 96 * 1024;  // of B: stays in the second cache, read row by row
 constexpr int64_t kDirectRows = 16;          // so few rows of A do not repay packing B
+constexpr int64_t kSmallK = 128;             // steps of a panel on the stack: 24 KiB
 
-// Block sizes: kc × kTile of B streams past an A panel that stays in the first cache; the sum of the
-// three buffers (A, B, and C's unfinished chains) stays below 4 MiB.
+// The width of C's panels: whole vectors, dealt out evenly (64 columns as 32 + 32, not 48 + 16), and whole
+// bytes of a ReLU mask.
+template <class T>
+UNSPOOL_INLINE int64_t panel_width(const Product<T>& p) {
+  constexpr int64_t L = Vec<T>::kLanes;
+  static_assert(Tile<T>::kColumns % 8 == 0 && Tile<T>::kColumns <= 64);
+  if (p.trial != nullptr && p.trial->narrow) return round_up(L, 8);
+  const int64_t vecs = (p.n + L - 1) / L, panels = (vecs + kTileVecs - 1) / kTileVecs;
+  return panels <= 1 ? Tile<T>::kColumns : round_up((vecs + panels - 1) / panels * L, 8);
+}
+
+// Sizes of blocks. What is shared, kc × kNc of B or kRows × kc of A, stays in the second cache; a panel of A
+// stays in the first. docs/gemm.md says how they were chosen. kMc bounds chains outside of C alone.
 template <class T>
 struct Blocks {
-  static constexpr int kNr = kTileVecs * Vec<T>::kLanes;
   static constexpr int64_t kKc = sizeof(T) == 4 ? 512 : 384;
-  static constexpr int64_t kMc = (sizeof(T) == 4 ? 720 : 480) / kTileRows * kTileRows;
-  static constexpr int64_t kNc = (sizeof(T) == 4 ? 528 : 264) / kNr * kNr;
+  static constexpr int64_t kNc = sizeof(T) == 4 ? 264 : 168;
+  static constexpr int64_t kMc = 720;
+  static constexpr int64_t kRows = 256;
+  int64_t nr;
   int64_t mc, nc, kc;
-  int64_t a_bytes, b_bytes, c_bytes;
+  int64_t shared_bytes, chains_bytes;
 };
 
-UNSPOOL_INLINE int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
-UNSPOOL_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+// The largest even part of n that is no more than `most`, in multiples of `grain`.
+UNSPOOL_INLINE int64_t even_part(int64_t n, int64_t most, int64_t grain) {
+  const int64_t parts = (n + most - 1) / most;
+  return parts <= 1 ? round_up(n, grain) : round_up((n + parts - 1) / parts, grain);
+}
 
 template <class T>
-UNSPOOL_INLINE Blocks<T> blocks(const Product<T>& p) {
-  using B = Blocks<T>;
-  B b;
-  b.mc = smaller(B::kMc, round_up(p.m, kTileRows));
-  b.nc = smaller(B::kNc, round_up(p.n, B::kNr));
-  b.kc = smaller(B::kKc, p.k);
-  b.a_bytes = round_up(b.mc * b.kc * sizeof(T), 64);
-  b.b_bytes = round_up(b.nc * b.kc * sizeof(T), 64);
+UNSPOOL_INLINE Blocks<T> blocks(const Product<T>& p, GemmPath path) {
+  Blocks<T> b;
+  const GemmTrial* trial = p.trial;
+  b.nr = panel_width(p);
+  b.kc = even_part(p.k, trial != nullptr ? trial->kc : b.kKc, 1);
   // Chains rest in C itself unless it holds numbers still to be added to, or is scattered.
-  b.c_bytes = p.k > b.kc && (p.accumulate || p.c_col != 1) ? b.mc * b.nc * sizeof(T) : 0;
+  const bool apart = p.k > b.kc && (p.accumulate || p.c_col != 1);
+  b.mc = trial != nullptr ? trial->mc : apart ? b.kMc : INT64_MAX / 2;
+  b.nc = trial != nullptr ? trial->nc : apart || path == GemmPath::Columns ? b.kNc : INT64_MAX / 2;
+  b.mc = even_part(p.m, b.mc / kTileRows * kTileRows, kTileRows);
+  b.nc = even_part(p.n, b.nc / b.nr * b.nr, b.nr);
+  b.shared_bytes = round_up((path == GemmPath::Rows ? b.mc : b.nc) * b.kc * sizeof(T), 64);
+  b.chains_bytes = apart ? b.mc * b.nc * sizeof(T) : 0;
   return b;
 }
 
-enum class Path { Direct, Small, Blocked };
+UNSPOOL_INLINE bool on_workspace(GemmPath path) { return path == GemmPath::Rows || path == GemmPath::Columns; }
 
 template <class T>
-UNSPOOL_INLINE Path path_of(const Product<T>& p) {
-  if (p.k == 0) return Path::Direct;
-  if (p.a_mask != nullptr && p.m * p.k * static_cast<int64_t>(sizeof(T)) > kStackBytes) return Path::Blocked;
-  const int64_t b_bytes = p.k * p.n * static_cast<int64_t>(sizeof(T));
-  if (p.b_col == 1 || p.n == 1)
-    return p.m <= kDirectRows || b_bytes <= kDirectBytes ? Path::Direct : Path::Blocked;
-  return p.k * round_up(p.n, Vec<T>::kLanes) * static_cast<int64_t>(sizeof(T)) <= kStackBytes ? Path::Small
-                                                                                              : Path::Blocked;
-}
-
-// rows × columns of B to contiguous rows of `width` elements, zeros after the columns.
-template <class T>
-inline void pack_rows(T* to, int64_t width, const T* b, int64_t b_row, int64_t b_col, int64_t rows,
-                      int64_t columns) {
-  constexpr int L = Vec<T>::kLanes;
-  typedef T Quad __attribute__((vector_size(4 * sizeof(T))));
-  if (b_col == 1) {
-    for (int64_t p = 0; p < rows; ++p, to += width, b += b_row) {
-      int64_t j = 0;
-      for (; j + L <= columns; j += L) Vec<T>::load(b + j).store(to + j);
-      if (j < columns) Vec<T>::load(b + j, columns - j).store(to + j, columns - j);
-      for (j = columns; j < width; ++j) to[j] = 0;
-    }
-    return;
+UNSPOOL_INLINE GemmPath path_of(const Product<T>& p) {
+  if (p.k == 0) return GemmPath::Direct;
+  const bool in_rows = p.b_col == 1 || p.n == 1;
+  const bool must_block = p.a_mask != nullptr && p.m * p.k * static_cast<int64_t>(sizeof(T)) > kStackBytes;
+  if (p.trial != nullptr &&
+      (on_workspace(p.trial->path) || (!must_block && (in_rows || p.trial->path == GemmPath::Small))))
+    return p.trial->path;
+  if (!must_block) {
+    const int64_t b_bytes = p.k * p.n * static_cast<int64_t>(sizeof(T));
+    if (in_rows && (p.m <= kDirectRows || b_bytes <= kDirectBytes)) return GemmPath::Direct;
+    if (!in_rows && (p.m <= kDirectRows || p.k <= kSmallK)) return GemmPath::Small;
   }
-  int64_t j = 0;
-  for (; b_row == 1 && j + 4 <= columns; j += 4) {
-    const T* s = b + j * b_col;
-    int64_t p = 0;
-    for (; p + 4 <= rows; p += 4) {  // 4×4 transposed in registers
-      Quad x[4];
-      for (int q = 0; q < 4; ++q) __builtin_memcpy(&x[q], s + q * b_col + p, sizeof(Quad));
-      const Quad u0 = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5);
-      const Quad u1 = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
-      const Quad u2 = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
-      const Quad u3 = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
-      const Quad y[4] = {
-          __builtin_shufflevector(u0, u2, 0, 1, 4, 5), __builtin_shufflevector(u0, u2, 2, 3, 6, 7),
-          __builtin_shufflevector(u1, u3, 0, 1, 4, 5), __builtin_shufflevector(u1, u3, 2, 3, 6, 7)};
-      for (int q = 0; q < 4; ++q) __builtin_memcpy(to + (p + q) * width + j, &y[q], sizeof(Quad));
-    }
-    for (; p < rows; ++p)
-      for (int q = 0; q < 4; ++q) to[p * width + j + q] = s[q * b_col + p];
-  }
-  for (; j < columns; ++j)
-    for (int64_t p = 0; p < rows; ++p) to[p * width + j] = b[p * b_row + j * b_col];
-  for (; j < width; ++j)
-    for (int64_t p = 0; p < rows; ++p) to[p * width + j] = 0;
-}
-
-// n elements of a line of A; 0 where the line's bit, from number `bit` on, is clear.
-template <class T>
-inline void copy_masked(T* to, const T* from, int64_t from_step, const uint64_t* mask, int64_t bit,
-                        int64_t bit_step, int64_t n) {
-  constexpr int L = Vec<T>::kLanes;
-  if (from_step != 1 || bit_step != 1) {
-    for (int64_t i = 0; i < n; ++i, bit += bit_step)
-      to[i] = (mask[bit / 64] >> (bit % 64)) & 1 ? from[i * from_step] : T(0);
-    return;
-  }
-  const Vec<T> zero(0.0);
-  for (int64_t i = 0; i < n; i += L, bit += L) {
-    const int64_t count = smaller(L, n - i), at = bit % 64;
-    uint64_t bits = mask[bit / 64] >> at;
-    if (at + count > 64) bits |= mask[bit / 64 + 1] << (64 - at);
-    const Mask<T> keep = from_bits_mask<T>(bits);
-    if (count == L)
-      where(keep, Vec<T>::load(from + i), zero).store(to + i);
-    else
-      where(keep, Vec<T>::load(from + i, count), zero).store(to + i, count);
-  }
+  return p.m <= Blocks<T>::kRows && p.n >= 2 * p.m ? GemmPath::Rows : GemmPath::Columns;
 }
 
 // rows × k of A from (i, p) on, masked: line by line along p where A's rows are contiguous, else along i.
@@ -229,7 +196,6 @@ UNSPOOL_INLINE Tile<T> tile_of(const Product<T>& p) {
 // The epilogue of the tile at (i, j), which has `columns`.
 template <class T>
 UNSPOOL_INLINE Finish<T> finish_of(const Product<T>& p, int64_t i, int64_t j, int64_t columns) {
-  static_assert(Blocks<T>::kNr % 8 == 0 && Blocks<T>::kNr <= 64);
   Finish<T> f;
   f.c = p.c + i * p.c_row + j * p.c_col;
   f.c_row = p.c_row;
@@ -254,41 +220,86 @@ UNSPOOL_INLINE int64_t gemm_work(int64_t m, int64_t n, int64_t k) {
   return m * n * k / (2 * Vec<T>::kLanes);
 }
 
-// Rows and columns in panels of tiles; a chunk is about kChunkTiles of one column panel. The rows are
-// dealt out evenly (10 rows as 5 + 5, not 8 + 2): a short tile waits on its chains.
-template <class T>
-inline void gemm_direct(const Product<T>& p, const T* b, int64_t b_row) {
-  constexpr int64_t kNr = Blocks<T>::kNr, kChunkTiles = 8;
-  const int64_t pieces = (p.m + kTileRows - 1) / kTileRows;
-  const int64_t groups = (pieces + kChunkTiles - 1) / kChunkTiles, panels = (p.n + kNr - 1) / kNr;
-  auto run = [&](int64_t j, int64_t from, int64_t to) UNSPOOL_LAMBDA {
-    Tile<T> t = tile_of(p);
-    t.b_row = b_row;
-    t.columns = smaller(kNr, p.n - j);
-    t.b = b + j;
-    for (int64_t piece = from; piece < to; ++piece) {
-      const int64_t i = p.m * piece / pieces, rows = p.m * (piece + 1) / pieces - i;
-      t.a = p.a + i * p.a_row;
-      run_last_tile(t, finish_of(p, i, j, t.columns), rows);
-    }
-  };
+// The rows of C are dealt out evenly to tiles (10 rows as 5 + 5, not 8 + 2): a short tile waits on its chains.
+// f(i, rows) for tiles `from` to `to` of them.
+template <class T, class F>
+UNSPOOL_INLINE void each_tile(const Product<T>& p, int64_t from, int64_t to, const F& f) {
+  const int64_t tiles = (p.m + kTileRows - 1) / kTileRows;
+  for (int64_t t = from; t < to; ++t) {
+    const int64_t i = p.m * t / tiles;
+    f(i, p.m * (t + 1) / tiles - i);
+  }
+}
+
+// f(j, first tile, tiles' end) for panels of columns by groups of at most `most` tiles, which threads share.
+template <class T, class F>
+UNSPOOL_INLINE void each_panel(const Product<T>& p, int64_t width, int64_t most, const F& f) {
+  const int64_t tiles = (p.m + kTileRows - 1) / kTileRows;
   const int64_t work = gemm_work<T>(p.m, p.n, p.k);
-  if (!worth_sharing(work)) {
-    for (int64_t j = 0; j < p.n; j += kNr) run(j, 0, pieces);
+  if (tiles <= most && !worth_sharing(work)) {
+    for (int64_t j = 0; j < p.n; j += width) f(j, int64_t{0}, tiles);
     return;
   }
+  const int64_t groups = (tiles + most - 1) / most, panels = (p.n + width - 1) / width;
   parallel(groups * panels, work, [&](int64_t c) {
     const int64_t group = c / panels;
-    run(c % panels * kNr, pieces * group / groups, pieces * (group + 1) / groups);
+    f(c % panels * width, tiles * group / groups, tiles * (group + 1) / groups);
   });
 }
 
 template <class T>
+inline void gemm_direct(const Product<T>& p) {
+  const int64_t width = panel_width(p);
+  each_panel(p, width, worth_sharing(gemm_work<T>(p.m, p.n, p.k)) ? 8 : INT64_MAX,
+             [&](int64_t j, int64_t from, int64_t to) UNSPOOL_LAMBDA {
+               Tile<T> t = tile_of(p);
+               t.b_row = p.b_row;
+               t.columns = smaller(width, p.n - j);
+               t.b = p.b + j;
+               each_tile(p, from, to, [&](int64_t i, int64_t rows) UNSPOOL_LAMBDA {
+                 t.a = p.a + i * p.a_row;
+                 run_last_tile(t, finish_of(p, i, j, t.columns), rows);
+               });
+             });
+}
+
+template <class T>
+struct SmallPanel {
+  static constexpr int64_t kChainTiles = kDirectRows / kTileRows;
+  alignas(64) T b[kSmallK * Tile<T>::kColumns];
+  alignas(64) T chains[kChainTiles * kTileRows * Tile<T>::kColumns];
+};
+
+// A panel of B is packed for so many tiles that packing is little; where k takes several stretches, for as
+// many as have their chains on the stack.
+template <class T>
 inline void gemm_small(const Product<T>& p) {
-  alignas(64) T packed[kStackBytes / sizeof(T)];
-  const int64_t width = round_up(p.n, Vec<T>::kLanes);
-  pack_rows(packed, width, p.b, p.b_row, p.b_col, p.k, p.n);
-  gemm_direct(p, packed, width);
+  const int64_t width = panel_width(p);
+  const int64_t kc = even_part(p.k, p.trial != nullptr ? p.trial->kc : kSmallK, 1);
+  each_panel(p, width, p.k > kc ? SmallPanel<T>::kChainTiles : 32, [&](int64_t j, int64_t from, int64_t to) {
+    SmallPanel<T> panel;
+    Tile<T> t = tile_of(p);
+    t.b = panel.b;
+    t.columns = smaller(width, p.n - j);
+    t.b_row = round_up(t.columns, Vec<T>::kLanes);
+    t.start_row = t.to_row = t.kColumns;
+    for (int64_t pc = 0; pc < p.k; pc += kc) {
+      t.k = smaller(kc, p.k - pc);
+      pack_rows(panel.b, t.b_row, p.b + pc * p.b_row + j * p.b_col, p.b_row, p.b_col, t.k, t.columns);
+      T* unfinished = panel.chains;
+      each_tile(p, from, to, [&](int64_t i, int64_t rows) UNSPOOL_LAMBDA {
+        t.a = p.a + i * p.a_row + pc * p.a_col;
+        t.start = pc == 0 ? nullptr : unfinished;
+        if (pc + t.k == p.k) {
+          run_last_tile(t, finish_of(p, i, j, t.columns), rows);
+        } else {
+          t.to = unfinished;
+          run_tile(t, rows);
+        }
+        unfinished += kTileRows * t.kColumns;
+      });
+    }
+  });
 }
 
 // One block of C over one stretch of k: rows [ic, ic+mb), columns [jc, jc+nb), k in [pc, pc+tile.k).
@@ -296,106 +307,101 @@ template <class T>
 struct Block {
   const Product<T>& p;
   Tile<T> tile;
-  T *a, *b;   // where they are packed
+  T* shared;  // where A or B is packed
   T* chains;  // unfinished elements of C
   int64_t chains_row;
-  int64_t ic, jc, pc, mb, nb;
-  static constexpr int64_t kNr = Blocks<T>::kNr;
+  int64_t nr, ic, jc, pc, mb, nb;
 
-  inline void pack_a(int64_t i) const {  // a panel of A is rows of Aᵀ
-    if (p.a_mask != nullptr) {
-      const int64_t rows = smaller(int64_t{kTileRows}, mb - i);
-      if (p.a_mask_col == 1) {
-        T lines[kTileRows * Blocks<T>::kKc];
-        copy_masked_a(p, ic + i, pc, rows, tile.k, lines, tile.k);
-        pack_rows(a + i * tile.k, int64_t{kTileRows}, lines, int64_t{1}, tile.k, tile.k, rows);
-      } else {
-        T* to = a + i * tile.k;
-        copy_masked_a(p, ic + i, pc, rows, tile.k, to, int64_t{kTileRows});
-        for (int64_t q = 0; q < tile.k; ++q)
-          for (int64_t r = rows; r < kTileRows; ++r) to[q * kTileRows + r] = 0;
-      }
-      return;
+  // A panel of A is rows of Aᵀ.
+  inline void pack_a(T* to, int64_t i) const {
+    const int64_t rows = smaller(int64_t{kTileRows}, mb - i);
+    if (p.a_mask == nullptr) {
+      pack_rows(to, int64_t{kTileRows}, p.a + (ic + i) * p.a_row + pc * p.a_col, p.a_col, p.a_row, tile.k, rows);
+    } else if (p.a_mask_col == 1) {
+      T lines[kTileRows * Blocks<T>::kKc];
+      copy_masked_a(p, ic + i, pc, rows, tile.k, lines, tile.k);
+      pack_rows(to, int64_t{kTileRows}, lines, int64_t{1}, tile.k, tile.k, rows);
+    } else {
+      copy_masked_a(p, ic + i, pc, rows, tile.k, to, int64_t{kTileRows});
+      for (int64_t q = 0; q < tile.k; ++q)
+        for (int64_t r = rows; r < kTileRows; ++r) to[q * kTileRows + r] = 0;
     }
-    pack_rows(a + i * tile.k, int64_t{kTileRows}, p.a + (ic + i) * p.a_row + pc * p.a_col, p.a_col, p.a_row,
-              tile.k, smaller(kTileRows, mb - i));
   }
-  UNSPOOL_INLINE void pack_b(int64_t j) const {
-    pack_rows(b + j * tile.k, kNr, p.b + pc * p.b_row + (jc + j) * p.b_col, p.b_row, p.b_col, tile.k,
-              smaller(kNr, nb - j));
+  inline void pack_b(T* to, int64_t j) const {
+    pack_rows(to, nr, p.b + pc * p.b_row + (jc + j) * p.b_col, p.b_row, p.b_col, tile.k, smaller(nr, nb - j));
   }
-  UNSPOOL_INLINE void run(int64_t i, int64_t j) const {
+  // The tile at (i, j), of packed panels.
+  UNSPOOL_INLINE void run(const T* a, const T* b, int64_t i, int64_t j) const {
     Tile<T> t = tile;
-    t.b_row = kNr;
+    t.a = a;
     t.a_row = 1;
     t.a_col = kTileRows;
-    t.start_row = chains_row;
-    t.columns = smaller(kNr, nb - j);
-    t.a = a + i * t.k;
-    t.b = b + j * t.k;
+    t.b = b;
+    t.b_row = nr;
+    t.columns = smaller(nr, nb - j);
     T* const unfinished = chains + i * chains_row + j;
     t.start = pc == 0 ? nullptr : unfinished;
-    const int64_t rows = smaller(kTileRows, mb - i);
-    if (pc + t.k == p.k) return run_last_tile(t, finish_of(p, ic + i, jc + j, t.columns), rows);
+    t.start_row = t.to_row = chains_row;
     t.to = unfinished;
-    t.to_row = chains_row;
-    run_tile(t, rows);
+    const int64_t rows = smaller(kTileRows, mb - i);
+    if (pc + t.k == p.k)
+      run_last_tile(t, finish_of(p, ic + i, jc + j, t.columns), rows);
+    else
+      run_tile(t, rows);
   }
 };
 
-// B is packed by all. Then a chunk is a row of tiles, with the packing of its panel of A: the panel
-// stays in the first cache of the thread that packed it, and B streams past. Where the rows of tiles
-// are few, a chunk is a tile.
+// What is shared is packed by all; then a chunk is a panel of the other, which stays in the caches of the
+// thread that packed it.
 template <class T>
-inline void run_block(const Block<T>& block, bool b_is_packed) {
-  constexpr int64_t kManyRows = 16;
-  const int64_t rows = (block.mb + kTileRows - 1) / kTileRows,
-                panels = (block.nb + block.kNr - 1) / block.kNr;
-  const int64_t work = gemm_work<T>(block.mb, block.nb, block.tile.k);
-  const int64_t b_panels = b_is_packed ? 0 : panels;
-  if (rows >= kManyRows || !worth_sharing(work)) {
-    parallel(b_panels, work, [&](int64_t c) { block.pack_b(c * block.kNr); });
-    parallel(rows, work, [&](int64_t c) {
-      block.pack_a(c * kTileRows);
-      for (int64_t j = 0; j < block.nb; j += block.kNr) block.run(c * kTileRows, j);
-    });
-    return;
-  }
-  parallel(b_panels + rows, work, [&](int64_t c) {
-    if (c < b_panels)
-      block.pack_b(c * block.kNr);
-    else
-      block.pack_a((c - b_panels) * kTileRows);
+inline void run_rows(const Block<T>& block) {
+  const int64_t k = block.tile.k, work = gemm_work<T>(block.mb, block.nb, k);
+  parallel((block.mb + kTileRows - 1) / kTileRows, work,
+           [&](int64_t c) { block.pack_a(block.shared + c * kTileRows * k, c * kTileRows); });
+  parallel((block.nb + block.nr - 1) / block.nr, work, [&](int64_t c) {
+    alignas(64) T panel[Blocks<T>::kKc * Tile<T>::kColumns];
+    block.pack_b(panel, c * block.nr);
+    for (int64_t i = 0; i < block.mb; i += kTileRows) block.run(block.shared + i * k, panel, i, c * block.nr);
   });
-  parallel(rows * panels, work,
-           [&](int64_t c) { block.run(c / panels * kTileRows, c % panels * block.kNr); });
+}
+template <class T>
+inline void run_columns(const Block<T>& block, bool b_is_packed) {
+  const int64_t k = block.tile.k, work = gemm_work<T>(block.mb, block.nb, k);
+  parallel(b_is_packed ? 0 : (block.nb + block.nr - 1) / block.nr, work,
+           [&](int64_t c) { block.pack_b(block.shared + c * block.nr * k, c * block.nr); });
+  parallel((block.mb + kTileRows - 1) / kTileRows, work, [&](int64_t c) {
+    alignas(64) T panel[Blocks<T>::kKc * kTileRows];
+    block.pack_a(panel, c * kTileRows);
+    for (int64_t j = 0; j < block.nb; j += block.nr) block.run(panel, block.shared + j * k, c * kTileRows, j);
+  });
 }
 
 template <class T>
-inline void gemm_blocked(const Product<T>& p, void* workspace) {
-  const Blocks<T> size = blocks(p);
-  char* memory = static_cast<char*>(workspace);
-  T* const a = reinterpret_cast<T*>(memory);
-  T* const b = reinterpret_cast<T*>(memory + size.a_bytes);
-  T* const scratch = reinterpret_cast<T*>(memory + size.a_bytes + size.b_bytes);
+inline void gemm_blocked(const Product<T>& p, GemmPath path, void* workspace) {
+  const Blocks<T> size = blocks(p, path);
+  char* const memory = static_cast<char*>(workspace);
+  T* const scratch = reinterpret_cast<T*>(memory + size.shared_bytes);
   Tile<T> t = tile_of(p);
   for (int64_t jc = 0; jc < p.n; jc += size.nc)
     for (int64_t ic = 0; ic < p.m; ic += size.mc)
       for (int64_t pc = 0; pc < p.k; pc += size.kc) {
         t.k = smaller(size.kc, p.k - pc);
-        T* const chains = size.c_bytes != 0 ? scratch : p.c + ic * p.c_row + jc;
+        const bool apart = size.chains_bytes != 0;
         const Block<T> block{p,
                              t,
-                             a,
-                             b,
-                             chains,
-                             size.c_bytes != 0 ? size.nc : p.c_row,
+                             reinterpret_cast<T*>(memory),
+                             apart ? scratch : p.c + ic * p.c_row + jc,
+                             apart ? size.nc : p.c_row,
+                             size.nr,
                              ic,
                              jc,
                              pc,
                              smaller(size.mc, p.m - ic),
                              smaller(size.nc, p.n - jc)};
-        run_block(block, ic > 0 && size.kc >= p.k);  // with one stretch of k, B serves every ic
+        if (path == GemmPath::Rows)
+          run_rows(block);
+        else
+          run_columns(block, ic > 0 && size.kc >= p.k);  // with one stretch of k, B serves every ic
       }
 }
 
@@ -421,20 +427,20 @@ inline void gemm_integer(const GemmCall& g) {
 }
 
 template <class T>
-inline void gemm_on_path(const Product<T>& p, Path path, void* workspace) {
+inline void gemm_on_path(const Product<T>& p, GemmPath path, void* workspace) {
   switch (path) {
-    case Path::Direct:
-      return gemm_direct(p, p.b, p.b_row);
-    case Path::Small:
+    case GemmPath::Direct:
+      return gemm_direct(p);
+    case GemmPath::Small:
       return gemm_small(p);
-    case Path::Blocked:
-      return gemm_blocked(p, workspace);
+    default:
+      return gemm_blocked(p, path, workspace);
   }
 }
 
 // The product of a masked copy of A.
 template <class T>
-inline void gemm_of_copy(Product<T> p, Path path) {
+inline void gemm_of_copy(Product<T> p, GemmPath path) {
   alignas(64) T copy[kStackBytes / sizeof(T)];
   const bool along_k = p.a_mask_col == 1;
   copy_masked_a(p, 0, 0, p.m, p.k, copy, along_k ? p.k : p.m);
@@ -449,8 +455,8 @@ inline void gemm_of_copy(Product<T> p, Path path) {
 template <class T>
 inline void gemm_floating(const GemmCall& g) {
   const Product<T> p = product<T>(g);
-  const Path path = path_of(p);
-  if (p.a_mask != nullptr && path != Path::Blocked) return gemm_of_copy(p, path);
+  const GemmPath path = path_of(p);
+  if (p.a_mask != nullptr && !on_workspace(path)) return gemm_of_copy(p, path);
   if (p.a_sums != nullptr) sum_rows(p);
   gemm_on_path(p, path, g.workspace);
 }
@@ -472,9 +478,10 @@ void gemm(const GemmCall& g) {
 template <class T>
 inline std::size_t workspace_of(const GemmCall& g) {
   const Product<T> p = product<T>(g);
-  if (path_of(p) != Path::Blocked) return 0;
-  const Blocks<T> b = blocks(p);
-  return static_cast<std::size_t>(b.a_bytes + b.b_bytes + b.c_bytes);
+  const GemmPath path = path_of(p);
+  if (!on_workspace(path)) return 0;
+  const Blocks<T> b = blocks(p, path);
+  return static_cast<std::size_t>(b.shared_bytes + b.chains_bytes);
 }
 
 std::size_t gemm_workspace(const GemmCall& g) {

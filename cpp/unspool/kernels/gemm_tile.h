@@ -39,6 +39,7 @@ UNSPOOL_INLINE void unrolled(const F& f) {
 // One tile's chains over a stretch of k. a and b stand at its first row, column and k.
 template <class T>
 struct Tile {
+  static constexpr int64_t kColumns = kTileVecs * Vec<T>::kLanes;  // at most
   const T* a;
   int64_t a_row, a_col;
   const T* b;  // columns contiguous
@@ -50,6 +51,8 @@ struct Tile {
   T* to;  // where to leave them
   int64_t to_row;
 };
+
+constexpr int64_t kStepsAhead = 12;  // of B, which comes from the second cache
 
 template <class T, int R, int V, bool kTail>
 inline void tile(const Tile<T>& t) {
@@ -82,6 +85,7 @@ inline void tile(const Tile<T>& t) {
   const int64_t b_row = t.b_row;
   for (int64_t p = t.k; p > 0; --p, b += b_row) {
     Raw bv[V];
+    unrolled<V>([&](auto v) UNSPOOL_LAMBDA { __builtin_prefetch(b + kStepsAhead * b_row + v.value * L); });
     unrolled<V>([&](auto v) UNSPOOL_LAMBDA { bv[v.value] = load(b, v).v; });
     unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
       const Vec<T> x = Vec<T>::all(*reinterpret_cast<const T*>(a[r.value / 3] + r.value % 3 * row));
@@ -159,13 +163,13 @@ UNSPOOL_INLINE void store_bits(uint8_t* to, uint64_t bits, int64_t columns, int6
 }
 
 // Bias, accumulation and ReLU, each with its own rounding. One function for all tiles, which left their
-// chains in `acc`, rows of kTileVecs vectors: unrolled into every tile it made them four times as long.
+// chains in `acc`, rows of kColumns: unrolled into every tile it made them four times as long.
 template <class T>
 __attribute__((noinline)) inline void finish_tile(const Finish<T>& f, const T* acc, int64_t rows,
                                                   int64_t columns) {
   constexpr int64_t L = Vec<T>::kLanes;
   const Vec<T> zero(0.0);
-  for (int64_t r = 0; r < rows; ++r, acc += kTileVecs * L) {
+  for (int64_t r = 0; r < rows; ++r, acc += Tile<T>::kColumns) {
     T* c = f.c + r * f.c_row;
     const T* bias = f.bias == nullptr ? nullptr : f.bias + r * f.bias_row;
     uint64_t bits = 0;
@@ -205,9 +209,9 @@ UNSPOOL_INLINE void run_last_tile(Tile<T>& t, const Finish<T>& f, int64_t rows) 
     t.to_row = f.c_row;
     return run_tile(t, rows);
   }
-  alignas(64) T acc[kTileRows * kTileVecs * Vec<T>::kLanes];
+  alignas(64) T acc[kTileRows * Tile<T>::kColumns];
   t.to = acc;
-  t.to_row = kTileVecs * Vec<T>::kLanes;
+  t.to_row = Tile<T>::kColumns;
   run_tile(t, rows);
   finish_tile(f, acc, rows, t.columns);
 }

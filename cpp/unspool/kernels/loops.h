@@ -9,10 +9,11 @@ namespace unspool {
 namespace {
 
 UNSPOOL_INLINE int64_t bytes_of(DType d) {
+  if (d == DType::Float16 || d == DType::BFloat16) return 2;
   return d <= DType::UInt8 ? 1 : (d == DType::Int32 || d == DType::Float32 ? 4 : 8);
 }
 
-// Calls f(T{}) with a value of the element type.
+// Calls f(T{}) with a value of the element type, one that is computed in: no 16-bit one.
 template <class F>
 UNSPOOL_INLINE void with_dtype(DType d, const F& f) {
   switch (d) {
@@ -34,6 +35,9 @@ UNSPOOL_INLINE void with_dtype(DType d, const F& f) {
     case DType::Float64:
       f(double{});
       break;
+    case DType::Float16:
+    case DType::BFloat16:
+      __builtin_unreachable();
   }
 }
 template <class F>

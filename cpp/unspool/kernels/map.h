@@ -1,6 +1,6 @@
 // Elementwise maps: a functor on Vec<T> applied to Views of any strides. Start at map().
 //
-// A functor has `static constexpr int kArity` (1 to 3), a constructor from `const double*` (its
+// A functor has `static constexpr int kArity` (1 to 3, or 5), a constructor from `const double*` (its
 // parameters) and `operator()(Vec<T>...)` returning Vec<T>, or Mask<T> where the output is bool. The ops
 // layer compiles its functors with this header once per instruction set and keeps the addresses of
 // map_entry<F, Ts...> in a table; it must keep them inside an anonymous namespace, see simd.h.
@@ -44,21 +44,43 @@ UNSPOOL_INLINE auto apply(const F& f, const Vec<T> (&x)[A]) {
     return f(x[0]);
   else if constexpr (A == 2)
     return f(x[0], x[1]);
-  else
+  else if constexpr (A == 3)
     return f(x[0], x[1], x[2]);
+  else
+    return f(x[0], x[1], x[2], x[3], x[4]);
 }
 template <class R>
 constexpr int64_t kResultBytes = 1;
 template <class T>
 constexpr int64_t kResultBytes<Vec<T>> = sizeof(T);
 
-// n elements; operand j is contiguous (moves[j] != 0) or one Vec that every step reads again (0).
+// n elements; operand j is contiguous (moves[j] != 0) or one Vec that every step reads again (0). The one
+// copy of the formula: a call costs a nanosecond or two, a copy in each caller made the extension a quarter
+// larger. What the loop reads is copied first, for the compiler cannot know that the output is not there.
 template <class F, class T>
-inline void map_row(const F& f, char* out, const char* const (&in)[F::kArity],
-                    const int64_t (&moves)[F::kArity], int64_t n) {
+[[gnu::noinline]] void map_row(const F f, char* out, const char* const* in_of, const int64_t* moves_of,
+                               int64_t n) {
   constexpr int A = F::kArity, kLanes = Vec<T>::kLanes;
+  using Result = decltype(apply(f, *(const Vec<T>(*)[A]) nullptr));
+  const char* in[A];
+  int64_t moves[A];
+  for (int j = 0; j < A; ++j) {
+    in[j] = in_of[j];
+    moves[j] = moves_of[j];
+  }
   Vec<T> x[A];
   int64_t i = 0;
+  if constexpr (kNarrows && kSame<Result, Mask<T>>) {
+    constexpr int kGroup = sizeof(lane_t<T>);
+    for (; i + kGroup * kLanes <= n; i += kGroup * kLanes) {
+      Mask<T> masks[kGroup];
+      for (int k = 0; k < kGroup; ++k) {
+        for (int j = 0; j < A; ++j) x[j] = Vec<T>::load(in[j] + (i + k * kLanes) * moves[j]);
+        masks[k] = apply(f, x);
+      }
+      store_bools(masks, reinterpret_cast<uint8_t*>(out + i));
+    }
+  }
   for (; i + kLanes <= n; i += kLanes) {
     for (int j = 0; j < A; ++j) x[j] = Vec<T>::load(in[j] + i * moves[j]);
     store_result(apply(f, x), out, i);

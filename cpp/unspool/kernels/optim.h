@@ -1,4 +1,4 @@
-// SGD and Adam(W) updates in one sweep, each product and sum rounded where PyTorch's single-tensor
+// SGD, Adam(W) and RMSprop updates in one sweep, each product and sum rounded where PyTorch's single-tensor
 // implementations round. Internal linkage, see simd.h.
 #pragma once
 
@@ -16,7 +16,8 @@ UNSPOOL_INLINE void sweep(int64_t n, int64_t work, const F& f) {
   parallel_ranges(n, 1024, n * work / 16, [&](int64_t first, int64_t count) {
     int64_t i = first;
     for (; i + L <= first + count; i += L)
-      f(i, [](const T* p) { return Vec<T>::load(p); }, [](Vec<T> v, T* p) { v.store(p); });
+      f(
+          i, [](const T* p) { return Vec<T>::load(p); }, [](Vec<T> v, T* p) { v.store(p); });
     const int64_t rest = first + count - i;
     if (rest > 0)
       f(
@@ -45,6 +46,19 @@ inline void sgd_typed(const SgdCall& c) {
   });
 }
 
+// from + weight (to - from), computed from the nearer end.
+template <class T>
+struct Lerp {
+  Vec<T> weight, back;
+  bool near_end;
+  UNSPOOL_INLINE explicit Lerp(double w)
+      : weight(w), back(weight - Vec<T>(1.0)), near_end(!(static_cast<T>(w) < T(0.5))) {}
+  UNSPOOL_INLINE Vec<T> operator()(Vec<T> from, Vec<T> to) const {
+    const Vec<T> way = to - from;
+    return near_end ? fma(back, way, to) : fma(weight, way, from);
+  }
+};
+
 template <class T>
 inline void adam_typed(const AdamCall& c) {
   T* param = static_cast<T*>(c.param);
@@ -55,10 +69,9 @@ inline void adam_typed(const AdamCall& c) {
   const double correction1 = 1 - __builtin_pow(c.beta1, c.step);
   const double correction2 = 1 - __builtin_pow(c.beta2, c.step);
   const Vec<T> shrink(1 - c.lr * c.weight_decay), decay(c.weight_decay);
-  const Vec<T> weight(1 - c.beta1), beta2(c.beta2), weight2(1 - c.beta2), eps(c.eps);
+  const Lerp<T> towards(1 - c.beta1);
+  const Vec<T> beta2(c.beta2), weight2(1 - c.beta2), eps(c.eps);
   const Vec<T> root2(__builtin_sqrt(correction2)), step(-(c.lr / correction1));
-  const bool near_end = !(static_cast<T>(1 - c.beta1) < T(0.5));  // lerp works from the nearer end
-  const Vec<T> back = weight - Vec<T>(1.0);
   sweep<T>(c.n, 10, [&](int64_t i, auto load, auto store) {
     Vec<T> p = load(param + i), g = load(grad + i);
     if (c.maximize) g = -g;
@@ -68,8 +81,7 @@ inline void adam_typed(const AdamCall& c) {
       else
         g = fma(decay, p, g);
     }
-    const Vec<T> m0 = load(m + i), way = g - m0;
-    const Vec<T> m1 = near_end ? fma(back, way, g) : fma(weight, way, m0);
+    const Vec<T> m1 = towards(load(m + i), g);
     store(m1, m + i);
     const Vec<T> v1 = fma(weight2 * g, g, load(v + i) * beta2);
     store(v1, v + i);
@@ -80,6 +92,38 @@ inline void adam_typed(const AdamCall& c) {
     }
     const Vec<T> denominator = sqrt(spread) / root2 + eps;
     store(p + step * m1 / denominator, param + i);
+  });
+}
+
+template <class T>
+inline void rmsprop_typed(const RmspropCall& c) {
+  T* param = static_cast<T*>(c.param);
+  const T* grad = static_cast<const T*>(c.grad);
+  T* v = static_cast<T*>(c.square_avg);
+  T* buffer = static_cast<T*>(c.momentum_buffer);
+  T* mean = static_cast<T*>(c.grad_avg);
+  const Vec<T> step(-c.lr), decay(c.weight_decay), momentum(c.momentum), eps(c.eps);
+  const Vec<T> alpha(c.alpha), fresh(1 - c.alpha);
+  const Lerp<T> towards(1 - c.alpha);
+  sweep<T>(c.n, 10, [&](int64_t i, auto load, auto store) {
+    const Vec<T> p = load(param + i);
+    Vec<T> g = load(grad + i);
+    if (c.maximize) g = -g;
+    if (c.weight_decay != 0) g = fma(decay, p, g);
+    const Vec<T> square = fma(fresh * g, g, load(v + i) * alpha);
+    store(square, v + i);
+    Vec<T> spread = square;
+    if (mean != nullptr) {
+      const Vec<T> m = towards(load(mean + i), g);
+      store(m, mean + i);
+      spread = fma(-m, m, square);
+    }
+    Vec<T> move = g / (sqrt(spread) + eps);
+    if (buffer != nullptr) {
+      move = load(buffer + i) * momentum + move;
+      store(move, buffer + i);
+    }
+    store(fma(step, move, p), param + i);
   });
 }
 
@@ -94,6 +138,12 @@ void adam(const AdamCall& c) {
     adam_typed<double>(c);
   else
     adam_typed<float>(c);
+}
+void rmsprop(const RmspropCall& c) {
+  if (c.dtype == DType::Float64)
+    rmsprop_typed<double>(c);
+  else
+    rmsprop_typed<float>(c);
 }
 
 }  // namespace

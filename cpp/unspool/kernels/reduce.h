@@ -8,15 +8,36 @@
 #pragma once
 
 #include "unspool/kernels/parallel.h"
+#include "unspool/kernels/table.h"
 
 namespace unspool {
+
+extern const KernelTable kernel_table_avx2;
+
 namespace {
 
-constexpr int64_t kChunk = 4096;
-constexpr int kLanes = 16;
-constexpr int kLevels = 52;       // binary digits of a count of chunks
+// Reductions of bools and integers are four of six instances, and no faster in registers of 64 bytes than of
+// 32: AVX-512's table hands them to AVX2's, which every such CPU has.
+#if defined(__AVX512F__)
+#define UNSPOOL_WHOLE_NUMBERS_ELSEWHERE(DTYPE, CALL) \
+  if (DTYPE != DType::Float32 && DTYPE != DType::Float64) return kernel_table_avx2.CALL;
+template <class F>
+UNSPOOL_INLINE void with_own_dtype(DType d, const F& f) {
+  with_floating(d, f);
+}
+#else
+#define UNSPOOL_WHOLE_NUMBERS_ELSEWHERE(DTYPE, CALL)
+template <class F>
+UNSPOOL_INLINE void with_own_dtype(DType d, const F& f) {
+  with_dtype(d, f);
+}
+#endif
+
+constexpr int64_t kChunk = 512;
+constexpr int kLanes = 32;   // four registers of doubles with AVX-512: one addition's latency keeps two busy
+constexpr int kLevels = 52;  // binary digits of a count of chunks
 constexpr int64_t kGather = 512;  // elements gathered at a time; divides kChunk
-constexpr int64_t kColumnBlock = 32;
+constexpr int64_t kColumnBlock = 64;
 
 // Vec<Acc>::kLanes consecutive In as Acc.
 template <class In, class Acc>
@@ -150,7 +171,7 @@ struct Sequence {
     for (int v = 0; v < kVecs; ++v) lane[v] = Vec<Acc>::all(Op::identity());
   }
 
-  inline void feed(const lane_t<typename Op::In>* p, int64_t n) {
+  [[gnu::noinline]] void feed(const lane_t<typename Op::In>* p, int64_t n) {
     while (n > 0) {
       const int64_t m = n < kChunk - in_chunk ? n : kChunk - in_chunk;
       int64_t i = 0;
@@ -159,17 +180,22 @@ struct Sequence {
       for (; i + kLanes <= m; i += kLanes)
         for (int v = 0; v < kVecs; ++v) acc[v] = Op::join(acc[v], Op::lift(p + i + v * kWidth));
       for (int v = 0; v < kVecs; ++v) lane[v] = acc[v];
-      if (i < m) {
-        alignas(kVecBytes) Acc one[kLanes];
-        for (int v = 0; v < kVecs; ++v) lane[v].store(one + v * kWidth);
-        for (int l = 0; i < m; ++i, ++l) one[l] = Op::join(one[l], Op::lift_one(p[i]));
-        for (int v = 0; v < kVecs; ++v) lane[v] = Vec<Acc>::load(one + v * kWidth);
-      }
+      if (i < m) join_tail(p + i, m - i);
       in_chunk += m;
       p += m;
       n -= m;
       if (in_chunk == kChunk) carry();
     }
+  }
+
+  // n < kLanes more, into the first n lanes.
+  inline void join_tail(const lane_t<typename Op::In>* p, int64_t n) {
+    int v = 0;
+    for (; n >= kWidth; ++v, p += kWidth, n -= kWidth) lane[v] = Op::join(lane[v], Op::lift(p));
+    if (n == 0) return;
+    lane_t<typename Op::In> rest[kWidth] = {};
+    for (int64_t i = 0; i < n; ++i) rest[i] = p[i];
+    lane[v] = where(first_lanes<Acc>(n), Op::join(lane[v], Op::lift(rest)), lane[v]);
   }
 
   UNSPOOL_INLINE Acc chunk_result() const {
@@ -203,7 +229,7 @@ struct Sequence {
     level[at] = x;
     chunks += size;
   }
-  inline Acc result() const {
+  [[gnu::noinline]] Acc result() const {
     Acc x{};
     bool any = in_chunk > 0 || chunks == 0;
     if (any) x = chunk_result();
@@ -388,16 +414,17 @@ inline void reduce(const View& out, const View& in, uint32_t dim_mask) {
                     [&](const View* const(&part)[2]) { reduce_here<Op>(*part[1], *part[0], dim_mask); });
 }
 
-#define UNSPOOL_REDUCTION(NAME, OP)                                                          \
-  void NAME(const View& out, const View& in, uint32_t dim_mask) {                            \
-    with_dtype(in.dtype, [&](auto zero) { reduce<OP<decltype(zero)>>(out, in, dim_mask); }); \
+#define UNSPOOL_REDUCTION(NAME, OP)                                                              \
+  void reduce_##NAME(const View& out, const View& in, uint32_t dim_mask) {                       \
+    UNSPOOL_WHOLE_NUMBERS_ELSEWHERE(in.dtype, NAME(out, in, dim_mask))                           \
+    with_own_dtype(in.dtype, [&](auto zero) { reduce<OP<decltype(zero)>>(out, in, dim_mask); }); \
   }
-UNSPOOL_REDUCTION(reduce_sum, SumOp)
-UNSPOOL_REDUCTION(reduce_prod, ProdOp)
-UNSPOOL_REDUCTION(reduce_max, MaxOp)
-UNSPOOL_REDUCTION(reduce_min, MinOp)
-UNSPOOL_REDUCTION(reduce_any, AnyOp)
-UNSPOOL_REDUCTION(reduce_all, AllOp)
+UNSPOOL_REDUCTION(sum, SumOp)
+UNSPOOL_REDUCTION(prod, ProdOp)
+UNSPOOL_REDUCTION(max, MaxOp)
+UNSPOOL_REDUCTION(min, MinOp)
+UNSPOOL_REDUCTION(any, AnyOp)
+UNSPOOL_REDUCTION(all, AllOp)
 #undef UNSPOOL_REDUCTION
 
 }  // namespace

@@ -58,24 +58,15 @@ UNSPOOL_INLINE void vectors(T* to, int64_t n, const F& f, const In*... in) {
   if (i < n) f(Vec<T>::load(in + i, n - i)...).store(to + i, n - i);
 }
 
+// The maximum by reduce.h's lanes; NaN wins.
 template <class T>
 inline T row_max(Row<T> x, int64_t n) {
-  constexpr int L = Vec<T>::kLanes;
-  const T low = -static_cast<T>(__builtin_inf());
-  Vec<T> best = Vec<T>::all(low);
+  Sequence<MaxOp<T>> best;
   for_blocks(n, [&](int64_t i, int64_t m) {
     T buffer[kRowBlock];
-    const T* p = x.read(i, m, buffer);
-    int64_t j = 0;
-    for (; j + L <= m; j += L) best = max(best, Vec<T>::load(p + j));
-    if (j < m) best = max(best, where(first_lanes<T>(m - j), Vec<T>::load(p + j, m - j), Vec<T>::all(low)));
+    best.feed(x.read(i, m, buffer), m);
   });
-  T one[L];
-  best.store(one);
-  for (int half = L / 2; half >= 1; half /= 2)
-    for (int l = 0; l < half; ++l)
-      one[l] = one[l] > one[l + half] || one[l] != one[l] ? one[l] : one[l + half];
-  return one[0];
+  return best.result();
 }
 
 // One number through the vector code, for a row's logarithm.

@@ -13,6 +13,8 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #endif
 
 #define UNSPOOL_INLINE inline __attribute__((always_inline))
@@ -179,6 +181,45 @@ struct Mask {
     }
   }
 };
+
+#if defined(__SSE2__) && !defined(__AVX512F__)
+// Two masks whose lanes have kBytes as one whose lanes have half, in order. Compilers make a dozen shuffles
+// of the conversion that store_bool asks for; AVX-512 has an instruction for it.
+template <int kBytes, class Raw>
+UNSPOOL_INLINE Raw narrowed(Raw a, Raw b) {
+#if defined(__AVX2__)
+  const __m256i pairs = kBytes == 8   ? (__m256i)_mm256_shuffle_ps((__m256)a, (__m256)b, 0x88)
+                        : kBytes == 4 ? _mm256_packs_epi32((__m256i)a, (__m256i)b)
+                                      : _mm256_packs_epi16((__m256i)a, (__m256i)b);
+  return (Raw)_mm256_permute4x64_epi64(pairs, 0xd8);
+#else
+  return kBytes == 8   ? (Raw)_mm_shuffle_ps((__m128)a, (__m128)b, 0x88)
+         : kBytes == 4 ? (Raw)_mm_packs_epi32((__m128i)a, (__m128i)b)
+                       : (Raw)_mm_packs_epi16((__m128i)a, (__m128i)b);
+#endif
+}
+constexpr bool kNarrows = true;
+#else
+template <int kBytes, class Raw>
+Raw narrowed(Raw a, Raw b);
+constexpr bool kNarrows = false;
+#endif
+
+// As many masks as give a register of bytes of 0 and 1.
+template <class T>
+UNSPOOL_INLINE void store_bools(const Mask<T> (&masks)[sizeof(lane_t<T>)], uint8_t* p) {
+  constexpr int kItem = sizeof(lane_t<T>);
+  using Raw = typename Mask<T>::Raw;
+  Raw m[kItem];
+  for (int i = 0; i < kItem; ++i) m[i] = masks[i].m;
+  if constexpr (kItem >= 8)
+    for (int i = 0; i < 4; ++i) m[i] = narrowed<8>(m[2 * i], m[2 * i + 1]);
+  if constexpr (kItem >= 4)
+    for (int i = 0; i < 2; ++i) m[i] = narrowed<4>(m[2 * i], m[2 * i + 1]);
+  if constexpr (kItem >= 2) m[0] = narrowed<2>(m[0], m[1]);
+  const Vec<uint8_t> bytes((typename Vec<uint8_t>::Raw)m[0] & 1);
+  bytes.store(p);
+}
 
 template <class T>
 UNSPOOL_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) {

@@ -13,6 +13,15 @@
 
 namespace unspool {
 
+// How gemm.h goes about it. A test forces a path (Direct only where B's rows are contiguous, and neither
+// Direct nor Small for a large masked A), the sizes of blocks (Small takes kc alone), and narrow panels.
+enum class GemmPath : std::uint8_t { Direct, Small, Rows, Columns };
+struct GemmTrial {
+  GemmPath path;
+  std::int64_t mc, nc, kc;  // mc at least 8, nc at least 64 (16 where narrow), kc at most 128
+  bool narrow;              // panels of C as narrow as they can be: a vector, or 8 columns
+};
+
 // C = relu(C + A·B + bias), each part but the product on request. (m×k)·(k×n) → (m×n); strides in elements.
 // Every element is one chain acc = fma(a[i,p], b[p,j], acc), p = 0..k-1, from acc = 0 (the generic set
 // has no fma: multiply, then add); then acc + bias[j]; then c + that; then relu. So the bits of an element
@@ -40,6 +49,7 @@ struct GemmCall {
   const std::uint64_t* a_mask = nullptr;
   std::int64_t a_mask_row = 0, a_mask_col = 0;
   void* a_sums = nullptr;     // m numbers: the sums of A's rows, or not wanted
+  const GemmTrial* trial = nullptr;
   void* workspace = nullptr;  // gemm_workspace() bytes, aligned to 64
 };
 
@@ -70,6 +80,18 @@ struct AdamCall {
   double step;     // counted from 1
 };
 
+struct RmspropCall {
+  DType dtype;
+  std::int64_t n;
+  void* param;
+  const void* grad;
+  void* square_avg;
+  void* momentum_buffer;  // or nullptr where momentum is 0
+  void* grad_avg;         // or nullptr: not centered
+  double lr, alpha, eps, weight_decay, momentum;
+  bool maximize;
+};
+
 // What cross_entropy and its backward share. Class weights multiply a row's loss; a row whose target is
 // ignore_index has loss 0 and gradient 0. Targets have been checked with check_labels.
 struct CrossEntropyCall {
@@ -77,6 +99,18 @@ struct CrossEntropyCall {
   const View* weight = nullptr;  // one number a class, dtype of the logits, or none
   std::int64_t ignore_index = -100;
   double label_smoothing = 0;
+};
+
+// Normalised rows, see norm.h: contiguous, of one dtype. x is (rows×n), weight and bias n numbers each or
+// none (a bias needs a weight), stats mean and rstd of each row.
+struct NormCall {
+  View x;
+  const void* weight = nullptr;
+  const void* bias = nullptr;
+  void* stats = nullptr;
+  void* y = nullptr;
+  double eps = 0;
+  bool centered = true;
 };
 
 struct KernelTable {
@@ -116,6 +150,11 @@ struct KernelTable {
   void (*softmax_backward)(const View& out, const View& g, const View& y);
   void (*log_softmax_backward)(const View& out, const View& g, const View& y);
 
+  // --- normalisations. norm_rows writes y and stats; its backward reads stats and writes the gradient of x,
+  // and g·x̂ for that of weight, each unless it is nullptr. g has x's shape.
+  void (*norm_rows)(const NormCall& call);
+  void (*norm_rows_backward)(const NormCall& call, const View& g, void* gx, void* products);
+
   // --- losses. cross_entropy: losses (rows) and log_probs (rows×classes) from logits (rows×classes);
   // the caller reduces. Its backward takes one upstream gradient a row (already divided for a mean).
   void (*cross_entropy)(const View& losses, const View& log_probs, const View& logits,
@@ -133,6 +172,7 @@ struct KernelTable {
   // --- optimizer updates on contiguous arrays, in PyTorch's order of roundings.
   void (*sgd)(const SgdCall& call);
   void (*adam)(const AdamCall& call);
+  void (*rmsprop)(const RmspropCall& call);
 };
 
 // The table of chosen_isa(), chosen once; throws what chosen_isa() throws.

@@ -8,6 +8,7 @@
 #include "unspool/kernels/copy.h"
 #include "unspool/kernels/gemm.h"
 #include "unspool/kernels/loss.h"
+#include "unspool/kernels/norm.h"
 #include "unspool/kernels/optim.h"
 #include "unspool/kernels/reduce.h"
 #include "unspool/kernels/relu.h"
@@ -42,6 +43,8 @@ const KernelTable UNSPOOL_JOIN(kernel_table_, UNSPOOL_ISA_NAME) = {
     .log_softmax = log_softmax,
     .softmax_backward = softmax_backward,
     .log_softmax_backward = log_softmax_backward,
+    .norm_rows = norm_rows,
+    .norm_rows_backward = norm_rows_backward,
     .cross_entropy = cross_entropy,
     .cross_entropy_backward = cross_entropy_backward,
     .check_labels = check_labels,
@@ -49,6 +52,7 @@ const KernelTable UNSPOOL_JOIN(kernel_table_, UNSPOOL_ISA_NAME) = {
     .mse_backward = mse_backward,
     .sgd = sgd,
     .adam = adam,
+    .rmsprop = rmsprop,
 };
 
 }  // namespace unspool

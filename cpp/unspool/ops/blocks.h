@@ -12,6 +12,8 @@ extern const OpDef relu_op;  // fused with linear
 
 std::span<const OpDef* const> unary_ops();
 std::span<const OpDef* const> binary_ops();
+std::span<const OpDef* const> activation_ops();
+std::span<const OpDef* const> norm_ops();
 std::span<const OpDef* const> relu_ops();
 std::span<const OpDef* const> reduce_ops();
 std::span<const OpDef* const> extreme_ops();
@@ -27,6 +29,7 @@ std::span<const OpDef* const> random_ops();
 std::span<const OpDef* const> update_ops();
 std::span<const OpDef* const> scalar_math_ops();
 std::span<const OpDef* const> integer_math_ops();
+std::span<const OpDef* const> special_math_ops();
 std::span<const OpDef* const> statistics_ops();
 std::span<const OpDef* const> take_ops();
 std::span<const OpDef* const> reorder_ops();

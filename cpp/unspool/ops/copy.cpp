@@ -8,17 +8,18 @@ namespace {
 void copy_forward(Call& c) { kernels().copy(c.out[0].view(), c.in[0].view()); }
 
 const OpDef clone_op = {
-    .schema = "clone(Tensor input)",
+    .schema = "clone(Tensor input, *, MemoryFormat? memory_format=None)",
     .doc = "A contiguous copy with the input's history.",
     .grad_name = "CloneBackward0",
     .surface = kBoth,
     .shape = [](Call& c) { c.allocate(0, c.in[0].shape(), c.in[0].dtype()); },
     .forward = copy_forward,
     .derivative = linear([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }),
+    .takes_halves = true,
 };
 
 const OpDef contiguous_op = {
-    .schema = "contiguous(Tensor input)",
+    .schema = "contiguous(Tensor input, MemoryFormat? memory_format=None)",
     .doc = "The input itself where its elements lie in row-major order, a copy otherwise.",
     .surface = kMethod,
     .composite = [](Call& c) { c.out[0] = contiguous(c.in[0]); },
@@ -31,6 +32,7 @@ const OpDef convert_op = {
     .forward = copy_forward,
     // The engine brings a gradient to the dtype of the input it is for.
     .derivative = linear([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }),
+    .takes_halves = true,
 };
 
 // ---- Writes: always in place, see call_inplace ---------------------------------------------------------

@@ -178,7 +178,10 @@ constexpr OpDef linspace_op = {
           const std::int64_t n = c.attrs.i(2);
           if (n < 0) fail(ErrorKind::Runtime, "linspace: number of steps must be non-negative, got ", n);
           const DType dtype = dtype_or(dtype_of_call(c), default_dtype());
-          Tensor line = empty({n}, is_floating(dtype) ? dtype : DType::Float64, "linspace");
+          const DType computed = is_half(dtype)       ? DType::Float32
+                                 : is_floating(dtype) ? dtype
+                                                      : DType::Float64;
+          Tensor line = empty({n}, computed, "linspace");
           // In the dtype itself, from both ends, so that the last number is `end`: PyTorch's bits.
           visit_floating(line.dtype(), [&]<class T>() {
             const T a = static_cast<T>(c.attrs.f(0)), b = static_cast<T>(c.attrs.f(1));

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "unspool/base/pool.h"
+#include "unspool/ops/halves.h"
 #include "unspool/ops/map.h"
 #include "unspool/ops/op.h"
 #include "unspool/ops/ops.h"
@@ -69,6 +70,10 @@ void run_composite(Call& c) {
   }
 }
 
+bool in_floats(const OpDef& op, std::span<const Tensor> in, const AttrsView& attrs) {
+  return __builtin_expect(halves_in_use.load(std::memory_order_relaxed), 0) && needs_floats(op, in, attrs);
+}
+
 }  // namespace
 
 bool grad_enabled() { return grad_mode; }
@@ -86,6 +91,7 @@ void Call::allocate(int i, const Shape& shape, DType dtype) {
 void call(Call& c, std::span<Tensor> inputs, AttrsView attrs) {
   const OpDef& op = *c.op;
   const Undivided whole(reads_places(inputs));
+  if (in_floats(op, inputs, attrs)) return call_in_floats(c, inputs, attrs);
   bring_to_one_dtype(op, inputs);
   c.in = inputs;
   c.attrs = attrs;
@@ -158,9 +164,12 @@ void write_result(Call& c, const Tensor& target) {
 }
 
 // An op made of others either writes into its first input itself, or its result is copied there.
-void write_composite(Call& c, const Tensor& target) {
+void write_by_copy(Call& c, const Tensor& target) {
   c.inplace = true;
-  run_composite(c);
+  if (c.op->composite)
+    run_composite(c);
+  else
+    call_in_floats(c, c.in, c.attrs);
   const Tensor& y = c.out[0];
   if (y.get() == target.get()) return;
   if (!(y.shape() == target.shape()))
@@ -182,7 +191,7 @@ void call_inplace(const OpDef& op, std::span<Tensor> inputs, AttrsView attrs) {
   c.attrs = attrs;
   c.recording = grad_mode && recorder.wants(op, inputs);
   recorder.check_inplace(c);
-  if (op.composite) return write_composite(c, target);
+  if (op.composite || in_floats(op, inputs, attrs)) return write_by_copy(c, target);
 
   // An input on the target's own memory is copied first where the write would disturb its reading,
   // or where backward needs its value from before the write.

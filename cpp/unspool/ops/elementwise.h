@@ -2,47 +2,18 @@
 // A formula is instantiated three times: on vectors for the kernels (elementwise_isa.cpp, once an
 // instruction set), on vectors again for the fused backward kernels, and on Tensors, where every
 // operator is itself a recorded op: that one serves second derivatives and tangents.
-// The OpDefs that put names and documentation to them are in elementwise_{unary,binary}.cpp.
+// The OpDefs that put names and documentation to them are in elementwise_{unary,binary}.cpp; the layers'
+// activation functions have a file of their own, activations.h, of the same form.
 //
 // In a block: `operator()` is the value, `d0, d1` the partial derivatives with respect to input
 // 0, 1 in terms of the inputs and the output y, kUses0/1 which of these the derivative reads.
 #pragma once
 
-#include <cstdint>
-#include <limits>
-#include <type_traits>
-
-#include "unspool/ops/op.h"
-#include "unspool/ops/ops.h"
+#include "unspool/ops/activations.h"
+#include "unspool/ops/formula.h"
 
 namespace unspool::elementwise {
 namespace {  // each instruction set compiles its own
-
-// Which element types a kernel is compiled for.
-struct Floats {};   // float32, float64
-struct Numbers {};  // those and the integers
-struct Bits {};     // bool and the integers
-struct Everything {};
-
-// A constant in the world of V: broadcast into a vector, or a 0-d tensor that decides no dtype.
-template <class V>
-[[gnu::always_inline]] inline V constant(double c) {
-  if constexpr (std::is_same_v<V, Tensor>)
-    return wrapped_number(c);
-  else
-    return V(c);
-}
-
-template <int Arity, class T>
-struct Base {
-  static constexpr int kArity = Arity;
-  using Types = T;
-  static constexpr std::uint32_t kUses0 = 0, kUses1 = 0;
-  static constexpr bool kBool = false;  // the result is bool, whatever the inputs are
-  // g0, g1 stand in place of d0, d1: the gradient is selected, not multiplied by 0 or 1.
-  static constexpr bool kSelects = false;
-  constexpr explicit Base(const double* = nullptr) {}
-};
 
 // ---- One input ---------------------------------------------------------------------------------
 
@@ -218,6 +189,59 @@ struct Clamp : Base<1, Floats> {
     return where(x == x, where(x < low, zero, where(x > high, zero, g)), zero);
   }
 };
+
+struct Erf : Base<1, Floats> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses0 = kSaveIn0;
+  template <class V>
+  V operator()(V x) const {
+    return erf(x);
+  }
+  template <class V>
+  V d0(V x, V) const {
+    return exp(-(x * x)) * (2.0 * std::numbers::inv_sqrtpi);
+  }
+};
+
+struct Log1p : Base<1, Floats> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses0 = kSaveIn0;
+  template <class V>
+  V operator()(V x) const {
+    return log1p(x);
+  }
+  template <class V>
+  V d0(V x, V) const {
+    return 1.0 / (x + 1.0);
+  }
+};
+
+struct Expm1 : Base<1, Floats> {
+  using Base::Base;
+  static constexpr std::uint32_t kUses0 = kSaveOut;
+  template <class V>
+  V operator()(V x) const {
+    return expm1(x);
+  }
+  template <class V>
+  V d0(V, V y) const {
+    return y + 1.0;
+  }
+};
+
+#define UNSPOOL_ROUNDING(Name, f) \
+  struct Name : Base<1, Floats> { \
+    using Base::Base;             \
+    template <class V>            \
+    V operator()(V x) const {     \
+      return f(x);                \
+    }                             \
+  };
+UNSPOOL_ROUNDING(Floor, floor)
+UNSPOOL_ROUNDING(Ceil, ceil)
+UNSPOOL_ROUNDING(Trunc, trunc)
+UNSPOOL_ROUNDING(Round, round)
+#undef UNSPOOL_ROUNDING
 
 struct Not : Base<1, Everything> {
   using Base::Base;
@@ -397,6 +421,24 @@ struct Where : Base<3, Everything> {
   }
 };
 
+// ---- Five inputs, of batch_norm (norm.cpp) ------------------------------------------------------
+
+struct BatchNorm : Base<5, Floats> {
+  using Base::Base;
+  template <class V>
+  V operator()(V x, V mean, V rstd, V weight, V bias) const {
+    return (x - mean) * rstd * weight + bias;
+  }
+};
+// x is normalised already; `mean_g` and `mean_gx` are the means of g and of g·x.
+struct BatchNormBackward : Base<5, Floats> {
+  using Base::Base;
+  template <class V>
+  V operator()(V g, V mean_g, V x, V mean_gx, V scale) const {
+    return (g - mean_g - x * mean_gx) * scale;
+  }
+};
+
 // ---- Fused backward ----------------------------------------------------------------------------
 
 // g · d_I, or what stands for it: the one place that knows arity and choice.
@@ -458,13 +500,18 @@ struct List {
 };
 
 // The one list of kernels; a derivative kernel stands for each differentiable formula.
-using Kernels = List<Neg, Sign, Abs, Exp, Log, Sqrt, Reciprocal, Tanh, Sigmoid, PowNumber, PowInteger, Clamp,
-                     Not, IsNan, Add, Mul, Div, FloorDiv, Remainder, Pow, Maximum, Minimum, Eq, Ne, Lt, Le,
-                     Gt, Ge, And, Or, Xor, Where, Backward<Abs, 0>, Backward<Exp, 0>, Backward<Log, 0>,
-                     Backward<Sqrt, 0>, Backward<Reciprocal, 0>, Backward<Tanh, 0>, Backward<Sigmoid, 0>,
-                     Backward<PowNumber, 0>, Backward<Clamp, 0>, Backward<Mul, 0>, Backward<Mul, 1>,
-                     Backward<Div, 0>, Backward<Div, 1>, Backward<Remainder, 1>, Backward<Maximum, 0>,
-                     Backward<Maximum, 1>, Backward<Minimum, 0>, Backward<Minimum, 1>>;
+using Kernels =
+    List<Neg, Sign, Abs, Exp, Log, Sqrt, Reciprocal, Tanh, Sigmoid, PowNumber, PowInteger, Clamp, Erf, Log1p,
+         Expm1, Floor, Ceil, Trunc, Round, LeakyRelu, Elu, Gelu, Silu, Mish, Softplus, LogSigmoid, Hardtanh,
+         Hardsigmoid, Hardswish, Prelu, BatchNorm, BatchNormBackward, Not, IsNan, Add, Mul, Div, FloorDiv,
+         Remainder, Pow, Maximum, Minimum, Eq, Ne, Lt, Le, Gt, Ge, And, Or, Xor, Where, Backward<Abs, 0>,
+         Backward<Exp, 0>, Backward<Log, 0>, Backward<Sqrt, 0>, Backward<Reciprocal, 0>, Backward<Tanh, 0>,
+         Backward<Sigmoid, 0>, Backward<PowNumber, 0>, Backward<Clamp, 0>, Backward<Mul, 0>, Backward<Mul, 1>,
+         Backward<Div, 0>, Backward<Div, 1>, Backward<Remainder, 1>, Backward<Maximum, 0>,
+         Backward<Maximum, 1>, Backward<Minimum, 0>, Backward<Minimum, 1>, Backward<LeakyRelu, 0>,
+         Backward<Elu, 0>, Backward<Gelu, 0>, Backward<Silu, 0>, Backward<Mish, 0>, Backward<Softplus, 0>,
+         Backward<LogSigmoid, 0>, Backward<Hardtanh, 0>, Backward<Hardsigmoid, 0>, Backward<Hardswish, 0>,
+         Backward<Prelu, 0>, Backward<Prelu, 1>>;
 
 template <class F, class... Fs>
 constexpr int position(List<Fs...>) {

@@ -333,6 +333,8 @@ Tensor operator/(const Tensor& a, const Tensor& b) { return call(div_op, {a, b})
 Tensor operator==(const Tensor& a, const Tensor& b) { return call(eq_op, {a, b}); }
 Tensor operator<(const Tensor& a, const Tensor& b) { return call(lt_op, {a, b}); }
 Tensor operator>(const Tensor& a, const Tensor& b) { return call(gt_op, {a, b}); }
+Tensor operator<=(const Tensor& a, const Tensor& b) { return call(le_op, {a, b}); }
+Tensor operator>=(const Tensor& a, const Tensor& b) { return call(ge_op, {a, b}); }
 Tensor add(const Tensor& a, const Tensor& b, double alpha) { return call(add_op, {a, b}, {alpha}); }
 Tensor pow(const Tensor& x, double p) { return call(pow_number_op, {x}, {p}); }
 Tensor pow(const Tensor& a, const Tensor& b) { return call(pow_op, {a, b}); }

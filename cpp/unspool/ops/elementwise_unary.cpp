@@ -104,6 +104,68 @@ constexpr OpDef sigmoid_op = {
     .derivative = elementwise<Sigmoid>(),
 };
 
+constexpr OpDef erf_op = {
+    .schema = "erf(Tensor input)",
+    .doc = "The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.",
+    .grad_name = "ErfBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Erf>,
+    .derivative = elementwise<Erf>(),
+};
+
+constexpr OpDef log1p_op = {
+    .schema = "log1p(Tensor input)",
+    .doc = "ln(1 + x), accurate for small x.",
+    .grad_name = "Log1PBackward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Log1p>,
+    .derivative = elementwise<Log1p>(),
+};
+
+constexpr OpDef expm1_op = {
+    .schema = "expm1(Tensor input)",
+    .doc = "e^x - 1, accurate for small x.",
+    .grad_name = "Expm1Backward0",
+    .surface = kBoth | kInplace,
+    .promote = Promote::Floating,
+    .map = map_id<Expm1>,
+    .derivative = elementwise<Expm1>(),
+};
+
+// Integers are whole already.
+template <class F>
+constexpr OpDef rounding(const char* schema, const char* doc, const char* grad_name) {
+  return {
+      .schema = schema,
+      .doc = doc,
+      .grad_name = grad_name,
+      .surface = kBoth | kInplace,
+      .map = map_id<F>,
+      .shape =
+          [](Call& c) {
+            if (c.in[0].dtype() == DType::Bool)
+              fail(ErrorKind::DType, name_of(*c.op), ": not implemented for 'bool'");
+            c.allocate(0, c.in[0].shape(), c.in[0].dtype());
+          },
+      .forward =
+          [](Call& c) {
+            if (is_floating(c.in[0].dtype())) return run_map(c);
+            kernels().copy(c.out[0].view(), c.in[0].view());
+          },
+      .derivative = custom([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = zeros_like(g[0]); },
+                           [](const Record&, const Tensor* dx, Tensor* dy) { dy[0] = zeros_like(dx[0]); })};
+}
+constexpr OpDef floor_op =
+    rounding<Floor>("floor(Tensor input)", "The largest whole number not above x.", "FloorBackward0");
+constexpr OpDef ceil_op =
+    rounding<Ceil>("ceil(Tensor input)", "The smallest whole number not below x.", "CeilBackward0");
+constexpr OpDef trunc_op =
+    rounding<Trunc>("trunc(Tensor input)", "x without its fraction.", "TruncBackward0");
+constexpr OpDef round_op = rounding<Round>(
+    "round(Tensor input)", "The nearest whole number, of two the even one.", "RoundBackward0");
+
 // lo and hi of a floating clamp, infinite where they are not given.
 Attrs clamp_bounds(const AttrsView& attrs) {
   constexpr double inf = std::numeric_limits<double>::infinity();
@@ -203,11 +265,17 @@ Tensor log(const Tensor& x) { return call(log_op, {x}); }
 Tensor sqrt(const Tensor& x) { return call(sqrt_op, {x}); }
 Tensor tanh(const Tensor& x) { return call(tanh_op, {x}); }
 Tensor sigmoid(const Tensor& x) { return call(sigmoid_op, {x}); }
+Tensor erf(const Tensor& x) { return call(erf_op, {x}); }
+Tensor log1p(const Tensor& x) { return call(log1p_op, {x}); }
+Tensor expm1(const Tensor& x) { return call(expm1_op, {x}); }
+Tensor trunc(const Tensor& x) { return call(trunc_op, {x}); }
+Tensor round(const Tensor& x) { return call(round_op, {x}); }
 
 std::span<const OpDef* const> unary_ops() {
-  static const OpDef* const ops[] = {&neg_op,         &sign_op,        &abs_op,  &exp_op,     &log_op,
-                                     &sqrt_op,        &reciprocal_op,  &tanh_op, &sigmoid_op, &clamp_op,
-                                     &logical_not_op, &bitwise_not_op, &isnan_op};
+  static const OpDef* const ops[] = {&neg_op,   &sign_op,       &abs_op,         &exp_op,         &log_op,
+                                     &sqrt_op,  &reciprocal_op, &tanh_op,        &sigmoid_op,     &erf_op,
+                                     &log1p_op, &expm1_op,      &floor_op,       &ceil_op,        &trunc_op,
+                                     &round_op, &clamp_op,      &logical_not_op, &bitwise_not_op, &isnan_op};
   return ops;
 }
 

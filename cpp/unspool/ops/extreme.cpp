@@ -3,6 +3,7 @@
 
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
+#include "unspool/ops/halves.h"
 #include "unspool/ops/reduce.h"
 
 namespace unspool {
@@ -145,7 +146,8 @@ void extreme_dim(Call& c) {
     kernels().fill(index.view(), 0.0, 0);
   } else {
     const View at = kept_view(index, x, mask);
-    (Max ? kernels().argmax : kernels().argmin)(at, x.view(), dim);
+    GradMode off(false);
+    (Max ? kernels().argmax : kernels().argmin)(at, readable(alias(x)).view(), dim);
   }
   c.n_out = 2;
   c.out[0] = call(pick_op, {x, index}, {dim});

@@ -59,6 +59,7 @@ const OpDef cat_op = {
           for (int i = 0; i < r.n_in; ++i) parts.push_back(dx[i] ? dx[i] : zeros(r.shape(i), r.dtype(i)));
           dy[0] = cat(parts, r.attrs.i(0));
         }),
+    .takes_halves = true,
 };
 
 const OpDef cat_any_op = {

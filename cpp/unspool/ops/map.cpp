@@ -71,7 +71,7 @@ void broadcast_views(const Shape& shape, const Tensor& out, std::span<const Tens
 }
 
 void run_map(Call& c) {
-  View out, in[3];
+  View out, in[kMaxMapInputs];
   broadcast_views(c.out[0].shape(), c.out[0], c.in, &out, in);
   double params[kMaxAttrs];
   for (int i = 0; i < c.attrs.n; ++i) params[i] = c.attrs.f(i);

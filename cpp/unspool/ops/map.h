@@ -7,6 +7,8 @@
 
 namespace unspool {
 
+inline constexpr int kMaxMapInputs = 5;
+
 struct MapInfo {
   void (*run)(const View& out, const View* in, const double* params);
   int arity;

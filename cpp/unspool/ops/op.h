@@ -188,6 +188,7 @@ struct OpDef {
   Derivative derivative = none("it has no derivative rule");
   const char* doctest = nullptr;  // ">>> …" lines
   Domain domain = Domain::Real;
+  bool takes_halves = false;  // runs on float16 and bfloat16 as they are: see halves.h
   // A fusion of two ops, second(first(inputs)), without attributes, of which `second` saves aux alone. Who
   // looks at the graph finds both (tape/split.cpp).
   const OpDef* first = nullptr;

@@ -17,10 +17,15 @@ Tensor operator/(const Tensor& a, const Tensor& b);
 Tensor operator==(const Tensor& a, const Tensor& b);
 Tensor operator<(const Tensor& a, const Tensor& b);
 Tensor operator>(const Tensor& a, const Tensor& b);
+Tensor operator<=(const Tensor& a, const Tensor& b);
+Tensor operator>=(const Tensor& a, const Tensor& b);
 inline Tensor operator*(const Tensor& a, double b) { return a * wrapped_number(b); }
 inline Tensor operator*(double a, const Tensor& b) { return b * wrapped_number(a); }
 inline Tensor operator/(double a, const Tensor& b) { return wrapped_number(a) / b; }
 inline Tensor operator-(double a, const Tensor& b) { return wrapped_number(a) - b; }
+inline Tensor operator+(const Tensor& a, double b) { return a + wrapped_number(b); }
+inline Tensor operator<=(const Tensor& a, double b) { return a <= wrapped_number(b); }
+inline Tensor operator>=(const Tensor& a, double b) { return a >= wrapped_number(b); }
 inline Tensor operator<(const Tensor& a, double b) { return a < wrapped_number(b); }
 inline Tensor operator>(const Tensor& a, double b) { return a > wrapped_number(b); }
 Tensor add(const Tensor& a, const Tensor& b, double alpha);
@@ -31,6 +36,11 @@ Tensor log(const Tensor& x);
 Tensor sqrt(const Tensor& x);
 Tensor tanh(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
+Tensor erf(const Tensor& x);
+Tensor log1p(const Tensor& x);
+Tensor expm1(const Tensor& x);
+Tensor trunc(const Tensor& x);
+Tensor round(const Tensor& x);
 Tensor pow(const Tensor& x, double p);
 Tensor pow(const Tensor& a, const Tensor& b);
 Tensor max(const Tensor& a, const Tensor& b);
@@ -39,12 +49,6 @@ Tensor floor_div(const Tensor& a, const Tensor& b);
 Tensor remainder(const Tensor& a, const Tensor& b);
 Tensor fma(const Tensor& a, const Tensor& b, const Tensor& c);
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
-
-// scalar_math.cpp.
-Tensor erf(const Tensor& x);
-Tensor log1p(const Tensor& x);
-Tensor expm1(const Tensor& x);
-Tensor trunc(const Tensor& x);
 
 // Reductions (reduce.cpp, extreme.cpp).
 Tensor sum(const Tensor& x);

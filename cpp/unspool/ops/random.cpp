@@ -243,7 +243,8 @@ constexpr OpDef bernoulli_each_op = {
         [](Call& c) {
           if (!is_floating(c.in[1].dtype()))
             fail(ErrorKind::DType, "bernoulli_: p must be a floating tensor, got ", name(c.in[1].dtype()));
-          c.in[1] = contiguous(expand(c.in[1], c.in[0].shape()));
+          const Tensor p = is_half(c.in[1].dtype()) ? to(c.in[1], DType::Float32) : c.in[1];
+          c.in[1] = contiguous(expand(p, c.in[0].shape()));
         },
     .forward =
         [](Call& c) {

@@ -14,6 +14,7 @@
 #include <type_traits>
 
 #include "unspool/base/error.h"
+#include "unspool/kernels/table.h"
 #include "unspool/ops/box_muller.h"
 
 namespace unspool {
@@ -107,6 +108,20 @@ void write(const Walk& w, void* data, Draw&& draw) {
       index[d] = 0;
     }
   }
+}
+
+// The 16-bit types take their numbers from floats, rounded. PyTorch does so for uniforms, not for normals.
+template <class Fill>
+void write_halves(const char* op, const View& out, Fill&& fill) {
+  const Walk walk = memory_order(op, out);
+  auto floats = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(walk.numel));
+  fill(View{floats.get(), DType::Float32, {walk.numel}, {1}});
+  const float* from = floats.get();
+  visit_half(out.dtype, [&]<class H>() {
+    write<H>(walk, out.data, [&](H* x, std::int64_t n) {
+      for (std::int64_t i = 0; i < n; ++i) x[i] = H(*from++);
+    });
+  });
 }
 
 // ---- Uniforms ---------------------------------------------------------------------------------
@@ -319,6 +334,17 @@ void truncate_by_rejection(Generator& g, T* z, std::int64_t n, double mean, doub
 
 void fill_uniform(Generator& generator, const View& out, double from, double to) {
   check_floating("uniform_", out);
+  if (is_half(out.dtype)) {
+    return write_halves("uniform_", out, [&](const View& floats) {
+      fill_uniform(generator, floats, from, to);
+      // What would round up to `to` becomes `from`, as in PyTorch.
+      visit_half(out.dtype, [&]<class H>() {
+        float* const x = floats.as<float>();
+        for (std::int64_t i = 0, n = floats.numel(); i < n; ++i)
+          if (H(x[i]) == H(to)) x[i] = static_cast<float>(from);
+      });
+    });
+  }
   visit_floating(out.dtype, [&]<class T>() {
     check_bounds<T>("uniform_", out.dtype, from, to);
     write<T>(memory_order("uniform_", out), out.data,
@@ -329,6 +355,8 @@ void fill_uniform(Generator& generator, const View& out, double from, double to)
 void fill_normal(Generator& generator, const View& out, double mean, double std) {
   check_floating("normal_", out);
   check_std("normal_", std);
+  if (is_half(out.dtype))
+    return write_halves("normal_", out, [&](const View& v) { fill_normal(generator, v, mean, std); });
   visit_floating(out.dtype, [&]<class T>() {
     const Walk walk = memory_order("normal_", out);
     if (walk.numel >= 16 && out.contiguous())
@@ -343,6 +371,8 @@ void fill_randint(Generator& generator, const View& out, std::int64_t low, std::
   if (high && low >= *high)
     fail(ErrorKind::Runtime, "random_: expects 'from' to be less than 'to', but got from=", low,
          " >= to=", *high);
+  if (is_half(out.dtype))
+    return write_halves("random_", out, [&](const View& v) { fill_randint(generator, v, low, high); });
   visit_dtype(out.dtype, [&]<class T>() {
     constexpr bool kWide = std::is_floating_point_v<T> || std::is_same_v<T, std::int64_t>;
     std::uint64_t range = 0;
@@ -370,6 +400,8 @@ void fill_randint(Generator& generator, const View& out, std::int64_t low, std::
 }
 
 void fill_random(Generator& generator, const View& out) {
+  if (is_half(out.dtype))
+    return write_halves("random_", out, [&](const View& v) { fill_random(generator, v); });
   visit_dtype(out.dtype, [&]<class T>() {
     // The range holds the largest value; 8-byte types take two words, the others one, whatever the range.
     constexpr std::uint64_t kRange = static_cast<std::uint64_t>(largest<T>()) + 1;
@@ -408,6 +440,8 @@ void fill_randperm(Generator& generator, std::int64_t* out, std::int64_t n) {
 void fill_bernoulli(Generator& generator, const View& out, double p) {
   if (!(p >= 0.0 && p <= 1.0))
     fail(ErrorKind::Runtime, "bernoulli_: expects p to be in [0, 1], but got p=", text(p));
+  if (is_half(out.dtype))
+    return write_halves("bernoulli_", out, [&](const View& v) { fill_bernoulli(generator, v, p); });
   visit_dtype(out.dtype, [&]<class T>() {
     write<T>(memory_order("bernoulli_", out), out.data, [&](T* x, std::int64_t n) {
       double u[kChunk];
@@ -428,6 +462,13 @@ void fill_bernoulli(Generator& generator, const View& out, const View& p) {
          ", the output has shape ", out.shape);
   const Walk walk = memory_order("bernoulli", out);
   if (walk.numel == 0) return;
+  if (is_half(out.dtype)) {
+    auto floats = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(walk.numel));
+    const View dense{floats.get(), DType::Float32, out.shape, contiguous_strides(out.shape)};
+    fill_bernoulli(generator, dense, p);
+    kernels().copy(out, dense);
+    return;
+  }
   auto each = [&](auto&& visit) {  // visit(offset in out, offset in p), in the order of out's memory
     std::int64_t index[kMaxDims] = {};
     std::int64_t o = 0, q = 0;
@@ -467,6 +508,9 @@ void fill_trunc_normal(Generator& generator, const View& out, double mean, doubl
   if (std == 0.0)
     fail(ErrorKind::Runtime, "trunc_normal_: expects std other than 0, but found std ", text(std));
   auto cdf = [](double x) { return (1.0 + std::erf(x / std::sqrt(2.0))) / 2.0; };
+  if (is_half(out.dtype))
+    return write_halves("trunc_normal_", out,
+                        [&](const View& v) { fill_trunc_normal(generator, v, mean, std, a, b); });
   const bool most = cdf((b - mean) / std) - cdf((a - mean) / std) > 0.3;  // false for NaN
   visit_floating(out.dtype, [&]<class T>() {
     if (most)

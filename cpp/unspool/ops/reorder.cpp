@@ -130,12 +130,12 @@ void diagonal_shape(Call& c) {
   make_view(c, shape, strides, x->offset() + (n ? down * x.strides()[a] + right * x.strides()[b] : 0));
 }
 
-// Where the elements of the diagonal stand: the diagonal of the flat positions.
-Tensor diagonal_places(const Record& r) {
+// Where the elements that a view shows stand: the same view of the flat positions.
+Tensor places_of(const Record& r, const OpDef& view) {
   GradMode off(false);
   Tensor all = empty(r.shape(0), DType::Int64);
   for (std::int64_t i = 0; i < all.numel(); ++i) reinterpret_cast<std::int64_t*>(all->data)[i] = i;
-  return contiguous(call(diagonal_op, {all}, {r.attrs[0], r.attrs[1], r.attrs[2]}));
+  return contiguous(call(view, {all}, {r.attrs[0], r.attrs[1], r.attrs[2]}));
 }
 
 const OpDef diagonal_op = {
@@ -147,7 +147,44 @@ const OpDef diagonal_op = {
     .shape = diagonal_shape,
     .forward = no_kernel,
     .derivative = linear([](const Record& r, const Tensor* g, Tensor* gx) {
-      gx[0] = put_flat(zeros(r.shape(0), g[0].dtype()), diagonal_places(r), g[0], false);
+      gx[0] = put_flat(zeros(r.shape(0), g[0].dtype()), places_of(r, diagonal_op), g[0], false);
+    }),
+};
+
+// ---- Windows -----------------------------------------------------------------------------------------
+
+void unfold_shape(Call& c) {
+  const Tensor& x = c.in[0];
+  const std::int64_t size = c.attrs.i(1), step = c.attrs.i(2);
+  const int dim = wrap_dim("unfold", c.attrs.i(0), x.ndim());
+  const std::int64_t n = x.ndim() ? x.shape()[dim] : 1, stride = x.ndim() ? x.strides()[dim] : 1;
+  if (size < 0) fail(ErrorKind::Runtime, "unfold: size is ", size, " but must be >= 0");
+  if (size > n)
+    fail(ErrorKind::Runtime, "unfold: maximum size for tensor at dimension ", dim, " is ", n,
+         " but size is ", size);
+  if (step <= 0) fail(ErrorKind::Runtime, "unfold: step is ", step, " but must be > 0");
+  Shape shape = x.shape();
+  Strides strides = x.strides();
+  if (x.ndim()) {
+    shape[dim] = (n - size) / step + 1;
+    strides[dim] = stride * step;
+  }
+  shape.push(size);
+  strides.push(stride);
+  make_view(c, shape, strides, x->offset());
+}
+
+const OpDef unfold_op = {
+    .schema = "unfold(Tensor input, int dimension, int size, int step)",
+    .doc = "A view of the windows of that size along a dim, `step` apart, as a new last dim.",
+    .grad_name = "UnfoldBackward0",
+    .surface = kMethod,
+    .cls = Class::View,
+    .shape = unfold_shape,
+    .forward = no_kernel,
+    .derivative = linear([](const Record& r, const Tensor* g, Tensor* gx) {
+      const Tensor places = places_of(r, unfold_op);
+      gx[0] = put_flat(zeros(r.shape(0), g[0].dtype()), places, g[0], true);
     }),
 };
 
@@ -488,7 +525,7 @@ std::span<const OpDef* const> reorder_ops() {
                                      &split_sizes_op,
                                      &chunk_op,
                                      &unbind_op,
-                                     &diagonal_op,
+                                     &unfold_op, &diagonal_op,
                                      &flip_op,
                                      &roll_op,
                                      &repeat_op,

@@ -7,36 +7,19 @@
 
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
+#include "unspool/ops/scalar_unary.h"
 
 namespace unspool {
 namespace {
 
-Tensor number(double x) { return wrapped_number(x); }
-Tensor square(const Tensor& x) { return x * x; }
-
-// One row a function: f is the value, d the derivative by the one of x and y that it reads, so that the other
-// may be overwritten; a step has the same slope everywhere and reads neither.
-#define UNSPOOL_UNARY(Name, value, reads, derivative)        \
-  struct Name {                                              \
-    static constexpr std::uint32_t kSaves = reads;           \
-    template <class T>                                       \
-    static T f(T x) {                                        \
-      return value;                                          \
-    }                                                        \
-    static Tensor pulled(const Record& r, const Tensor& g) { \
-      const Tensor& v = reads == kSaveOut ? r.y : r.x(0);    \
-      return g * (derivative);                               \
-    }                                                        \
-  };
-#define UNSPOOL_STEP(Name, value, slope)                                                       \
-  struct Name {                                                                                \
-    static constexpr std::uint32_t kSaves = kSaveNothing;                                      \
-    template <class T>                                                                         \
-    static T f(T x) {                                                                          \
-      return value;                                                                            \
-    }                                                                                          \
-    static Tensor pulled(const Record&, const Tensor& g) { return slope ? g : zeros_like(g); } \
-  };
+struct Frac {
+  static constexpr std::uint32_t kSaves = kSaveNothing;
+  template <class T>
+  static T f(T x) {
+    return x - std::trunc(x);
+  }
+  static Tensor pulled(const Record&, const Tensor& g) { return g; }
+};
 
 Tensor sin_of(const Tensor& x);
 Tensor cos_of(const Tensor& x);
@@ -54,55 +37,11 @@ UNSPOOL_UNARY(Cosh, std::cosh(x), kSaveIn0, sinh_of(v))
 UNSPOOL_UNARY(Asinh, std::asinh(x), kSaveIn0, 1.0 / sqrt(square(v) + number(1.0)))
 UNSPOOL_UNARY(Acosh, std::acosh(x), kSaveIn0, 1.0 / sqrt(square(v) - number(1.0)))
 UNSPOOL_UNARY(Atanh, std::atanh(x), kSaveIn0, 1.0 / (1.0 - square(v)))
-UNSPOOL_UNARY(Erf, std::erf(x), kSaveIn0, exp(-square(v)) * (2.0 / std::sqrt(std::numbers::pi)))
 UNSPOOL_UNARY(Erfc, std::erfc(x), kSaveIn0, exp(-square(v)) * (-2.0 / std::sqrt(std::numbers::pi)))
-UNSPOOL_UNARY(Log1p, std::log1p(x), kSaveIn0, 1.0 / (v + number(1.0)))
 UNSPOOL_UNARY(Log2, std::log2(x), kSaveIn0, 1.0 / (v * std::numbers::ln2))
 UNSPOOL_UNARY(Log10, std::log10(x), kSaveIn0, 1.0 / (v * std::numbers::ln10))
-UNSPOOL_UNARY(Expm1, std::expm1(x), kSaveOut, v + number(1.0))
 UNSPOOL_UNARY(Exp2, std::exp2(x), kSaveOut, v* std::numbers::ln2)
 UNSPOOL_UNARY(Rsqrt, T(1) / std::sqrt(x), kSaveOut, v* square(v) * -0.5)
-UNSPOOL_STEP(Floor, std::floor(x), false)
-UNSPOOL_STEP(Ceil, std::ceil(x), false)
-UNSPOOL_STEP(Trunc, std::trunc(x), false)
-UNSPOOL_STEP(Round, std::nearbyint(x), false)
-UNSPOOL_STEP(Frac, x - std::trunc(x), true)
-#undef UNSPOOL_UNARY
-#undef UNSPOOL_STEP
-
-template <class F>
-void unary_forward(Call& c) {
-  if (!is_floating(c.in[0].dtype())) return kernels().copy(c.out[0].view(), c.in[0].view());
-  visit_floating(c.in[0].dtype(), [&]<class T>() {
-    const T* x = reinterpret_cast<const T*>(c.in[0]->data);
-    T* y = reinterpret_cast<T*>(c.out[0]->data);
-    for (std::int64_t i = 0, n = c.in[0].numel(); i < n; ++i) y[i] = F::f(x[i]);
-  });
-}
-
-void unary_shape(Call& c) {
-  if (c.in[0].dtype() == DType::Bool) fail(ErrorKind::DType, name_of(*c.op), ": not implemented for 'bool'");
-  c.in[0] = contiguous(c.in[0]);
-  c.allocate(0, c.in[0].shape(), c.in[0].dtype());
-}
-
-// promote: Floating lifts integers; None leaves them.
-template <class F>
-constexpr OpDef unary(const char* schema, const char* doc, const char* grad_name,
-                      Promote promote = Promote::Floating, Domain domain = Domain::Real) {
-  return {.schema = schema,
-          .doc = doc,
-          .grad_name = grad_name,
-          .surface = kBoth | kInplace,
-          .cls = Class::Fused,
-          .promote = promote,
-          .shape = unary_shape,
-          .forward = unary_forward<F>,
-          .derivative = custom(
-              [](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = F::pulled(r, g[0]); },
-              [](const Record& r, const Tensor* dx, Tensor* dy) { dy[0] = F::pulled(r, dx[0]); }, F::kSaves),
-          .domain = domain};
-}
 
 constexpr OpDef sin_op =
     unary<Sin>("sin(Tensor input)", "The sine of each element, in radians.", "SinBackward0");
@@ -125,28 +64,13 @@ constexpr OpDef acosh_op =
     unary<Acosh>("acosh(Tensor input)", "The inverse hyperbolic cosine of each element.", "AcoshBackward0");
 constexpr OpDef atanh_op =
     unary<Atanh>("atanh(Tensor input)", "The inverse hyperbolic tangent of each element.", "AtanhBackward0");
-constexpr OpDef erf_op =
-    unary<Erf>("erf(Tensor input)",
-               "The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.", "ErfBackward0");
 constexpr OpDef erfc_op =
     unary<Erfc>("erfc(Tensor input)", "1 - erf(x), without cancellation.", "ErfcBackward0");
-constexpr OpDef log1p_op =
-    unary<Log1p>("log1p(Tensor input)", "ln(1 + x), accurate for small x.", "Log1PBackward0");
 constexpr OpDef log2_op = unary<Log2>("log2(Tensor input)", "The logarithm to base 2.", "Log2Backward0");
 constexpr OpDef log10_op = unary<Log10>("log10(Tensor input)", "The logarithm to base 10.", "Log10Backward0");
-constexpr OpDef expm1_op =
-    unary<Expm1>("expm1(Tensor input)", "e^x - 1, accurate for small x.", "Expm1Backward0");
 constexpr OpDef exp2_op = unary<Exp2>("exp2(Tensor input)", "2^x of each element.", "Exp2Backward0");
 constexpr OpDef rsqrt_op =
     unary<Rsqrt>("rsqrt(Tensor input)", "1/sqrt(x) of each element.", "RsqrtBackward0");
-constexpr OpDef floor_op = unary<Floor>("floor(Tensor input)", "The largest whole number not above x.",
-                                        "FloorBackward0", Promote::None);
-constexpr OpDef ceil_op = unary<Ceil>("ceil(Tensor input)", "The smallest whole number not below x.",
-                                      "CeilBackward0", Promote::None);
-constexpr OpDef trunc_op =
-    unary<Trunc>("trunc(Tensor input)", "x without its fraction.", "TruncBackward0", Promote::None);
-constexpr OpDef round_whole_op = unary<Round>(
-    "round(Tensor input)", "The nearest whole number, of two the even one.", "RoundBackward0", Promote::None);
 constexpr OpDef frac_op = unary<Frac>("frac(Tensor input)", "x - trunc(x): the fraction, with the sign of x.",
                                       "FracBackward0", Promote::None);
 
@@ -159,14 +83,13 @@ constexpr OpDef round_op = {
           const std::int64_t decimals = c.attrs.i(0);
           const Tensor& x = c.in[0];
           if (decimals == 0) {
-            c.out[0] = call(round_whole_op, {x});
+            c.out[0] = round(x);
             return;
           }
           if (!is_floating(x.dtype()))
             fail(ErrorKind::DType, "round: decimals is for floating tensors, got ", name(x.dtype()));
           const double ten = std::pow(10.0, static_cast<double>(decimals < 0 ? -decimals : decimals));
-          c.out[0] = decimals > 0 ? call(round_whole_op, {x * ten}) / number(ten)
-                                  : call(round_whole_op, {x / number(ten)}) * ten;
+          c.out[0] = decimals > 0 ? round(x * ten) / number(ten) : round(x / number(ten)) * ten;
         },
 };
 
@@ -200,7 +123,7 @@ struct Fmod {
   static Tensor da(const Tensor& a, const Tensor&) { return ones_like(a); }
   static Tensor db(const Tensor& a, const Tensor& b) {
     GradMode off(false);
-    return -call(trunc_op, {a / b});
+    return -trunc(a / b);
   }
 };
 struct Hypot {
@@ -307,7 +230,7 @@ constexpr OpDef fmod_op = {
 
 // The value of `exact` with a derivative of 0 by a and b, as PyTorch has it.
 Tensor without_slope(const Tensor& quotient, const Tensor& exact) {
-  const Tensor y = call(trunc_op, {quotient});  // its rule reads no value
+  const Tensor y = trunc(quotient);  // its rule reads no value
   kernels().copy(y.view(), exact.view());
   return y;
 }
@@ -331,7 +254,7 @@ constexpr OpDef div_rounded_op = {
           const bool down = c.attrs.i(0) == 1;
           if (is_floating(type.get())) {
             const Tensor quotient = a / b;
-            c.out[0] = down ? without_slope(quotient, floor_div(a, b)) : call(trunc_op, {quotient});
+            c.out[0] = down ? without_slope(quotient, floor_div(a, b)) : trunc(quotient);
             return;
           }
           c.out[0] = floor_div(a, b);
@@ -442,10 +365,11 @@ constexpr OpDef lerp_op = {
     .surface = kBoth | kInplace,
     .composite =
         [](Call& c) {
-          const Tensor &a = c.in[0], &b = c.in[1], &w = c.in[2];
+          const Tensor &a = c.in[0], &b = c.in[1];
           if (a.dtype() != b.dtype())
             fail(ErrorKind::DType, "lerp: expected dtype ", name(a.dtype()), " for `end`, but got dtype ",
                  name(b.dtype()));
+          const Tensor w = c.in[2]->wrapped_number ? to(c.in[2], a.dtype()) : c.in[2];
           c.out[0] = where(abs(w) < 0.5, a + w * (b - a), b - (b - a) * (1.0 - w));
         },
 };
@@ -470,21 +394,15 @@ constexpr OpDef addcdiv_op = {
 
 }  // namespace
 
-Tensor erf(const Tensor& x) { return call(erf_op, {x}); }
-Tensor log1p(const Tensor& x) { return call(log1p_op, {x}); }
-Tensor expm1(const Tensor& x) { return call(expm1_op, {x}); }
-Tensor trunc(const Tensor& x) { return call(trunc_op, {x}); }
-
 std::span<const OpDef* const> scalar_math_ops() {
   static const OpDef* const ops[] = {
-      &sin_op,        &cos_op,         &tan_op,          &asin_op,      &acos_op,        &atan_op,
-      &sinh_op,       &cosh_op,        &asinh_op,        &acosh_op,     &atanh_op,       &erf_op,
-      &erfc_op,       &log1p_op,       &log2_op,         &log10_op,     &expm1_op,       &exp2_op,
-      &rsqrt_op,      &floor_op,       &ceil_op,         &trunc_op,     &round_whole_op, &round_op,
-      &frac_op,       &square_op,      &atan2_op,        &hypot_op,     &copysign_op,    &fmod_op,
-      &isfinite_op,   &isinf_op,       &isposinf_op,     &isneginf_op,  &logical_xor_op, &logical_and_op,
-      &logical_or_op, &div_rounded_op, &clamp_tensor_op, &clamp_min_op, &clamp_max_op,   &lerp_op,
-      &addcmul_op,    &addcdiv_op};
+      &sin_op,         &cos_op,          &tan_op,       &asin_op,        &acos_op,        &atan_op,
+      &sinh_op,        &cosh_op,         &asinh_op,     &acosh_op,       &atanh_op,       &erfc_op,
+      &log2_op,        &log10_op,        &exp2_op,      &rsqrt_op,       &round_op,       &frac_op,
+      &square_op,      &atan2_op,        &hypot_op,     &copysign_op,    &fmod_op,        &isfinite_op,
+      &isinf_op,       &isposinf_op,     &isneginf_op,  &logical_xor_op, &logical_and_op, &logical_or_op,
+      &div_rounded_op, &clamp_tensor_op, &clamp_min_op, &clamp_max_op,   &lerp_op,        &addcmul_op,
+      &addcdiv_op};
   return ops;
 }
 

@@ -2,6 +2,7 @@
 // change, no element moves. Parts of a tensor are in parts.cpp.
 #include <utility>
 
+#include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
 #include "unspool/ops/view.h"
 
@@ -93,6 +94,65 @@ const OpDef view_op = {
                    },
                    {},
                    nullptr},
+};
+
+// The copy of a reshape whose strides allow no view: a tensor of its own, no view of one.
+const OpDef reshape_copy_op = {
+    .schema = "reshape_copy(Tensor input, int[] shape)",
+    .grad_name = "UnsafeViewBackward0",
+    .shape = [](Call& c) { c.allocate(0, c.attrs.list(0), c.in[0].dtype()); },
+    .forward =
+        [](Call& c) {
+          const Tensor& x = c.in[0];
+          kernels().copy({c.out[0]->data, x.dtype(), x.shape(), contiguous_strides(x.shape())}, x.view());
+        },
+    .derivative = linear([](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = reshape(g[0], r.shape(0)); }),
+};
+
+// The same bytes as other numbers; the last dim takes up a difference in size.
+const OpDef view_dtype_op = {
+    .schema = "view(Tensor input, DType dtype)",
+    .doc = "The same memory read as another dtype; of another size, the last dim grows or shrinks. Without history.",
+    .surface = kMethod,
+    .cls = Class::View,
+    .composite =
+        [](Call& c) {
+          const Tensor& x = c.in[0];
+          const DType dtype = c.attrs[0].dtype();
+          if (dtype == x.dtype()) {
+            c.out[0] = x;
+            return;
+          }
+          const auto from = static_cast<std::int64_t>(item_size(x.dtype()));
+          const auto to = static_cast<std::int64_t>(item_size(dtype));
+          Shape shape = x.shape();
+          Strides strides = x.strides();
+          bool fits = true;
+          if (from != to) {
+            const int last = x.ndim() - 1;
+            if (last < 0)
+              fail(ErrorKind::Runtime, "view: a 0-d tensor of ", name(x.dtype()), " can't be read as ", name(dtype),
+                   ", which has another size");
+            fits = strides[last] == 1 || shape[last] * from == to;
+            shape[last] = shape[last] * from / to;
+            fits &= x.shape()[last] * from % to == 0 && x->offset() * from % to == 0;
+            for (int d = 0; d < last; ++d) {
+              fits &= strides[d] * from % to == 0;
+              strides[d] = strides[d] * from / to;
+            }
+            strides[last] = 1;
+          }
+          if (!fits)
+            fail(ErrorKind::Runtime, "view: shape ", x.shape(), ", stride ", x.strides(), " and offset ",
+                 x->offset(), " of ", name(x.dtype()), " can't be read as ", name(dtype));
+          Tensor y = alias(x);
+          y->dtype = dtype;
+          y->shape = shape;
+          y->strides = strides;
+          y->numel = numel_of(shape, "view");
+          y->contiguous = is_contiguous(shape, strides);
+          c.out[0] = y;
+        },
 };
 
 const OpDef reshape_op = {
@@ -316,7 +376,7 @@ Tensor view(const Tensor& x, const Shape& shape) { return call(view_op, {x}, {{}
 Tensor reshape(const Tensor& x, const Shape& shape) {
   const Shape resolved = resolve("reshape", x.shape(), shape);
   Strides strides;
-  return view(view_strides(x, resolved, strides) ? x : clone(x), resolved);
+  return view_strides(x, resolved, strides) ? view(x, resolved) : call(reshape_copy_op, {x}, {{}, {resolved}});
 }
 Tensor transpose(const Tensor& x, std::int64_t dim0, std::int64_t dim1) {
   return call(transpose_op, {x}, {dim0, dim1});
@@ -327,7 +387,7 @@ Tensor squeeze(const Tensor& x, std::int64_t dim) { return call(squeeze_op, {x},
 Tensor unsqueeze(const Tensor& x, std::int64_t dim) { return call(unsqueeze_op, {x}, {dim}); }
 
 std::span<const OpDef* const> shape_ops() {
-  static const OpDef* const ops[] = {&view_op,    &reshape_op, &flatten_op,   &transpose_op,   &t_op,
+  static const OpDef* const ops[] = {&view_op,    &view_dtype_op, &reshape_copy_op, &reshape_op, &flatten_op,   &transpose_op,   &t_op,
                                      &permute_op, &expand_op,  &unsqueeze_op, &squeeze_all_op, &squeeze_op};
   return ops;
 }

@@ -6,6 +6,8 @@
 
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
+#include "unspool/ops/halves.h"
+#include "unspool/ops/order.h"
 #include "unspool/ops/reduce.h"
 #include "unspool/ops/take.h"
 
@@ -103,9 +105,9 @@ void spread_by_flag(Call& c) {
 
 UNSPOOL_SPREAD(var, "var", false, false, "", "The variance over dim, or of all elements.")
 UNSPOOL_SPREAD(std, "std", true, false, "", "The standard deviation over dim, or of all elements.")
-UNSPOOL_SPREAD(var_mean, "var_mean", false, true, " -> (Tensor var, Tensor mean)",
+UNSPOOL_SPREAD(var_mean, "var_mean", false, true, " -> (Tensor, Tensor)",
                "Variance and mean over dim.")
-UNSPOOL_SPREAD(std_mean, "std_mean", true, true, " -> (Tensor std, Tensor mean)",
+UNSPOOL_SPREAD(std_mean, "std_mean", true, true, " -> (Tensor, Tensor)",
                "Standard deviation and mean over dim.")
 #undef UNSPOOL_SPREAD
 
@@ -316,6 +318,10 @@ const OpDef prod_rows_op = {
         },
     .forward =
         [](Call& c) {
+          if (is_floating(c.in[0].dtype())) {
+            const int dim = c.in[0].ndim() - 1;
+            return kernels().prod(kept_view(c.out[0], c.in[0], 1u << dim), c.in[0].view(), 1u << dim);
+          }
           kernels().fill(c.out[0].view(), 1.0, 1);
           visit_dtype(c.in[0].dtype(), [&]<class T>() {
             T* y = reinterpret_cast<T*>(c.out[0]->data);
@@ -432,17 +438,10 @@ constexpr OpDef prod_op = {
 Tensor order_of(const Tensor& x, bool descending) {
   Tensor order = empty(x.shape(), DType::Int64);
   auto* out = reinterpret_cast<std::int64_t*>(order->data);
+  const Tensor scratch = empty({order_scratch(x.shape()[x.ndim() - 1])}, DType::Int64);
   visit_dtype(x.dtype(), [&]<class T>() {
     each_row<T>(x, [&](const T* v, std::int64_t r, std::int64_t n) {
-      std::int64_t* at = out + r * n;
-      for (std::int64_t i = 0; i < n; ++i) at[i] = i;
-      auto less = [v](std::int64_t a, std::int64_t b) {
-        return v[a] < v[b] || (v[b] != v[b] && v[a] == v[a]);
-      };
-      if (descending)
-        std::stable_sort(at, at + n, [&](std::int64_t a, std::int64_t b) { return less(b, a); });
-      else
-        std::stable_sort(at, at + n, less);
+      order_row(v, n, descending, out + r * n, reinterpret_cast<std::uint64_t*>(scratch->data));
     });
   });
   return order;
@@ -450,7 +449,7 @@ Tensor order_of(const Tensor& x, bool descending) {
 
 Tensor ordered(const Tensor& x, int dim, bool descending) {
   GradMode off(false);
-  return contiguous(back(order_of(last(alias(x), dim), descending), dim, x.ndim()));
+  return contiguous(back(order_of(last(readable(alias(x)), dim), descending), dim, x.ndim()));
 }
 
 // Values and indices of an order, both in x's layout.
@@ -539,13 +538,13 @@ constexpr OpDef kthvalue_op = {
 // The lower middle of the order; a NaN, where there is one.
 Tensor median_places(const Tensor& x, int dim) {
   GradMode off(false);
-  const Tensor rows = last(alias(x), dim);
+  const Tensor rows = last(readable(alias(x)), dim);
   const Tensor order = order_of(rows, false);
   Shape shape = rows.shape();
   const std::int64_t n = shape[shape.ndim - 1];
   shape[shape.ndim - 1] = 1;
   Tensor places = empty(shape, DType::Int64);
-  visit_dtype(x.dtype(), [&]<class T>() {
+  visit_dtype(rows.dtype(), [&]<class T>() {
     each_row<T>(rows, [&](const T* v, std::int64_t r, std::int64_t) {
       const auto* at = reinterpret_cast<const std::int64_t*>(order->data) + r * n;
       std::int64_t pick = at[(n - 1) / 2];

@@ -54,6 +54,7 @@ const OpDef take_op = {
     .derivative = custom(
         [](const Record& r, const Tensor* g, Tensor* gx) { gx[0] = zeros_put(g[0], r.shape(0), r.x(1)); },
         [](const Record& r, const Tensor* dx, Tensor* dy) { dy[0] = take_flat(dx[0], r.x(1)); }, kSaveIn1),
+    .takes_halves = true,
 };
 
 // A place in a contiguous tensor as an offset from its first element.
@@ -92,10 +93,13 @@ const OpDef put_op = {
     .forward =
         [](Call& c) {
           const DType d = c.out[0].dtype();
+          auto add = [&]<class T>() { each_put<T>(c, [](T& y, T v) { y = static_cast<T>(y + v); }); };
           if (!c.attrs.i(0))
             visit_size(d, [&]<class T>() { each_put<T>(c, [](T& y, T v) { y = v; }); });
+          else if (is_half(d))
+            visit_half(d, add);
           else
-            visit_dtype(d, [&]<class T>() { each_put<T>(c, [](T& y, T v) { y = static_cast<T>(y + v); }); });
+            visit_dtype(d, add);
         },
     // With equal places and no accumulation each value gets the gradient of the place, as in PyTorch.
     .derivative = custom(

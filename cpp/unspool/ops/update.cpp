@@ -24,15 +24,21 @@ void check(Call& c) {
     fail(ErrorKind::DType, name_of(*c.op), ": parameters must be floating, got ", name(param.dtype()));
 }
 
-// The kernels walk dense arrays; a strided tensor is updated beside and copied back.
+// The kernels walk dense arrays of float32 or float64; another tensor is updated beside and copied back.
 class Dense {
  public:
-  explicit Dense(const Tensor& t) : original_(t), dense_(t && !t.contiguous() ? clone(t) : t) {}
+  explicit Dense(const Tensor& t) : original_(t), dense_(t) {
+    if (t && is_half(t.dtype()))
+      dense_ = to(t, DType::Float32);
+    else if (t && !t.contiguous())
+      dense_ = clone(t);
+  }
   ~Dense() {
     if (dense_.get() != original_.get() && written_) kernels().copy(original_.view(), dense_.view());
   }
   Dense(const Dense&) = delete;
   Dense& operator=(const Dense&) = delete;
+  DType dtype() const { return dense_.dtype(); }
   const void* read() const { return dense_ ? dense_->data : nullptr; }
   void* write() {
     written_ = true;
@@ -56,7 +62,7 @@ constexpr OpDef sgd_op = {
         [](Call& c) {
           Dense param(c.in[0]), grad(c.in[1]), buffer(c.in[2]);
           const FlushSubnormals flush;
-          kernels().sgd({.dtype = c.in[0].dtype(),
+          kernels().sgd({.dtype = param.dtype(),
                          .n = c.in[0].numel(),
                          .param = param.write(),
                          .grad = grad.read(),
@@ -82,7 +88,7 @@ constexpr OpDef adam_op = {
         [](Call& c) {
           Dense param(c.in[0]), grad(c.in[1]), mean(c.in[2]), square(c.in[3]), largest(c.in[4]);
           const FlushSubnormals flush;
-          kernels().adam({.dtype = c.in[0].dtype(),
+          kernels().adam({.dtype = param.dtype(),
                           .n = c.in[0].numel(),
                           .param = param.write(),
                           .grad = grad.read(),
@@ -100,6 +106,32 @@ constexpr OpDef adam_op = {
         },
 };
 
+constexpr OpDef rmsprop_op = {
+    .schema =
+        "rmsprop_update(Tensor param, Tensor grad, Tensor square_avg, Tensor? momentum_buffer, Tensor? grad_avg, "
+        "float lr, float alpha, float eps, float weight_decay, float momentum, bool maximize)",
+    .cls = Class::Update,
+    .shape = check,
+    .forward =
+        [](Call& c) {
+          Dense param(c.in[0]), grad(c.in[1]), square(c.in[2]), buffer(c.in[3]), mean(c.in[4]);
+          const FlushSubnormals flush;
+          kernels().rmsprop({.dtype = param.dtype(),
+                             .n = c.in[0].numel(),
+                             .param = param.write(),
+                             .grad = grad.read(),
+                             .square_avg = square.write(),
+                             .momentum_buffer = c.in[3] ? buffer.write() : nullptr,
+                             .grad_avg = c.in[4] ? mean.write() : nullptr,
+                             .lr = c.attrs.f(0),
+                             .alpha = c.attrs.f(1),
+                             .eps = c.attrs.f(2),
+                             .weight_decay = c.attrs.f(3),
+                             .momentum = c.attrs.f(4),
+                             .maximize = c.attrs.i(5) != 0});
+        },
+};
+
 }  // namespace
 
 void sgd_update(const Tensor& param, const Tensor& grad, const Tensor& buffer, const SgdOptions& o,
@@ -114,8 +146,14 @@ void adam_update(const Tensor& param, const Tensor& grad, const Tensor& exp_avg,
   call(adam_op, in, Attrs{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.maximize, o.decoupled, step});
 }
 
+void rmsprop_update(const Tensor& param, const Tensor& grad, const Tensor& square_avg,
+                    const Tensor& momentum_buffer, const Tensor& grad_avg, const RmspropOptions& o) {
+  Tensor in[] = {param, grad, square_avg, momentum_buffer, grad_avg};
+  call(rmsprop_op, in, Attrs{o.lr, o.alpha, o.eps, o.weight_decay, o.momentum, o.maximize});
+}
+
 std::span<const OpDef* const> update_ops() {
-  static const OpDef* const ops[] = {&sgd_op, &adam_op};
+  static const OpDef* const ops[] = {&sgd_op, &adam_op, &rmsprop_op};
   return ops;
 }
 

@@ -21,4 +21,12 @@ struct AdamOptions {
 void adam_update(const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
                  const Tensor& max_exp_avg_sq, const AdamOptions& o, double step);
 
+struct RmspropOptions {
+  double lr, alpha, eps, weight_decay, momentum;
+  bool maximize;
+};
+// momentum_buffer is null without momentum, grad_avg where the update isn't centered.
+void rmsprop_update(const Tensor& param, const Tensor& grad, const Tensor& square_avg,
+                    const Tensor& momentum_buffer, const Tensor& grad_avg, const RmspropOptions& o);
+
 }  // namespace unspool

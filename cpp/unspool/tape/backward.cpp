@@ -179,7 +179,8 @@ class Sweep {
   static void refuse_nan(const Node* n, const Tensor* gx) {
     for (int i = 0; i < n->n_in; ++i) {
       if (!gx[i] || !is_floating(gx[i].dtype())) continue;
-      const Tensor dense = contiguous(alias(gx[i]));
+      const Tensor g = alias(gx[i]);
+      const Tensor dense = contiguous(is_half(g.dtype()) ? to(g, DType::Float32) : g);
       visit_floating(dense.dtype(), [&]<class T>() {
         const T* x = reinterpret_cast<const T*>(dense->data);
         for (std::int64_t k = 0; k < dense.numel(); ++k)

@@ -73,6 +73,10 @@ void check_inplace(const Call& c) {
         "under no_grad() or on .data");
   if (!target->view) return;
   const Tensor& base = target->view->base;
+  if (!target->node && base.requires_grad() && !base->is_leaf())
+    refuse(
+        "a view was created in no_grad mode and is being modified inplace with grad mode enabled. Move "
+        "both the view and the write inside the no_grad block, or both outside of it");
   if (c.recording && !base.contiguous()) require_contiguous_base(inplace_name(*c.op), base);
   if (base->is_leaf() && base.requires_grad())
     refuse(

@@ -1,11 +1,13 @@
 #include "unspool/tensor/tensor.h"
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 
 namespace unspool {
 
 TensorHooks tensor_hooks;
+std::atomic<bool> halves_in_use{false};
 
 namespace {
 
@@ -33,6 +35,7 @@ bool owns_counter(const TensorImpl* p) { return p->version != &p->storage->versi
 
 TensorImpl* new_impl(Storage* storage, DType dtype) {
   auto* p = new (allocate(sizeof(TensorImpl))) TensorImpl;
+  if (is_half(dtype)) halves_in_use.store(true, std::memory_order_relaxed);
   p->dtype = dtype;
   p->storage = storage;
   p->version = &storage->version;
@@ -145,14 +148,54 @@ void set_data(const Tensor& t, const Tensor& other) {
   std::swap(t->contiguous, from->contiguous);
 }
 
+void resize(const Tensor& t, const Shape& shape, const char* op) {
+  const auto item = static_cast<std::int64_t>(item_size(t.dtype()));
+  const std::int64_t numel = numel_of(shape, op);
+  if ((t->offset() + numel) * item > t->storage->bytes) {
+    if (t->storage->refs.load(std::memory_order_acquire) > 1 || t->storage->release)
+      fail(ErrorKind::Runtime, op, ": a tensor of shape ", t.shape(), " can't grow to shape ", shape,
+           ", since its memory is shared");
+    Tensor larger = empty(shape, t.dtype(), op);
+    std::memcpy(larger->data, t->data, static_cast<std::size_t>(t->storage->bytes - t->offset() * item));
+    const bool own = owns_counter(t.get());
+    if (!own) larger->version->count.store(version_of(t), std::memory_order_relaxed);
+    std::swap(t->storage, larger->storage);
+    std::swap(t->data, larger->data);
+    if (own)
+      larger->version = &larger->storage->version;
+    else
+      std::swap(t->version, larger->version);
+  }
+  t->numel = numel;
+  t->shape = shape;
+  t->strides = contiguous_strides(shape);
+  t->contiguous = true;
+  bump_version(t);  // a saved tensor has not the shape that it was saved with
+}
+
+void show(const Tensor& t, const Tensor& view) {
+  t->data = view->data;
+  t->numel = view->numel;
+  t->shape = view->shape;
+  t->strides = view->strides;
+  t->contiguous = view->contiguous;
+  bump_version(t);
+}
+
 Tensor wrapped_number(double value) { return number(value); }
 Tensor wrapped_number(std::int64_t value) { return number(value); }
 Tensor wrapped_number(bool value) { return number(value); }
 
 DType default_dtype() { return default_dtype_.load(std::memory_order_relaxed); }
-void set_default_dtype(DType d) { default_dtype_.store(d, std::memory_order_relaxed); }
+void set_default_dtype(DType d) {
+  if (is_half(d)) halves_in_use.store(true, std::memory_order_relaxed);
+  default_dtype_.store(d, std::memory_order_relaxed);
+}
 
-DType promote(DType a, DType b) { return std::max(a, b); }  // DType lists them in this order
+DType promote(DType a, DType b) {
+  if (a != b && is_half(a) && is_half(b)) return DType::Float32;  // neither holds the other
+  return std::max(a, b);                                          // DType lists them in this order
+}
 
 void ResultType::add(const Tensor& t) {
   DType d = t.dtype();
@@ -163,7 +206,7 @@ void ResultType::add(const Tensor& t) {
   } else if (t.ndim() == 0) {
     slot = &zero_;
   }
-  *slot = std::max(*slot, static_cast<int>(d));
+  *slot = *slot < 0 ? static_cast<int>(d) : static_cast<int>(promote(static_cast<DType>(*slot), d));
 }
 
 DType ResultType::get() const {

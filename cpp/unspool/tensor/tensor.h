@@ -167,10 +167,21 @@ Tensor alias_with_own_version(const Tensor& t);
 // Makes `t` show `other`'s memory (the setter of `.data`): same identity, history untouched.
 void set_data(const Tensor& t, const Tensor& other);
 
+// Gives `t` another shape, in row-major order from its first element on. Elements beyond its storage are not set;
+// where they do not fit, it gets more memory. Throws RuntimeError, naming `op`, where others see the same memory.
+void resize(const Tensor& t, const Shape& shape, const char* op);
+
+// Makes `t` show what `view`, on the same storage, shows: squeeze_, t_ and their like.
+void show(const Tensor& t, const Tensor& view);
+
 // A 0-d tensor that stands for a Python number.
 Tensor wrapped_number(double value);
 Tensor wrapped_number(std::int64_t value);
 Tensor wrapped_number(bool value);
+
+// Whether any float16 or bfloat16 tensor was ever made, or is the default: the door asks before it looks
+// closer.
+extern std::atomic<bool> halves_in_use;
 
 DType default_dtype();
 void set_default_dtype(DType d);

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from unspool._core import DTypeError, ShapeError, Tensor, empty
+from unspool._core import DTypeError, ShapeError, Tensor, _into, _return_type, bfloat16, empty
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -45,11 +45,24 @@ def with_inplace(f: _F) -> _F:
     return f
 
 
-class ValuesIndices(NamedTuple):
-    """Elements, and where they stood."""
+def as_array(x: Tensor) -> Any:
+    """The values for NumPy, which has no bfloat16: as float32 then."""
+    return (x.detach().float() if x.dtype == bfloat16 else x.detach()).numpy()
 
-    values: Tensor
-    indices: Tensor
+
+def with_out(f: _F) -> _F:
+    """Give a function `out=`, where its results are written, as functions of the core have it."""
+
+    @wraps(f)
+    def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        return f(*args, **kwargs) if out is None else _into(f.__name__, f, out, args, kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+def named(op: str, **results: Any) -> Any:
+    """Several results of an op in its named tuple, `return_types.op`."""
+    return _return_type(op, *results)(tuple(results.values()))
 
 
 def tensor_arguments(op: str, values: Any) -> list[Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import DTypeError, ShapeError, Tensor
-from unspool._functions._methods import method, need_tensor, tensor_arguments, with_inplace, wrap_dim
+from unspool._functions._methods import method, need_tensor, tensor_arguments, with_inplace, with_out, wrap_dim
 
 __all__ = [
     "addbmm",
@@ -64,6 +64,7 @@ def _product(op: str, f: Any, a: Tensor, b: Tensor) -> Tensor:
         raise ShapeError(f"{op}: {error}") from None
 
 
+@with_out
 @with_inplace
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · mat1 mat2, of (n, m) and (m, p); the input broadcasts."""
@@ -72,6 +73,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     return _combined("addmm", input, _product("addmm", _core.matmul, mat1, mat2), beta, alpha)
 
 
+@with_out
 @with_inplace
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · mat vec, of (n, m) and (m,)."""
@@ -80,6 +82,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
     return _combined("addmv", input, _product("addmv", _core.matmul, mat, vec), beta, alpha)
 
 
+@with_out
 @with_inplace
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · vec1 ⊗ vec2, of (n,) and (m,)."""
@@ -92,12 +95,14 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     return _combined("addr", input.to(both), product.to(both), beta, alpha)
 
 
+@with_out
 @with_inplace
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · batch1 batch2, of (b, n, m) and (b, m, p)."""
     return _combined("baddbmm", input, _product("baddbmm", _core.bmm, batch1, batch2), beta, alpha)
 
 
+@with_out
 @with_inplace
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · the sum over the batch of batch1 batch2."""
@@ -106,6 +111,7 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
     )
 
 
+@with_out
 @method
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """The sums of products over the last dim of both; with a 0-d tensor, the product."""
@@ -122,6 +128,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, ([-1], [-1]))
 
 
+@with_out
 @method
 def vdot(input: Tensor, other: Tensor) -> Tensor:
     """The sum of products of two 1-d tensors."""
@@ -136,6 +143,7 @@ def trace(input: Tensor) -> Tensor:
     return input.diagonal().sum()
 
 
+@with_out
 @method
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product: every element of the input times the whole other tensor."""
@@ -148,6 +156,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return (left * right).reshape([x * y for x, y in zip(a, b, strict=True)])
 
 
+@with_out
 @method
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The vector product along a dim of size 3, the first of that size where none is given."""
@@ -173,6 +182,7 @@ def _joint(a: Tensor, b: Tensor) -> Any:
     return broadcast_shapes(a.shape, b.shape)
 
 
+@with_out
 @method
 def matrix_power(input: Tensor, n: int) -> Tensor:
     """The n-th power of square matrices, n from 0, by repeated squaring."""
@@ -195,6 +205,7 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     return result.clone() if result is input else result
 
 
+@with_out
 def chain_matmul(*matrices: Tensor) -> Tensor:
     """The product of the matrices, in the order that costs least."""
     from unspool.linalg import multi_dot

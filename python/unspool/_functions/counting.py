@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import Tensor
-from unspool._functions._methods import ValuesIndices, method, need_tensor, wrap_dim
+from unspool._functions._methods import as_array, method, named, need_tensor, with_out, wrap_dim
 
 __all__ = [
     "bincount",
@@ -19,10 +19,6 @@ __all__ = [
     "unique",
     "unique_consecutive",
 ]
-
-
-def _array(x: Tensor) -> Any:
-    return x.detach().numpy()
 
 
 def _int64(a: Any, shape: Any = None) -> Tensor:
@@ -49,7 +45,7 @@ def unique(
     how often each value stands. Each NaN is different."""
     import numpy as np
 
-    x = _array(input)
+    x = as_array(input)
     axis = None if dim is None else wrap_dim("unique", dim, input.dim())
     if axis is not None and input.dim() and 0 in x.shape and x.shape[axis] != 0:
         raise RuntimeError(
@@ -72,7 +68,7 @@ def unique_consecutive(
     """The elements, or slices along dim, without those that equal the one before."""
     import numpy as np
 
-    x = _array(input)
+    x = as_array(input)
     axis = 0 if dim is None else wrap_dim("unique_consecutive", dim, input.dim())
     rows = x.reshape(-1) if dim is None or input.dim() == 0 else np.moveaxis(x, axis, 0)
     n = rows.shape[0]
@@ -106,12 +102,13 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
             f"bincount: weights should be 1-d and have the same length as input, got "
             f"{tuple(weights.shape)} and {tuple(input.shape)}"
         )
-    counts = np.bincount(_array(input), None if weights is None else _array(weights), minlength)
+    counts = np.bincount(as_array(input), None if weights is None else as_array(weights), minlength)
     if weights is None:
         return _int64(counts)
     return _core.tensor(counts, dtype=weights.dtype if weights.dtype == _core.float32 else _core.float64)
 
 
+@with_out
 @method
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements lie in each of so many bins between min and max (the extremes where both are equal)."""
@@ -121,7 +118,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         raise RuntimeError(f"histc: not implemented for {input.dtype}")
     if not isinstance(bins, int) or bins <= 0:
         raise RuntimeError(f"histc: bins must be > 0, got {bins!r}")
-    x = _array(input).reshape(-1)
+    x = as_array(input).reshape(-1)
     low, high = float(min), float(max)
     if low == high and x.size:
         low, high = float(x.min()), float(x.max())
@@ -138,6 +135,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     return _core.tensor(counts.astype(x.dtype), dtype=input.dtype)
 
 
+@with_out
 def searchsorted(
     sorted_sequence: Tensor,
     input: Any,
@@ -188,7 +186,7 @@ def searchsorted(
         if seq.numel() and not bool(((sorter >= 0) & (sorter < seq.shape[-1])).all()):
             raise RuntimeError("searchsorted: sorter index out of range")
         seq = _core.gather(seq.detach(), -1, sorter)
-    a, b = _array(seq), _array(x)
+    a, b = as_array(seq), as_array(x)
     name: Any = "right" if behind else "left"
     if a.ndim == 1:
         at = np.searchsorted(a, b, name)
@@ -202,6 +200,7 @@ def searchsorted(
     return result.int() if out_int32 else result
 
 
+@with_out
 def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """searchsorted of the values in 1-d boundaries."""
     need_tensor("bucketize", "boundaries", boundaries)
@@ -210,17 +209,19 @@ def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right:
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
+@with_out
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Whether each element stands among the test elements."""
     import numpy as np
 
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError(f"isin: one argument must be a Tensor, got {elements!r} and {test_elements!r}")
-    a, b = (_array(x) if isinstance(x, Tensor) else np.asarray(x) for x in (elements, test_elements))
+    a, b = (as_array(x) if isinstance(x, Tensor) else np.asarray(x) for x in (elements, test_elements))
     hit = np.isin(a, b, invert=invert)
     return _core.tensor(np.ascontiguousarray(hit), dtype=_core.bool).reshape(list(hit.shape))
 
 
+@with_out
 @method
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """(values, indices) of the most frequent element along dim: of equally frequent ones the smallest, at its last
@@ -229,12 +230,12 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
 
     d = wrap_dim("mode", dim, input.dim())
     if input.dim() == 0:
-        return ValuesIndices(input.clone(), _core.zeros([], dtype=_core.int64))
+        return named("mode", values=input.clone(), indices=_core.zeros([], dtype=_core.int64))
     if input.shape[d] == 0:
         raise IndexError(
             f"mode: Expected reduction dim {d} to have non-zero size; input has shape {tuple(input.shape)}"
         )
-    x = np.moveaxis(_array(input), d, -1)
+    x = np.moveaxis(as_array(input), d, -1)
     rows = x.reshape(-1, x.shape[-1])
     at = np.empty(len(rows), np.int64)
     for i, row in enumerate(rows):
@@ -243,4 +244,6 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
         at[i] = np.flatnonzero((row == most) | ((row != row) & (most != most)))[-1]
     places = _int64(at, [*x.shape[:-1], 1]).movedim(-1, d).contiguous()
     values = _core.gather(input, d, places)
-    return ValuesIndices(values, places) if keepdim else ValuesIndices(values.squeeze(d), places.squeeze(d))
+    if not keepdim:
+        values, places = values.squeeze(d), places.squeeze(d)
+    return named("mode", values=values, indices=places)

@@ -8,7 +8,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import Tensor
-from unspool._functions._methods import add, check_device, method, need_tensor
+from unspool._functions._methods import add, as_array, check_device, method, need_tensor, with_out
 from unspool._functions.exchange import from_dlpack
 from unspool._functions.grids import broadcast_shapes
 
@@ -95,6 +95,7 @@ def scalar_tensor(s: Any, *, dtype: Any = None, **options: Any) -> Tensor:
     return _core.tensor(s, dtype=_core.get_default_dtype() if dtype is None else dtype, **options)
 
 
+@with_out
 def logspace(
     start: float,
     end: float,
@@ -157,6 +158,8 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
             f"frombuffer: requested buffer length ({count} * {dtype.itemsize} bytes) after offset ({offset} "
             f"bytes) must not be greater than actual buffer length ({n} bytes)"
         )
+    if dtype == _core.bfloat16:
+        raise TypeError("frombuffer: NumPy has no dtype for bfloat16, and the buffer is read through it")
     array = np.frombuffer(buffer, np.dtype(repr(dtype).split(".")[-1]), count, offset)
     t = _core.from_numpy(array) if array.flags.writeable else _core.tensor(array)
     return t.requires_grad_() if requires_grad else t
@@ -201,6 +204,7 @@ def asarray(
 # random numbers whose parameters are tensors
 
 
+@with_out
 @method
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability that stands in each element (or `p`), else 0, in the tensor's dtype."""
@@ -219,6 +223,7 @@ def randint_like(input: Tensor, low: Any, high: Any = None, **options: Any) -> T
     return _core.randint(first, last, list(input.shape), **_like(input, options))
 
 
+@with_out
 def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None, **options: Any) -> Tensor:
     """Normal numbers of that mean and standard deviation: numbers with a size, or tensors that broadcast."""
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
@@ -243,6 +248,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any 
     return noise * scale + (mean.detach() if isinstance(mean, Tensor) else mean)
 
 
+@with_out
 @method
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
     """Indices drawn with probabilities in proportion to the last dim of a 1-d or 2-d tensor; int64.
@@ -281,7 +287,7 @@ def _by_cumulated(weights: Tensor, n: int, generator: Any) -> Tensor:
 
     rows = weights.reshape([-1, weights.shape[-1]])
     drawn = []
-    for row in rows.numpy():
+    for row in as_array(rows):
         total = np.cumsum(row, dtype=row.dtype)
         total = total / total[-1]
         total[-1] = 1
@@ -326,4 +332,8 @@ def log_normal_(input: Tensor, mean: float = 1.0, std: float = 2.0, *, generator
     """Fill with e to normal numbers of that mean and standard deviation."""
     if not std > 0:
         raise RuntimeError(f"log_normal_: expects std > 0.0, but found std={std}")
-    return input.copy_(_core.exp(_core.empty_like(input).normal_(mean, std, generator=generator)))
+    # PyTorch draws doubles one by one here; normal_ does so for fewer than 16.
+    drawn = _core.empty(input.numel(), dtype=_core.float64)
+    for start in range(0, input.numel(), 14):
+        drawn[start : start + 14].normal_(mean, std, generator=generator)
+    return input.copy_(_core.exp(drawn).reshape(input.shape))

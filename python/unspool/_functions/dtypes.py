@@ -11,12 +11,18 @@ from unspool._functions._methods import check_device, method, need_tensor
 __all__ = [
     "are_deterministic_algorithms_enabled",
     "finfo",
+    "get_default_device",
     "get_float32_matmul_precision",
     "iinfo",
+    "is_inference_mode_enabled",
     "is_nonzero",
+    "is_warn_always_enabled",
     "numel",
     "set_default_device",
+    "set_flush_denormal",
     "set_float32_matmul_precision",
+    "set_num_interop_threads",
+    "set_warn_always",
     "typename",
     "use_deterministic_algorithms",
 ]
@@ -35,14 +41,15 @@ class finfo:
         kind = _core.get_default_dtype() if type is None else type
         if not isinstance(kind, _core.dtype) or not kind.is_floating_point:
             raise TypeError(f"finfo: requires a floating point input type, got {kind!r}")
-        limits = np.finfo(str(kind).removeprefix("torch."))
         self.dtype = str(kind).removeprefix("torch.")
         self.bits = kind.itemsize * 8
-        self.eps = float(limits.eps)
-        self.max = float(limits.max)
-        self.min = float(limits.min)
-        self.tiny = self.smallest_normal = float(limits.tiny)
-        self.resolution = float(f"1e-{limits.precision}")
+        if kind == _core.bfloat16:  # which NumPy does not have: float32 with 7 bits of fraction
+            self.eps, self.max, self.tiny, self.resolution = 2.0**-7, (2 - 2.0**-7) * 2.0**127, 2.0**-126, 1e-2
+        else:
+            limits = np.finfo(self.dtype)
+            self.eps, self.max, self.tiny = float(limits.eps), float(limits.max), float(limits.tiny)
+            self.resolution = float(f"1e-{limits.precision}")
+        self.min, self.smallest_normal = -self.max, self.tiny
 
     def __repr__(self) -> str:
         return (
@@ -123,16 +130,48 @@ def set_default_device(device: Any) -> None:
     check_device(device)
 
 
+def get_default_device() -> Any:
+    """The CPU."""
+    return _core.device("cpu")
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """False: subnormal numbers are kept, whatever `mode` says."""
+    return False
+
+
+def set_num_interop_threads(n: int) -> None:
+    """Nothing to do: operations run one after the other."""
+
+
+def set_warn_always(b: bool) -> None:
+    """Nothing to do: warnings are Python's."""
+
+
+def is_warn_always_enabled() -> bool:
+    """False."""
+    return False
+
+
+def is_inference_mode_enabled() -> bool:
+    """False: inference mode is no_grad."""
+    return False
+
+
 # Results are the same on every run and for any number of threads, so these settings change nothing.
 
 
+_settings = {"deterministic": False}
+
+
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Nothing to do: every algorithm is deterministic."""
+    """Notes the wish: every algorithm is deterministic."""
+    _settings["deterministic"] = bool(mode)
 
 
 def are_deterministic_algorithms_enabled() -> bool:
-    """True."""
-    return True
+    """Whether `use_deterministic_algorithms` asked for what is always so."""
+    return _settings["deterministic"]
 
 
 def set_float32_matmul_precision(precision: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import DTypeError, Tensor
-from unspool._functions._methods import add, method, need_tensor, with_inplace
+from unspool._functions._methods import add, method, need_tensor, with_inplace, with_out
 from unspool._functions.dtypes import finfo
 from unspool.autograd.grad_mode import no_grad
 
@@ -26,6 +26,7 @@ __all__ = [
     "logaddexp",
     "logaddexp2",
     "logit",
+    "mvlgamma",
     "nan_to_num",
     "positive",
     "rad2deg",
@@ -50,12 +51,14 @@ def _promoted(op: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     return x, y
 
 
+@with_out
 @with_inplace
 def deg2rad(input: Tensor) -> Tensor:
     """Degrees to radians."""
     return _floating(input) * (math.pi / 180)
 
 
+@with_out
 @with_inplace
 def rad2deg(input: Tensor) -> Tensor:
     """Radians to degrees."""
@@ -70,12 +73,14 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
+@with_out
 @with_inplace
 def sgn(input: Tensor) -> Tensor:
     """-1, 0 or 1 by the sign of each element."""
     return _core.sign(input)
 
 
+@with_out
 @method
 def signbit(input: Tensor) -> Tensor:
     """Whether the sign bit is set: true for -0 as well."""
@@ -90,6 +95,7 @@ def isreal(input: Tensor) -> Tensor:
     return _core.ones_like(input, dtype=_core.bool)
 
 
+@with_out
 @with_inplace
 def sinc(input: Tensor) -> Tensor:
     """sin(πx) / (πx), and 1 at 0."""
@@ -100,6 +106,7 @@ def sinc(input: Tensor) -> Tensor:
     return _core.where(zero, 1 - x * x / 6, _core.sin(safe) / safe)
 
 
+@with_out
 @with_inplace
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """ln(x / (1 - x)), of x kept in [eps, 1 - eps] where eps is given; else NaN outside of [0, 1]."""
@@ -109,6 +116,24 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return _core.log(x / (1 - x))
 
 
+@with_out
+@with_inplace
+def mvlgamma(input: Tensor, p: int) -> Tensor:
+    """ln of the multivariate gamma function of dimension p; needs elements above (p - 1) / 2."""
+    if not isinstance(p, int) or p < 1:
+        raise RuntimeError(f"mvlgamma: p has to be greater than or equal to 1, got {p!r}")
+    x = _floating(input)
+    shifts = _core.arange(1 - p, 1, dtype=x.dtype) / 2
+    return _core.lgamma(x.unsqueeze(-1) + shifts).sum(-1) + p * (p - 1) * math.log(math.pi) / 4
+
+
+@method
+def polygamma(input: Tensor, n: int) -> Tensor:
+    """`unspool.polygamma(n, input)`."""
+    return _core.polygamma(n, input)
+
+
+@with_out
 @with_inplace
 def nan_to_num(
     input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
@@ -145,12 +170,14 @@ def _extreme(op: str, input: Tensor, other: Tensor, larger: Any) -> Tensor:
     return _core.where(first | (b != b), a, b)
 
 
+@with_out
 @method
 def fmax(input: Tensor, other: Tensor) -> Tensor:
     """The larger of both; a NaN only where both are."""
     return _extreme("fmax", input, other, _core.maximum)
 
 
+@with_out
 @method
 def fmin(input: Tensor, other: Tensor) -> Tensor:
     """The smaller of both; a NaN only where both are."""
@@ -170,18 +197,21 @@ def _log_of_sum(op: str, input: Tensor, other: Tensor, log1p: Any) -> Tensor:
     return _core.where(same, high, log1p(gap) + high)
 
 
+@with_out
 @method
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """ln(e^input + e^other), without overflow."""
     return _log_of_sum("logaddexp", input, other, lambda gap: _core.log1p(_core.exp(gap)))
 
 
+@with_out
 @method
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log₂(2^input + 2^other), without overflow."""
     return _log_of_sum("logaddexp2", input, other, lambda gap: _core.log1p(_core.exp2(gap)) / math.log(2))
 
 
+@with_out
 def xlogy(input: Any, other: Any) -> Tensor:
     """input · ln(other), 0 where input is 0; NaN where other is NaN."""
     a, b = _promoted("xlogy", input, other)
@@ -193,6 +223,7 @@ def xlogy(input: Any, other: Any) -> Tensor:
 with_inplace(xlogy)
 
 
+@with_out
 @with_inplace
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """0 below 0 and of NaN, 1 above, `values` at 0."""
@@ -206,6 +237,7 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
     return _core.where(x == 0, values.detach(), step)
 
 
+@with_out
 def float_power(input: Any, exponent: Any) -> Tensor:
     """pow in float64."""
     if not isinstance(input, Tensor) and not isinstance(exponent, Tensor):
@@ -229,6 +261,7 @@ method(float_power)
 add("float_power_", _float_power_inplace)
 
 
+@with_out
 @with_inplace
 def ldexp(input: Tensor, other: Any) -> Tensor:
     """input · 2^other."""
@@ -256,8 +289,7 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
             close = close | ((input != input) & (other != other))
         if rtol == 0 and atol == 0:
             return close
-        if input.dtype == _core.bool:
-            input, other = input.long(), other.long()
+        other = _floating(other)
         gap = _core.abs(input - other)
         return close | (_core.isfinite(gap) & (gap <= atol + _core.abs(rtol * other)))
 

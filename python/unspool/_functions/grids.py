@@ -9,7 +9,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import ShapeError, Size, Tensor
-from unspool._functions._methods import need_tensor, tensor_arguments
+from unspool._functions._methods import need_tensor, tensor_arguments, with_out
 
 __all__ = [
     "atleast_1d",
@@ -116,6 +116,7 @@ def _stacked(op: str, tensors: Any, least: Any, dim: int) -> Tensor:
     return _core.cat([least(x) for x in given], dim)
 
 
+@with_out
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors below each other: 1-d ones are rows."""
     return _stacked("vstack", tensors, atleast_2d, 0)
@@ -124,17 +125,20 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
 row_stack = vstack
 
 
+@with_out
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors side by side: along dim 1, 1-d ones along dim 0."""
     given = tensor_arguments("hstack", (tensors,))
     return _stacked("hstack", given, atleast_1d, 0 if given and given[0].dim() < 2 else 1)
 
 
+@with_out
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors behind each other: along dim 2."""
     return _stacked("dstack", tensors, atleast_3d, 2)
 
 
+@with_out
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors side by side: 0-d and 1-d ones are columns."""
     return _stacked("column_stack", tensors, lambda x: x if x.dim() > 1 else x.reshape([x.numel(), 1]), 1)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from unspool import _core
 from unspool._core import DTypeError, Tensor
-from unspool._functions._methods import ValuesIndices, method, need_tensor, with_inplace, wrap_dim
+from unspool._functions._methods import as_array, method, named, need_tensor, with_inplace, with_out, wrap_dim
 
 __all__ = [
     "aminmax",
@@ -29,38 +29,36 @@ __all__ = [
 ]
 
 
-class _MinMax(NamedTuple):
-    min: Tensor
-    max: Tensor
-
-
-def _running(op: str, input: Tensor, dim: int, largest: bool) -> ValuesIndices:
+def _running(op: str, input: Tensor, dim: int, largest: bool) -> Any:
     import numpy as np
 
     d = wrap_dim(op, dim, input.dim())
     if input.dim() == 0:
-        return ValuesIndices(input.clone(), _core.zeros([], dtype=_core.int64))
-    x = np.moveaxis(input.detach().numpy(), d, -1)
+        return named(op, values=input.clone(), indices=_core.zeros([], dtype=_core.int64))
+    x = np.moveaxis(as_array(input), d, -1)
     best = (np.maximum if largest else np.minimum).accumulate(x, axis=-1)  # NaN stays
     # an element is the extreme so far where it equals it: the last such place wins, as in PyTorch
     hit = (x == best) | (x != x)
     places = np.maximum.accumulate(np.where(hit, np.arange(x.shape[-1]), 0), axis=-1)
     indices = _core.tensor(np.ascontiguousarray(np.moveaxis(places, -1, d)), dtype=_core.int64)
-    return ValuesIndices(_core.gather(input, d, indices), indices)
+    return named(op, values=_core.gather(input, d, indices), indices=indices)
 
 
+@with_out
 @method
 def cummax(input: Tensor, dim: int) -> Any:
     """(values, indices) of the largest element up to each along dim; of equal ones the last."""
     return _running("cummax", input, dim, True)
 
 
+@with_out
 @method
 def cummin(input: Tensor, dim: int) -> Any:
     """(values, indices) of the smallest element up to each along dim; of equal ones the last."""
     return _running("cummin", input, dim, False)
 
 
+@with_out
 @method
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """ln of the running sums of e^x along dim, without overflow."""
@@ -77,6 +75,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     return _core.logsumexp(pairs, -1).movedim(-1, d)
 
 
+@with_out
 @method
 def diff(
     input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
@@ -101,6 +100,7 @@ def diff(
     return x
 
 
+@with_out
 @method
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """(min, max) of all elements, or along dim."""
@@ -110,22 +110,24 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
                 "aminmax: cannot compute aminmax over an empty dimension as the operation has no identity"
             )
         low, high = _core.amin(input), _core.amax(input)
-        return (
-            _MinMax(low.reshape([1] * input.dim()), high.reshape([1] * input.dim())) if keepdim else _MinMax(low, high)
-        )
-    return _MinMax(_core.amin(input, dim, keepdim), _core.amax(input, dim, keepdim))
+        if keepdim:
+            low, high = (x.reshape([1] * input.dim()) for x in (low, high))
+        return named("aminmax", min=low, max=high)
+    return named("aminmax", min=_core.amin(input, dim, keepdim), max=_core.amax(input, dim, keepdim))
 
 
 def _without_nan(x: Tensor) -> Tensor:
     return _core.where(x != x, _core.zeros_like(x), x) if x.dtype.is_floating_point else x
 
 
+@with_out
 @method
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum without the NaNs."""
     return _core.sum(_without_nan(input), dim, keepdim, dtype=dtype)
 
 
+@with_out
 @method
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean without the NaNs; NaN of none."""
@@ -135,6 +137,7 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
     return nansum(input, dim, keepdim, dtype=dtype) / there
 
 
+@with_out
 @method
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The median without the NaNs: of all elements, or (values, indices) along dim."""
@@ -156,7 +159,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
         return values.reshape([])
     if flat.dim() and not keepdim:
         values, at = values.squeeze(d), at.squeeze(d)
-    return ValuesIndices(values, at)
+    return named("nanmedian", values=values, indices=at)
 
 
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
@@ -216,6 +219,7 @@ def _quantile(
     return result if qs.dim() else result.squeeze(0)
 
 
+@with_out
 @method
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
@@ -224,6 +228,7 @@ def quantile(
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
 
 
+@with_out
 @method
 def nanquantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
@@ -338,6 +343,7 @@ def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim
     return _core.cumsum(areas, d)
 
 
+@with_out
 @with_inplace
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """Each slice along dim scaled down to a p-norm of at most maxnorm."""

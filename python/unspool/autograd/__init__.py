@@ -5,6 +5,7 @@ The tape itself is native; this file checks arguments and fills in what a caller
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,23 @@ __all__ = [
     "set_grad_enabled",
 ]
 
-Variable = _core.Tensor  # PyTorch's old name
+
+class _VariableMeta(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, _core.Tensor)
+
+
+class Variable(metaclass=_VariableMeta):
+    """PyTorch's old name: a tensor with the memory of `data`, without its history; every tensor is an instance.
+
+    Raises:
+        TypeError: `data` is no Tensor.
+    """
+
+    def __new__(cls, data: Any, requires_grad: bool = False) -> Any:
+        if not isinstance(data, _core.Tensor):
+            raise TypeError(f"Variable: data has to be a tensor, but got {type(data).__name__}")
+        return data.detach().requires_grad_(requires_grad)
 
 
 def _tensors(op: str, name: str, value: Any) -> list[Any]:
@@ -86,6 +103,7 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
@@ -100,6 +118,10 @@ def grad(
         RuntimeError: an input doesn't require grad or is unused, or an output of several elements has no weight.
         NotImplementedError: `is_grads_batched` is true.
     """
+    if not only_inputs:
+        warnings.warn(
+            "grad: only_inputs=False has no effect; it never has in newer PyTorch", FutureWarning, stacklevel=2
+        )
     if is_grads_batched:
         raise NotImplementedError("grad: is_grads_batched=True is not supported; call grad once a row")
     if materialize_grads:

@@ -12,7 +12,7 @@ from typing import Any
 from unspool import _core, autograd
 from unspool.autograd.grad_mode import enable_grad
 
-__all__ = ["hessian", "jacobian", "jvp", "vjp"]
+__all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
 
 def _tuple(op: str, what: str, value: Any) -> tuple[bool, tuple[Any, ...]]:
@@ -173,3 +173,25 @@ def hessian(
 
     blocks = jacobian(gradient, ins, create_graph=create_graph, strict=strict)
     return blocks if many_in else blocks[0][0]
+
+
+def vhp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
+    """`(func(*inputs), vᵀ·H)` of a function with one output of one element; v and the product have the inputs' shapes.
+
+    It rewinds the graph of the gradient, without the matrix H itself.
+    """
+    many_in, ins = _tuple("vhp", "inputs", inputs)
+    with enable_grad():
+        xs = _tracked(ins, create_graph)
+        many_out, outs = _run("vhp", func, xs)
+        if many_out or outs[0].numel() != 1:
+            raise RuntimeError(f"vhp: the function must return one tensor of one element, got {outs!r}")
+        vs = _vectors("vhp", v, ins, "input")
+        gradient = _pull(outs, xs, (_core.ones_like(outs[0].detach()),), True, strict, "vhp")
+        product = _pull(tuple(gradient), xs, vs, create_graph, strict, "vhp")
+    return _pack(False, outs, create_graph), _pack(many_in, product, create_graph)
+
+
+def hvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
+    """`(func(*inputs), H·v)`: the same as `vhp`, since H is symmetric where second derivatives are continuous."""
+    return vhp(func, inputs, v, create_graph, strict)

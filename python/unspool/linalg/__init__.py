@@ -11,67 +11,61 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import Tensor
-from unspool._functions._methods import need_tensor, tensor_arguments, wrap_dim
+from unspool._functions._methods import named, need_tensor, tensor_arguments, with_out, wrap_dim
 from unspool._functions.algebra import matrix_power
 from unspool.autograd.function import Function
+from unspool.linalg._factorisations import (
+    cond,
+    eig,
+    eigh,
+    eigvals,
+    eigvalsh,
+    lstsq,
+    matrix_rank,
+    pinv,
+    qr,
+    solve_triangular,
+    svd,
+    svdvals,
+)
+from unspool.linalg._numpy import LinAlgError, as_tensor, check_matrix, numpy_linalg
 
 __all__ = [
     "LinAlgError",
     "cholesky",
+    "cond",
     "cross",
     "det",
     "diagonal",
+    "eig",
+    "eigh",
+    "eigvals",
+    "eigvalsh",
     "inv",
+    "lstsq",
     "matmul",
     "matrix_norm",
     "matrix_power",
+    "matrix_rank",
     "multi_dot",
     "norm",
+    "pinv",
+    "qr",
     "slogdet",
     "solve",
+    "solve_triangular",
+    "svd",
+    "svdvals",
     "vander",
     "vecdot",
     "vector_norm",
 ]
 
 
-class LinAlgError(RuntimeError):
-    """A matrix that has no inverse, or no factorisation."""
-
-
-def _matrix(op: str, x: Any, square: bool = True) -> None:
-    need_tensor(op, "A", x)
-    if x.dim() < 2:
-        raise RuntimeError(
-            f"linalg.{op}: The input tensor A must have at least 2 dimensions, got shape {tuple(x.shape)}"
-        )
-    if square and x.shape[-1] != x.shape[-2]:
-        raise RuntimeError(
-            f"linalg.{op}: A must be batches of square matrices, but they are {x.shape[-2]} by {x.shape[-1]} matrices"
-        )
-    if not x.dtype.is_floating_point:
-        raise RuntimeError(f"linalg.{op}: Expected a floating point tensor as input, got {x.dtype}")
-
-
-def _numpy(op: str, f: str, *tensors: Tensor) -> Any:
-    import numpy as np
-
-    try:
-        return getattr(np.linalg, f)(*(t.detach().numpy() for t in tensors))
-    except np.linalg.LinAlgError as error:
-        raise LinAlgError(f"linalg.{op}: {error}; A has shape {tuple(tensors[0].shape)}") from None
-
-
-def _tensor(array: Any, dtype: Any) -> Tensor:
-    import numpy as np
-
-    return _core.tensor(np.ascontiguousarray(array).reshape(np.shape(array)), dtype=dtype)
-
-
 class _Inverse(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        y = _tensor(_numpy("inv", "inv", x), x.dtype)
+        y = as_tensor(numpy_linalg("inv", "inv", x), x.dtype)
         ctx.save_for_backward(y)
         return y
 
@@ -82,17 +76,18 @@ class _Inverse(Function):
         return -(t @ g @ t)  # (n×n)·(n×n)·(n×n)
 
 
+@with_out
 def inv(A: Tensor) -> Tensor:
     """The inverse of square matrices (…, n, n). LinAlgError where there is none."""
-    _matrix("inv", A)
+    check_matrix("inv", A)
     return _Inverse.apply(A)
 
 
 class _LogDet(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Any:
-        sign, value = _numpy("slogdet", "slogdet", x)
-        signs, values = _tensor(sign, x.dtype), _tensor(value, x.dtype)
+        sign, value = numpy_linalg("slogdet", "slogdet", x)
+        signs, values = as_tensor(sign, x.dtype), as_tensor(value, x.dtype)
         ctx.save_for_backward(x)
         ctx.mark_non_differentiable(signs)
         return signs, values
@@ -103,15 +98,18 @@ class _LogDet(Function):
         return g[..., None, None] * inv(x).transpose(-2, -1)
 
 
-def slogdet(A: Tensor) -> tuple[Tensor, Tensor]:
-    """(sign, ln |det A|) of square matrices."""
-    _matrix("slogdet", A)
-    return _LogDet.apply(A)
+@with_out
+def slogdet(A: Tensor) -> Any:
+    """(sign, logabsdet): the signs of square matrices' determinants, and ln |det A|."""
+    check_matrix("slogdet", A)
+    sign, logarithm = _LogDet.apply(A)
+    return named("linalg_slogdet", sign=sign, logabsdet=logarithm)
 
 
+@with_out
 def det(A: Tensor) -> Tensor:
     """The determinants of square matrices; the gradient is that of regular ones."""
-    _matrix("det", A)
+    check_matrix("det", A)
     sign, logarithm = slogdet(A)
     return sign * logarithm.exp()
 
@@ -119,7 +117,7 @@ def det(A: Tensor) -> Tensor:
 class _Solution(Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        x = _tensor(_numpy("solve", "solve", a, b), a.dtype)
+        x = as_tensor(numpy_linalg("solve", "solve", a, b), a.dtype)
         ctx.save_for_backward(a, x)
         return x
 
@@ -130,10 +128,11 @@ class _Solution(Function):
         return -(gb @ x.transpose(-2, -1)), gb  # (n×k)·(k×n) → (n×n)
 
 
+@with_out
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X of A X = B (or X A = B): A (…, n, n), B (…, n, k) or a batch of vectors (…, n). LinAlgError where A is
     singular."""
-    _matrix("solve", A)
+    check_matrix("solve", A)
     need_tensor("linalg.solve", "B", B)
     if A.dtype != B.dtype:
         raise RuntimeError(f"linalg.solve: Expected A and B to have the same dtype, got {A.dtype} and {B.dtype}")
@@ -154,7 +153,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
 class _Cholesky(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        y = _tensor(_numpy("cholesky", "cholesky", x), x.dtype)
+        y = as_tensor(numpy_linalg("cholesky", "cholesky", x), x.dtype)
         ctx.save_for_backward(y)
         return y
 
@@ -169,9 +168,10 @@ class _Cholesky(Function):
         return 0.5 * (s + s.transpose(-2, -1))
 
 
+@with_out
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """L of A = L Lᵀ (or U of A = Uᵀ U), of symmetric positive definite matrices. LinAlgError where they are not."""
-    _matrix("cholesky", A)
+    check_matrix("cholesky", A)
     factor = _Cholesky.apply(A)
     return factor.transpose(-2, -1) if upper else factor
 
@@ -187,6 +187,7 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     return (x if x.dim() else x.reshape([1])).unsqueeze(-1) ** _core.arange(n)
 
 
+@with_out
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """`unspool.matmul`."""
     return _core.matmul(input, other)
@@ -197,6 +198,7 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     return _core.diagonal(A, offset, dim1, dim2)
 
 
+@with_out
 def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The vector product along a dim of size 3."""
     from unspool._functions.algebra import cross as product
@@ -204,11 +206,13 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     return product(input, other, dim)
 
 
+@with_out
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The sum of products along dim, broadcast."""
     return (x * y).sum(dim)
 
 
+@with_out
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of matrices in the order that costs least (Cormen et al.); the ends may be vectors."""
     given = tensor_arguments("multi_dot", (tensors,))
@@ -248,6 +252,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     return result.squeeze(-1) if last.dim() == 1 else result
 
 
+@with_out
 def vector_norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """(Σ |x|^ord)^(1/ord) over dim or all elements; the extremes of |x| for ±inf, the count of nonzeros for 0."""
     need_tensor("linalg.vector_norm", "x", x)
@@ -260,15 +265,13 @@ def vector_norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = Fals
     return _core.norm(values, ord, dim, keepdim)
 
 
+@with_out
 def matrix_norm(
     A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
-    """The Frobenius norm, or the largest (1, inf) or smallest (-1, -inf) sum of |a| over columns or rows.
-
-    Raises:
-        NotImplementedError: the norms of singular values (2, -2, "nuc").
-    """
-    _matrix("matrix_norm", A, square=False)
+    """The Frobenius norm; the largest (1, inf) or smallest (-1, -inf) sum of |a| over columns or rows; the largest (2)
+    or smallest (-2) singular value, or the sum of them ("nuc")."""
+    check_matrix("matrix_norm", A, square=False)
     rows, columns = (wrap_dim("linalg.matrix_norm", d, A.dim()) for d in dim)
     if rows == columns:
         raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got {tuple(dim)}")
@@ -276,7 +279,9 @@ def matrix_norm(
     if ord == "fro":
         return _core.norm(x, 2, (rows, columns), keepdim)
     if ord in (2, -2, "nuc"):
-        raise NotImplementedError(f"linalg.matrix_norm: ord={ord!r} needs singular values, which are not supported")
+        values = svdvals(x.movedim((rows, columns), (-2, -1)))
+        result = values.sum(-1) if ord == "nuc" else values.amax(-1) if ord == 2 else values.amin(-1)
+        return result.unsqueeze(min(rows, columns)).unsqueeze(max(rows, columns)) if keepdim else result
     if ord not in (1, -1, math.inf, -math.inf):
         raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
     inner, outer = (rows, columns) if abs(ord) == 1 else (columns, rows)
@@ -285,6 +290,7 @@ def matrix_norm(
     return result if keepdim else result.squeeze(max(rows, columns)).squeeze(min(rows, columns))
 
 
+@with_out
 def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The vector norm over one dim or all elements, the matrix norm over two."""
     need_tensor("linalg.norm", "A", A)

@@ -1,8 +1,7 @@
-"""Activation functions as compositions of native ops; `functional` gives them their public names."""
+"""Activation functions, native ones and compositions of them; `functional` gives them their public names."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from unspool import _core
@@ -48,9 +47,14 @@ def _placed(input: Any, result: Any, inplace: bool) -> Any:
     return input.copy_(result) if inplace else result
 
 
+def _native(f: Any, input: Any, inplace: bool, *arguments: float) -> Any:
+    """f(input, …), written over the input with `inplace`; backward needs the value from before."""
+    return input.copy_(f(input.clone(), *arguments)) if inplace else f(input, *arguments)
+
+
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
     """x where x > 0, negative_slope · x elsewhere."""
-    return _placed(input, _core.where(input > 0, input, input * negative_slope), inplace)
+    return _native(_core.leaky_relu, input, inplace, negative_slope)
 
 
 def prelu(input: Any, weight: Any) -> Any:
@@ -67,67 +71,55 @@ def prelu(input: Any, weight: Any) -> Any:
         weight = weight.reshape((1, -1) + (1,) * (input.dim() - 2) if input.dim() > 1 else (-1,))
     elif input.dim() == 0:
         weight = weight.reshape(())
-    return _core.where(input > 0, input, weight * input)
-
-
-def _exponential(input: Any, alpha: float, scale: float, steepness: float) -> Any:
-    # The branch that is not taken must stay finite: its gradient would be inf · 0.
-    low = _core.where(input > 0, 0.0, input)
-    return _core.where(input > 0, input * scale, _core.expm1(low * steepness) * (alpha * scale))
+    return _core._prelu_kernel(input, weight)
 
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """x where x > 0, alpha (e^x - 1) elsewhere."""
-    return _placed(input, _exponential(input, alpha, 1.0, 1.0), inplace)
+    return _native(_core.elu, input, inplace, alpha)
 
 
 def selu(input: Any, inplace: bool = False) -> Any:
     """elu with the alpha and the scale that keep mean 0 and variance 1 (Klambauer et al., 2017)."""
-    return _placed(input, _exponential(input, _SELU_ALPHA, _SELU_SCALE, 1.0), inplace)
+    return _native(_core.elu, input, inplace, _SELU_ALPHA, _SELU_SCALE)
 
 
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """max(x, 0) + min(0, alpha (e^(x/alpha) - 1))."""
     if alpha == 0:
         raise RuntimeError("celu: ZeroDivisionError, alpha cannot be 0")
-    return _placed(input, _exponential(input, alpha, 1.0, 1.0 / alpha), inplace)
+    return _native(_core.elu, input, inplace, alpha, 1.0, 1.0 / alpha)
 
 
 def gelu(input: Any, *, approximate: str = "none") -> Any:
     """x Φ(x) with the normal distribution's Φ ('none'), or its 'tanh' approximation (Hendrycks, Gimpel, 2016)."""
-    if approximate == "none":
-        return input * 0.5 * (1.0 + _core.erf(input * math.sqrt(0.5)))
-    if approximate != "tanh":
+    if approximate not in ("none", "tanh"):
         raise RuntimeError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    inner = math.sqrt(2.0 / math.pi) * (input + 0.044715 * (input * input * input))
-    return 0.5 * input * (1.0 + _core.tanh(inner))
+    return _core.gelu(input, approximate=approximate)
 
 
 def silu(input: Any, inplace: bool = False) -> Any:
     """x sigmoid(x), also called swish."""
-    return _placed(input, input * _core.sigmoid(input), inplace)
+    return _native(_core.silu, input, inplace)
 
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """ln(1 + e^(beta x)) / beta; x itself where beta x > threshold."""
-    scaled = input * beta
-    low = _core.where(scaled > threshold, 0.0, scaled)
-    return _core.where(scaled > threshold, input, _core.log1p(_core.exp(low)) / beta)
+    return _core.softplus(input, beta, threshold)
 
 
 def mish(input: Any, inplace: bool = False) -> Any:
     """x tanh(softplus(x))."""
-    return _placed(input, input * _core.tanh(softplus(input)), inplace)
+    return _native(_core.mish, input, inplace)
 
 
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
     """x brought into [min_val, max_val]; the derivative is 0 at the bounds."""
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val {min_val} is greater than max_val {max_val}")
-    # At a bound the value is the input's (-0 stays -0), and its gradient 0.
-    bounded = input.detach().clamp(min_val, max_val)
-    y = _core.where((input <= min_val) | (input >= max_val), bounded, input)
-    return _placed(input, y.to(input.dtype), inplace)
+    if not input.dtype.is_floating_point:
+        return _placed(input, input.clamp(min_val, max_val).to(input.dtype), inplace)
+    return _native(_core.hardtanh, input, inplace, min_val, max_val)
 
 
 def relu6(input: Any, inplace: bool = False) -> Any:
@@ -137,19 +129,17 @@ def relu6(input: Any, inplace: bool = False) -> Any:
 
 def hardsigmoid(input: Any, inplace: bool = False) -> Any:
     """relu6(x + 3) / 6."""
-    y = _core.where(input <= -3, 0.0, _core.where(input >= 3, 1.0, input / 6 + 0.5))
-    return _placed(input, y, inplace)
+    return _native(_core.hardsigmoid, input, inplace)
 
 
 def hardswish(input: Any, inplace: bool = False) -> Any:
     """x relu6(x + 3) / 6."""
-    y = _core.where(input <= -3, input * 0.0, _core.where(input >= 3, input, input * (input + 3) / 6))
-    return _placed(input, y, inplace)
+    return _native(_core.hardswish, input, inplace)
 
 
 def logsigmoid(input: Any) -> Any:
     """ln sigmoid(x), without overflow."""
-    return _core.where(input < 0, input, 0.0) - _core.log1p(_core.exp(-input.abs()))
+    return _core.log_sigmoid(input)
 
 
 def softsign(input: Any) -> Any:

@@ -189,7 +189,7 @@ def multilabel_soft_margin_loss(
     losses = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
     if weight is not None:
         losses = losses * weight
-    return reduced(losses.sum(-1) / input.shape[-1], reduction)
+    return reduced(losses.sum(input.dim() - 1) / input.shape[-1], reduction)
 
 
 def _triplet(anchor: Any, positive: Any, negative: Any, margin: float, swap: bool, distance: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Normalisations as compositions of native ops; `functional` gives them their names."""
+"""Normalisations with PyTorch's signatures and checks; `functional` gives them their names."""
 
 from __future__ import annotations
 
@@ -10,37 +10,16 @@ from unspool import _core
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
 
-def _check_tail(name: str, input: Any, shape: Sequence[int], weight: Any, bias: Any) -> tuple[int, ...]:
-    tail = tuple(shape)
-    if not tail or tuple(input.shape[-len(tail) :]) != tail:
-        raise RuntimeError(
-            f"{name}: Given normalized_shape={list(tail)}, expected input with shape [*, "
-            f"{', '.join(map(str, tail))}], but got input of size {list(input.shape)}"
-        )
-    for what, t in (("weight", weight), ("bias", bias)):
-        if t is not None and tuple(t.shape) != tail:
-            raise RuntimeError(f"{name}: Expected {what} to be of shape {list(tail)}, got {list(t.shape)}")
-    return tuple(range(-len(tail), 0))
-
-
 def layer_norm(
     input: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
     """(x - mean) / sqrt(var + eps) · weight + bias over the last dims, of sizes normalized_shape; var over n."""
-    dims = _check_tail("layer_norm", input, normalized_shape, weight, bias)
-    rest = input - input.mean(dims, keepdim=True)
-    y = rest / ((rest * rest).mean(dims, keepdim=True) + eps).sqrt()
-    y = y if weight is None else y * weight
-    return y if bias is None else y + bias
+    return _core.layer_norm(input, tuple(normalized_shape), weight, bias, eps)
 
 
 def rms_norm(input: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """x / sqrt(mean(x²) + eps) · weight over the last dims; eps is the dtype's epsilon where None."""
-    dims = _check_tail("rms_norm", input, normalized_shape, weight, None)
-    if eps is None:
-        eps = 2.0**-52 if input.dtype == _core.float64 else 2.0**-23
-    y = input / ((input * input).mean(dims, keepdim=True) + eps).sqrt()
-    return y if weight is None else y * weight
+    return _core.rms_norm(input, tuple(normalized_shape), weight, eps)
 
 
 def batch_norm(
@@ -69,7 +48,6 @@ def batch_norm(
     for what, t in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
         if t is not None and t.numel() != channels:
             raise RuntimeError(f"batch_norm: {what} should contain {channels} elements not {t.numel()}")
-    dims = (0, *range(2, input.dim()))
     shape = (1, channels) + (1,) * (input.dim() - 2)
     if training:
         count = input.numel() // channels if channels else 0
@@ -77,20 +55,12 @@ def batch_norm(
             raise ValueError(
                 f"batch_norm: Expected more than 1 value per channel when training, got input size {input.shape}"
             )
-        mean = input.mean(dims, keepdim=True)
-        rest = input - mean
-        var = (rest * rest).mean(dims, keepdim=True)
-        if running_mean is not None:
-            with _NoGrad():
-                running_mean.mul_(1 - momentum).add_(mean.detach().reshape(-1), alpha=momentum)
-                unbiased = var.detach().reshape(-1) * (count / (count - 1))
-                running_var.mul_(1 - momentum).add_(unbiased, alpha=momentum)
-    else:
-        if running_mean is None or running_var is None:
-            raise RuntimeError("batch_norm: Expected running_mean and running_var to be defined when training=False")
-        rest, var = input - running_mean.reshape(shape), running_var.reshape(shape)
-    y = rest / (var + eps).sqrt()
-    y = y if weight is None else y * weight.reshape(shape)
+        return _core._batch_norm_train(input, weight, bias, running_mean, running_var, momentum, eps)
+    if running_mean is None or running_var is None:
+        raise RuntimeError("batch_norm: Expected running_mean and running_var to be defined when training=False")
+    scale = 1 / (running_var + eps).sqrt()
+    scale = (scale if weight is None else scale * weight).reshape(shape)
+    y = (input - running_mean.reshape(shape)) * scale
     return y if bias is None else y + bias.reshape(shape)
 
 
@@ -160,8 +130,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
         raise ValueError(
             f"group_norm: Expected more than 1 value per channel when training, got input size {list(shape)}"
         )
-    rest = x - x.mean(-1, keepdim=True)
-    y = (rest / ((rest * rest).mean(-1, keepdim=True) + eps).sqrt()).reshape(shape)
+    y = _core.layer_norm(x, (x.shape[-1],), eps=eps).reshape(shape) if input.numel() else x
     column = (1, channels) + (1,) * (len(shape) - 2)
     y = y if weight is None else y * weight.reshape(column)
     return y if bias is None else y + bias.reshape(column)

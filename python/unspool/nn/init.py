@@ -6,7 +6,10 @@ The draws come from the native random engine in PyTorch's order, from `generator
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
+
+import numpy as np
 
 from unspool import _core
 from unspool.autograd.grad_mode import no_grad
@@ -19,6 +22,8 @@ __all__ = [
     "kaiming_uniform_",
     "normal_",
     "ones_",
+    "orthogonal_",
+    "sparse_",
     "trunc_normal_",
     "uniform_",
     "xavier_normal_",
@@ -119,6 +124,45 @@ def kaiming_normal_(
 ) -> Any:
     """Fill with draws from N(0, σ²), σ = gain / √fan (He et al. 2015); arguments as in `kaiming_uniform_`."""
     return _core.kaiming_normal_(tensor, a, mode, nonlinearity, generator)
+
+
+def orthogonal_(tensor: Any, gain: float = 1, generator: Any = None) -> Any:
+    """Fill with `gain` times a matrix of orthonormal rows or columns, whichever are fewer (Saxe et al. 2013).
+
+    It is the Q of a matrix of normal draws, the signs chosen so that R has a positive diagonal. Dimensions beyond
+    the second are flattened into it.
+
+    Raises:
+        ValueError: the tensor has fewer than two dimensions.
+    """
+    if tensor.dim() < 2:
+        raise ValueError(f"orthogonal_: the tensor needs 2 or more dimensions, its shape is {tuple(tensor.shape)}")
+    if tensor.numel() == 0:
+        return tensor
+    rows = tensor.shape[0]
+    drawn = tensor.new_empty((rows, tensor.numel() // rows)).normal_(0, 1, generator=generator).numpy()
+    wide = rows < drawn.shape[1]
+    q, r = np.linalg.qr(drawn.T if wide else drawn)
+    q = q * np.sign(np.diagonal(r))
+    with no_grad():
+        return tensor.copy_(_core.tensor(q.T if wide else q).reshape(tuple(tensor.shape))).mul_(gain)
+
+
+def sparse_(tensor: Any, sparsity: float, std: float = 0.01, generator: Any = None) -> Any:
+    """Fill a matrix with draws from N(0, std²), then a share `sparsity` of each column with 0 (Martens 2010).
+
+    Raises:
+        ValueError: the tensor has not two dimensions.
+    """
+    if tensor.dim() != 2:
+        raise ValueError(f"sparse_: the tensor must have 2 dimensions, its shape is {tuple(tensor.shape)}")
+    rows, columns = tensor.shape
+    zeros = ceil(sparsity * rows)
+    with no_grad():
+        tensor.normal_(0, std, generator=generator)
+        for column in range(columns):
+            tensor[_core.randperm(rows)[:zeros], column] = 0
+    return tensor
 
 
 def _calculate_fan_in_and_fan_out(tensor: Any) -> tuple[int, int]:

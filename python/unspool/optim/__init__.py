@@ -7,12 +7,14 @@ from unspool.optim.adagrad import Adadelta, Adagrad
 from unspool.optim.adam import Adam
 from unspool.optim.adam_variants import Adamax, NAdam, RAdam
 from unspool.optim.adamw import AdamW
+from unspool.optim.lbfgs import LBFGS
 from unspool.optim.optimizer import Optimizer
 from unspool.optim.rmsprop import RMSprop
 from unspool.optim.rprop import Rprop
 from unspool.optim.sgd import SGD
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adagrad",

@@ -257,8 +257,7 @@ def _fitted(value: Any, param: Any, name: Any = None) -> Any:
     """A deep copy; floating-point tensors take the parameter's dtype, but a step count keeps its own."""
     if isinstance(value, _core.Tensor):
         copy = value.detach().clone()
-        floating = (_core.float32, _core.float64)
-        if param is not None and name != "step" and param.dtype in floating and copy.dtype != param.dtype:
+        if param is not None and name != "step" and param.is_floating_point() and copy.dtype != param.dtype:
             copy = copy.to(param.dtype)
         return copy
     if isinstance(value, dict):

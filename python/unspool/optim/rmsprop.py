@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from unspool import _core
+from unspool.autograd.grad_mode import enable_grad
 from unspool.optim.per_parameter import PerParameter
 
 __all__ = ["RMSprop"]
@@ -49,23 +51,12 @@ class RMSprop(PerParameter):
         self._check_group(defaults)
         super().__init__(params, defaults)
 
-    def _start(self, group: dict[str, Any], p: Any) -> dict[str, Any]:
-        state = {"square_avg": _core.zeros_like(p)}
-        if group["momentum"] > 0:
-            state["momentum_buffer"] = _core.zeros_like(p)
-        if group["centered"]:
-            state["grad_avg"] = _core.zeros_like(p)
-        return state
-
-    def _update(self, group: dict[str, Any], p: Any, g: Any, state: dict[str, Any], t: float) -> None:
-        alpha = group["alpha"]
-        v = state["square_avg"].mul_(alpha).addcmul_(g, g, value=1 - alpha)
-        if group["centered"]:
-            mean = state["grad_avg"].lerp_(g, 1 - alpha)
-            spread = v.addcmul(mean, mean, value=-1).sqrt().add_(group["eps"])
-        else:
-            spread = v.sqrt().add_(group["eps"])
-        if group["momentum"] > 0:
-            p.add_(state["momentum_buffer"].mul_(group["momentum"]).addcdiv_(g, spread), alpha=-group["lr"])
-        else:
-            p.addcdiv_(g, spread, value=-group["lr"])
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient; returns what `closure`, called first, returns."""
+        self._opt_called = True
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        _core.rmsprop_step(self.param_groups, self.state)
+        return loss

@@ -12,7 +12,6 @@ from unspool.nn.modules._state import Stateful
 __all__ = ["Convertible"]
 
 _C = TypeVar("_C", bound="Convertible")
-_FLOATING = (_core.float32, _core.float64)
 
 
 def _check_device(op: str, device: Any) -> None:
@@ -50,9 +49,9 @@ class Convertible(Stateful):
             _check_device("to", device)
         if dtype is None:
             return self
-        if dtype not in _FLOATING:
+        if not dtype.is_floating_point:
             raise TypeError(f"Module.to: only floating-point dtypes are possible, got {dtype}")
-        return self._apply(lambda t: t.to(dtype) if t.dtype in _FLOATING else t)
+        return self._apply(lambda t: t.to(dtype) if t.is_floating_point() else t)
 
     def float(self: _C) -> _C:
         """Floating-point parameters and buffers to float32, in place."""
@@ -67,18 +66,12 @@ class Convertible(Stateful):
         return self
 
     def half(self: _C) -> _C:
-        """Floating-point parameters and buffers to float16, in place; TypeError while there is no such dtype."""
-        return self._to_named("half", "float16")
+        """Floating-point parameters and buffers to float16, in place."""
+        return self.to(_core.float16)
 
     def bfloat16(self: _C) -> _C:
-        """Floating-point parameters and buffers to bfloat16, in place; TypeError while there is no such dtype."""
-        return self._to_named("bfloat16", "bfloat16")
-
-    def _to_named(self: _C, op: str, name: str) -> _C:
-        dtype = getattr(_core, name, None)
-        if dtype is None:
-            raise TypeError(f"Module.{op}: unspool has no dtype {name}; its floating dtypes are float32 and float64")
-        return self._apply(lambda t: t.to(dtype) if t.is_floating_point() else t)
+        """Floating-point parameters and buffers to bfloat16, in place."""
+        return self.to(_core.bfloat16)
 
     def type(self: _C, dst_type: Any) -> _C:
         """All parameters and buffers, integers too, to `dst_type`, a dtype or a name as 'torch.DoubleTensor'."""

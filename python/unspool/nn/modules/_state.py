@@ -177,9 +177,15 @@ class Stateful(Walkable):
                 continue
             value = state_dict[key]
             if not isinstance(value, _core.Tensor):
-                error_msgs.append(f"{key}: the state_dict must hold a Tensor, it holds {type(value).__name__}")
+                error_msgs.append(
+                    f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
+                    f"checkpoint but received {type(value)}"
+                )
             elif value.shape != own.shape:
-                error_msgs.append(f"size mismatch for {key}: the state_dict has {value.shape}, the module {own.shape}")
+                error_msgs.append(
+                    f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, "
+                    f"the shape in current model is {own.shape}."
+                )
             elif not assign:
                 changes.write(own, value)
             elif isinstance(own, Parameter) and not isinstance(value, Parameter):
@@ -239,20 +245,23 @@ class Stateful(Walkable):
             _load(self, state_dict, "", metadata or {}, assign, changes, keys, errors)
             problems = []
             if strict and keys.missing_keys:
-                problems.append("Missing key(s): " + ", ".join(f'"{key}"' for key in keys.missing_keys))
+                problems.append(_listed("Missing", keys.missing_keys))
             if strict and keys.unexpected_keys:
-                problems.append("Unexpected key(s): " + ", ".join(f'"{key}"' for key in keys.unexpected_keys))
+                problems.append(_listed("Unexpected", keys.unexpected_keys))
             problems += errors
             if problems:
                 raise RuntimeError(
-                    f"load_state_dict: the state_dict doesn't fit {type(self).__name__}, which is unchanged:\n\t"
-                    + "\n\t".join(problems)
+                    f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(problems)
                 )
         except BaseException:
             changes.take_back()
             raise
         changes.settle()
         return keys
+
+
+def _listed(what: str, keys: list[str]) -> str:
+    return f"{what} key(s) in state_dict: " + ", ".join(f'"{key}"' for key in keys) + ". "
 
 
 # The `_load_from_state_dict`s that don't look at what they loaded.

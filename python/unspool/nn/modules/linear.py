@@ -12,7 +12,7 @@ from unspool.nn import functional, init
 from unspool.nn.modules.module import Module
 from unspool.nn.parameter import Parameter
 
-__all__ = ["Bilinear", "Flatten", "Identity", "Linear", "Unflatten"]
+__all__ = ["Bilinear", "Flatten", "Identity", "LazyLinear", "Linear", "Unflatten"]
 
 _linear = _core.linear
 
@@ -73,6 +73,32 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class LazyLinear(Linear):
+    """A Linear that takes in_features from its first input; its parameters are empty, and the same objects, until then.
+
+    Args:
+        out_features: the size of the output.
+        bias: whether there is a bias.
+    """
+
+    def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
+        super().__init__(0, 0, bias, device, dtype)
+        if out_features < 0:
+            raise ShapeError(f"LazyLinear: out_features must not be negative, got {out_features}")
+        self.out_features = out_features
+
+    def forward(self, input: Any) -> Any:
+        if input.dim() == 0:
+            raise ShapeError("LazyLinear: the input must have a dim of features, got a 0-d tensor")
+        self.in_features = input.shape[-1]
+        for p, shape in ((self.weight, (self.out_features, self.in_features)), (self.bias, (self.out_features,))):
+            if p is not None:
+                p.data = _core.empty(shape, dtype=p.dtype)
+        self.__class__ = Linear  # type: ignore[assignment]
+        self.reset_parameters()
+        return self.forward(input)
 
 
 class Flatten(Module):

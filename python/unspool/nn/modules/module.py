@@ -93,6 +93,12 @@ class Module(Convertible):
         lines = [*(extra.split("\n") if extra else []), *children]
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table of the layers, their parameters' shapes and numbers, and the totals."""
+        from unspool.nn.modules._html import summary
+
+        return summary(self)
+
 
 # hooks of all modules
 

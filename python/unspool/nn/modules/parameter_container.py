@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from operator import index
 from typing import Any
@@ -164,10 +165,14 @@ class ParameterDict(Module):
         return ParameterDict(dict.fromkeys(keys, default))
 
     def update(self, parameters: Any) -> None:
-        """Add values from a mapping or from (name, value) pairs."""
+        """Add values from a mapping (a plain dict's in the order of their names) or from (name, value) pairs."""
         if not isinstance(parameters, Iterable):
             raise TypeError(f"ParameterDict.update: expected a mapping or pairs, got {type(parameters).__name__}")
-        pairs: Any = parameters.items() if isinstance(parameters, (Mapping, ParameterDict)) else parameters
+        pairs: Any = parameters
+        if isinstance(parameters, (OrderedDict, ParameterDict)):
+            pairs = parameters.items()
+        elif isinstance(parameters, Mapping):
+            pairs = sorted(parameters.items())
         for i, pair in enumerate(pairs):
             if not isinstance(pair, Iterable):
                 raise TypeError(f"ParameterDict.update: element {i} should be iterable; is {type(pair).__name__}")

@@ -12,7 +12,8 @@ from typing import Any, Generic, TypeVar
 from unspool import _core
 from unspool.errors import ShapeError
 
-__all__ = ["ConcatDataset", "Dataset", "IterableDataset", "Subset", "TensorDataset", "random_split"]
+__all__ = ["ChainDataset", "ConcatDataset", "Dataset", "IterableDataset", "StackDataset", "Subset", "TensorDataset",
+           "random_split"]  # fmt: skip
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -36,6 +37,55 @@ class IterableDataset(Dataset[_T_co]):
 
     def __iter__(self) -> Iterator[_T_co]:
         raise NotImplementedError(f"{type(self).__name__} doesn't define __iter__")
+
+    def __add__(self, other: Any) -> Any:
+        return ChainDataset([self, other])
+
+
+class ChainDataset(IterableDataset[Any]):
+    """Iterable data sets, one after the other."""
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = datasets
+
+    def __iter__(self) -> Iterator[Any]:
+        for i, d in enumerate(self.datasets):
+            if not isinstance(d, IterableDataset):
+                raise TypeError(f"ChainDataset: dataset {i} must be an IterableDataset, got {type(d).__name__}")
+            yield from d
+
+    def __len__(self) -> int:
+        return sum(len(d) for d in self.datasets)  # type: ignore[misc]
+
+
+class StackDataset(Dataset[Any]):
+    """Sample i of each data set, as a tuple, or as a dict where they are given by name.
+
+    Raises:
+        ValueError: none, both kinds, or different lengths.
+    """
+
+    datasets: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if bool(args) == bool(kwargs):
+            raise ValueError(
+                f"StackDataset: takes data sets as `tuple`- (by place) or `dict`-like (by name), got {len(args)} and "
+                f"{len(kwargs)}"
+            )
+        self.datasets = args or kwargs
+        sizes = [len(d) for d in (args or kwargs.values())]
+        if len(set(sizes)) > 1:
+            raise ValueError(f"StackDataset: size mismatch between datasets: {sizes}")
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: d[index] for name, d in self.datasets.items()}
+        return tuple(d[index] for d in self.datasets)
+
+    def __len__(self) -> int:
+        first = next(iter(self.datasets.values())) if isinstance(self.datasets, dict) else self.datasets[0]
+        return len(first)
 
 
 class TensorDataset(Dataset[tuple[Any, ...]]):

@@ -10,8 +10,17 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from unspool import _core
+from unspool._functions import multinomial
 
-__all__ = ["BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "SubsetRandomSampler", "draw_seed"]
+__all__ = [
+    "BatchSampler",
+    "RandomSampler",
+    "Sampler",
+    "SequentialSampler",
+    "SubsetRandomSampler",
+    "WeightedRandomSampler",
+    "draw_seed",
+]
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -112,6 +121,34 @@ class SubsetRandomSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return len(self.indices)
+
+
+class WeightedRandomSampler(Sampler[int]):
+    """`num_samples` indices, each drawn with a probability in proportion to its weight.
+
+    Raises:
+        ValueError: `num_samples` is not a positive int, `replacement` no bool, or the weights have several dimensions.
+    """
+
+    def __init__(self, weights: Any, num_samples: int, replacement: bool = True, generator: Any = None) -> None:
+        check_count("WeightedRandomSampler", "num_samples", num_samples)
+        if not isinstance(replacement, bool):
+            raise ValueError(f"WeightedRandomSampler: replacement must be a bool, got {replacement!r}")
+        self.weights = _core.as_tensor(weights, dtype=_core.float64)
+        if self.weights.dim() != 1:
+            raise ValueError(
+                f"WeightedRandomSampler: weights need one dimension, their shape is {tuple(self.weights.shape)}"
+            )
+        self.num_samples = num_samples
+        self.replacement = replacement
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[int]:
+        drawn = multinomial(self.weights, self.num_samples, self.replacement, generator=self.generator)
+        yield from drawn.tolist()
+
+    def __len__(self) -> int:
+        return self.num_samples
 
 
 class BatchSampler(Sampler[list[int]]):

@@ -1,0 +1,118 @@
+// How the GEMM's operands are brought into panels: contiguous for the tiles, transposed, masked.
+#pragma once
+
+#include "unspool/kernels/simd.h"
+
+namespace unspool {
+namespace {
+
+UNSPOOL_INLINE int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+UNSPOOL_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Asks for the cache lines of n elements: they may lie outside of the matrix, a prefetch does not fault.
+template <class T>
+UNSPOOL_INLINE void prefetch_line(const T* p, int64_t n) {
+  for (int64_t i = 0; i < n; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(p + i);
+}
+
+// G lines of G elements, transposed in registers: to[i][j] = from[j][i].
+template <class T>
+UNSPOOL_INLINE void transpose_4(T* to, int64_t to_row, const T* from, int64_t from_row) {
+  typedef T Quad __attribute__((vector_size(4 * sizeof(T))));
+  Quad x[4];
+  for (int q = 0; q < 4; ++q) __builtin_memcpy(&x[q], from + q * from_row, sizeof(Quad));
+  const Quad u0 = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5);
+  const Quad u1 = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
+  const Quad u2 = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
+  const Quad u3 = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
+  const Quad y[4] = {
+      __builtin_shufflevector(u0, u2, 0, 1, 4, 5), __builtin_shufflevector(u0, u2, 2, 3, 6, 7),
+      __builtin_shufflevector(u1, u3, 0, 1, 4, 5), __builtin_shufflevector(u1, u3, 2, 3, 6, 7)};
+  for (int q = 0; q < 4; ++q) __builtin_memcpy(to + q * to_row, &y[q], sizeof(Quad));
+}
+#if defined(__AVX2__)
+UNSPOOL_INLINE void transpose_8(float* to, int64_t to_row, const float* from, int64_t from_row) {
+  __m256 x[8], u[8], v[8];
+  for (int q = 0; q < 8; ++q) x[q] = _mm256_loadu_ps(from + q * from_row);
+  for (int q = 0; q < 8; q += 2) {
+    u[q] = _mm256_unpacklo_ps(x[q], x[q + 1]);
+    u[q + 1] = _mm256_unpackhi_ps(x[q], x[q + 1]);
+  }
+  for (int q = 0; q < 8; q += 4)
+    for (int h = 0; h < 2; ++h) {
+      const __m256d a = (__m256d)u[q + h], b = (__m256d)u[q + h + 2];
+      v[q + 2 * h] = (__m256)_mm256_unpacklo_pd(a, b);
+      v[q + 2 * h + 1] = (__m256)_mm256_unpackhi_pd(a, b);
+    }
+  for (int q = 0; q < 4; ++q) {
+    _mm256_storeu_ps(to + q * to_row, _mm256_permute2f128_ps(v[q], v[q + 4], 0x20));
+    _mm256_storeu_ps(to + (q + 4) * to_row, _mm256_permute2f128_ps(v[q], v[q + 4], 0x31));
+  }
+}
+#endif
+
+// rows × columns of B to contiguous rows of `width` elements, zeros after the columns.
+template <class T>
+inline void pack_rows(T* to, int64_t width, const T* b, int64_t b_row, int64_t b_col, int64_t rows,
+                      int64_t columns) {
+  constexpr int L = Vec<T>::kLanes;
+  constexpr int64_t kRowsAhead = 8, kLine = 64 / sizeof(T);
+  if (b_col == 1) {
+    for (int64_t p = 0; p < rows; ++p, to += width, b += b_row) {
+      int64_t j = 0;
+      prefetch_line(b + kRowsAhead * b_row, columns);
+      for (; j + L <= columns; j += L) Vec<T>::load(b + j).store(to + j);
+      if (j < columns) Vec<T>::load(b + j, columns - j).store(to + j, columns - j);
+      for (j = columns; j < width; ++j) to[j] = 0;
+    }
+    return;
+  }
+  int64_t p = 0;
+  // A cache line of each column at a time, so that what is written is written once, from end to end.
+  for (; b_row == 1 && p + kLine <= rows; p += kLine) {
+    int64_t j = 0;
+#if defined(__AVX2__)
+    if constexpr (sizeof(T) == 4)
+      for (; j + 8 <= columns; j += 8) {
+        const T* s = b + j * b_col + p;
+        for (int q = 0; q < 8; ++q) __builtin_prefetch(s + q * b_col + 2 * kLine);
+        for (int64_t q = 0; q < kLine; q += 8) transpose_8(to + (p + q) * width + j, width, s + q, b_col);
+      }
+#endif
+    for (; j + 4 <= columns; j += 4) {
+      const T* s = b + j * b_col + p;
+      for (int q = 0; q < 4; ++q) __builtin_prefetch(s + q * b_col + 2 * kLine);
+      for (int64_t q = 0; q < kLine; q += 4) transpose_4(to + (p + q) * width + j, width, s + q, b_col);
+    }
+    for (; j < width; ++j)
+      for (int64_t q = p; q < p + kLine; ++q) to[q * width + j] = j < columns ? b[q + j * b_col] : T(0);
+  }
+  for (; p < rows; ++p)
+    for (int64_t j = 0; j < width; ++j) to[p * width + j] = j < columns ? b[p * b_row + j * b_col] : T(0);
+}
+
+// n elements of a line of A; 0 where the line's bit, from number `bit` on, is clear.
+template <class T>
+inline void copy_masked(T* to, const T* from, int64_t from_step, const uint64_t* mask, int64_t bit,
+                        int64_t bit_step, int64_t n) {
+  constexpr int L = Vec<T>::kLanes;
+  if (from_step != 1 || bit_step != 1) {
+    for (int64_t i = 0; i < n; ++i, bit += bit_step)
+      to[i] = (mask[bit / 64] >> (bit % 64)) & 1 ? from[i * from_step] : T(0);
+    return;
+  }
+  const Vec<T> zero(0.0);
+  for (int64_t i = 0; i < n; i += L, bit += L) {
+    const int64_t count = smaller(L, n - i), at = bit % 64;
+    uint64_t bits = mask[bit / 64] >> at;
+    if (at + count > 64) bits |= mask[bit / 64 + 1] << (64 - at);
+    const Mask<T> keep = from_bits_mask<T>(bits);
+    if (count == L)
+      where(keep, Vec<T>::load(from + i), zero).store(to + i);
+    else
+      where(keep, Vec<T>::load(from + i, count), zero).store(to + i, count);
+  }
+}
+
+}  // namespace
+}  // namespace unspool

@@ -1,0 +1,119 @@
+"""PyTorch's older names of linear algebra: functions of `linalg`, some with other results, as methods too."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from unspool import _core
+from unspool._core import Tensor
+from unspool._functions._methods import method, named, with_out
+
+__all__ = ["cholesky", "cholesky_inverse", "cholesky_solve", "det", "inverse", "logdet", "matrix_exp", "pinverse", "qr",
+           "slogdet", "svd"]  # fmt: skip
+
+
+def _linalg() -> Any:
+    from unspool import linalg  # on first use: it is not cheap
+
+    return linalg
+
+
+@method
+def det(input: Tensor) -> Tensor:
+    """`linalg.det`."""
+    return _linalg().det(input)  # type: ignore[no-any-return]
+
+
+@method
+def slogdet(input: Tensor) -> Any:
+    """`linalg.slogdet`: (sign, logabsdet)."""
+    sign, logarithm = _linalg().slogdet(input)
+    return named("slogdet", sign=sign, logabsdet=logarithm)
+
+
+@method
+def logdet(input: Tensor) -> Tensor:
+    """ln det of square matrices; NaN where the determinant is negative, -inf where it is 0."""
+    sign, logarithm = _linalg().slogdet(input)
+    return _core.where(sign == -1, math.nan, logarithm)
+
+
+@with_out
+@method
+def inverse(input: Tensor) -> Tensor:
+    """`linalg.inv`."""
+    return _linalg().inv(input)  # type: ignore[no-any-return]
+
+
+@method
+def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
+    """`linalg.pinv` with rtol=rcond."""
+    return _linalg().pinv(input, rtol=rcond)  # type: ignore[no-any-return]
+
+
+@with_out
+@method
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
+    """(U, S, V) of A = U diag(S) Vᵀ, V itself, unlike `linalg.svd`; U and V zero unless compute_uv."""
+    if not compute_uv:
+        s = _linalg().svdvals(input)
+        u, v = (_core.zeros([*input.shape[:-2], n, n], dtype=input.dtype) for n in input.shape[-2:])
+        return named("svd", U=u, S=s, V=v)
+    u, s, vh = _linalg().svd(input, full_matrices=not some)
+    return named("svd", U=u, S=s, V=vh.transpose(-2, -1))
+
+
+@with_out
+@method
+def qr(input: Tensor, some: bool = True) -> Any:
+    """`linalg.qr`, 'reduced' or (not some) 'complete'."""
+    q, r = _linalg().qr(input, "reduced" if some else "complete")
+    return named("qr", Q=q, R=r)
+
+
+@with_out
+@method
+def cholesky(input: Tensor, upper: bool = False) -> Tensor:
+    """`linalg.cholesky`."""
+    return _linalg().cholesky(input, upper=upper)  # type: ignore[no-any-return]
+
+
+@with_out
+@method
+def cholesky_inverse(input: Tensor, upper: bool = False) -> Tensor:
+    """(L Lᵀ)⁻¹ of a lower factor, (Uᵀ U)⁻¹ of an upper one."""
+    inverse_factor = _linalg().inv(input.triu() if upper else input.tril())
+    t = inverse_factor.transpose(-2, -1)
+    return inverse_factor @ t if upper else t @ inverse_factor  # type: ignore[no-any-return]
+
+
+@with_out
+@method
+def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
+    """X of L Lᵀ X = input, or Uᵀ U X = input; input (…, n, k)."""
+    low = L.transpose(-2, -1) if upper else L
+    solve = _linalg().solve_triangular
+    return solve(low.transpose(-2, -1), solve(low, input, upper=False), upper=True)  # type: ignore[no-any-return]
+
+
+@method
+def matrix_exp(input: Tensor) -> Tensor:
+    """e to square matrices: the series of A / 2^s to A^18, squared s times (Moler and Van Loan, 2003)."""
+    from unspool.linalg._numpy import check_matrix
+
+    check_matrix("matrix_exp", input)
+    if input.numel() == 0:
+        return input.clone()
+    norm = float(input.detach().abs().sum(-2).amax())
+    if not math.isfinite(norm):
+        return input * math.nan
+    squarings = max(0, math.ceil(math.log2(norm)) + 1) if norm > 0 else 0
+    x = input / 2.0**squarings
+    one = _core.eye(input.shape[-1], dtype=input.dtype)
+    y = one.expand(input.shape)
+    for k in range(18, 0, -1):
+        y = one + x @ y / k
+    for _ in range(squarings):
+        y = y @ y
+    return y
