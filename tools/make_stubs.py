@@ -97,6 +97,7 @@ SLOTS = {
     "__float__": "__float__(self) -> float",
     "__complex__": "__complex__(self) -> complex",
     "__hash__": "__hash__(self) -> int",
+    "__call__": "__call__(self, *args: Any, **kwargs: Any) -> Any",
 }
 COMPARISONS = {"__eq__", "__ne__"}
 # Every class has these from `object`, or they are the interpreter's own affair.

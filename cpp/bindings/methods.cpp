@@ -134,14 +134,15 @@ PyObject* backward_method(PyObject* self, PyObject* const* args, Py_ssize_t n, P
       Py_ssize_t i = 0;
       while (i < kMost && PyUnicode_CompareWithASCIIString(key, kNames[i]) != 0) ++i;
       if (i == kMost)
-        fail(ErrorKind::Type, "backward: got an unexpected keyword argument ", short_repr(key), " with value ",
-             short_repr(args[n + k]));
+        fail(ErrorKind::Type, "backward: got an unexpected keyword argument ", short_repr(key),
+             " with value ", short_repr(args[n + k]));
       if (value[i]) fail(ErrorKind::Type, "backward: got multiple values for argument '", kNames[i], "'");
       value[i] = args[n + k];
     }
     for (const int i : {1, 2})
       if (value[i] && !PyBool_Check(value[i]) && !(i == 1 && value[i] == Py_None))
-        fail(ErrorKind::Type, "backward: argument '", kNames[i], "' must be a bool, got ", short_repr(value[i]));
+        fail(ErrorKind::Type, "backward: argument '", kNames[i], "' must be a bool, got ",
+             short_repr(value[i]));
     auto object = [&](int i) { return py::reinterpret_borrow<py::object>(value[i] ? value[i] : Py_None); };
     run_backward(unwrap(self), object(0), object(1), value[2] == Py_True, object(3));
     Py_RETURN_NONE;

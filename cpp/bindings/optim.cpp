@@ -146,13 +146,17 @@ void adam_group(PyObject* group, PyObject* state) {
   static PyObject* const kSquare = interned("exp_avg_sq");
   static PyObject* const kLargest = interned("max_exp_avg_sq");
   const auto betas = py::reinterpret_borrow<py::object>(setting(group, kBetas));
-  if (!(PyTuple_Check(betas.ptr()) || PyList_Check(betas.ptr())) || PySequence_Fast_GET_SIZE(betas.ptr()) != 2)
+  if (!(PyTuple_Check(betas.ptr()) || PyList_Check(betas.ptr())) ||
+      PySequence_Fast_GET_SIZE(betas.ptr()) != 2)
     fail(ErrorKind::Value, "step: betas must be two numbers, got ", short_repr(betas.ptr()));
   const double beta1 = number(PySequence_Fast_GET_ITEM(betas.ptr(), 0));
   const double beta2 = number(PySequence_Fast_GET_ITEM(betas.ptr(), 1));
-  const AdamOptions options{number(setting(group, kLr)),    beta1,
-                            beta2,                          number(setting(group, kEps)),
-                            number(setting(group, kDecay)), flag(setting(group, kMaximize)),
+  const AdamOptions options{number(setting(group, kLr)),
+                            beta1,
+                            beta2,
+                            number(setting(group, kEps)),
+                            number(setting(group, kDecay)),
+                            flag(setting(group, kMaximize)),
                             flag(setting(group, kDecoupled))};
   const bool amsgrad = flag(setting(group, kAmsgrad));
   each_param(group, [&](PyObject* handle, const Tensor& p) {
@@ -211,7 +215,8 @@ void rmsprop_group(PyObject* group, PyObject* state) {
 template <void (*kGroup)(PyObject* group, PyObject* state)>
 PyObject* step(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
-    if (n != 2 || !PyDict_Check(args[1])) fail(ErrorKind::Type, "step: takes param_groups and the state, a dict");
+    if (n != 2 || !PyDict_Check(args[1]))
+      fail(ErrorKind::Type, "step: takes param_groups and the state, a dict");
     const GradMode off(false);
     const FlushSubnormals flush;  // once, not once a parameter
     each_group(args[0], [&](PyObject* group) { kGroup(group, args[1]); });
@@ -229,9 +234,10 @@ PyMethodDef native(const char* name, const char* doc) {
 void bind_optim(py::module_& m) {
   py::options options;
   options.disable_function_signatures();
-  m.def("zero_grad", zero_grad, py::arg("param_groups"), py::arg("set_to_none") = true,
-        "zero_grad(param_groups: list[dict[str, Any]], set_to_none: bool = True) -> None\n\nForgets or zeroes "
-        "every grad.");
+  m.def(
+      "zero_grad", zero_grad, py::arg("param_groups"), py::arg("set_to_none") = true,
+      "zero_grad(param_groups: list[dict[str, Any]], set_to_none: bool = True) -> None\n\nForgets or zeroes "
+      "every grad.");
   static PyMethodDef steps[] = {
       native<step<sgd_group>>("sgd_step",
                               "sgd_step(param_groups: list[dict[str, Any]], state: dict[Any, Any], /) -> "
@@ -239,9 +245,10 @@ void bind_optim(py::module_& m) {
       native<step<adam_group>>("adam_step",
                                "adam_step(param_groups: list[dict[str, Any]], state: dict[Any, Any], /) -> "
                                "None\n\nOne Adam step of all params that have a grad."),
-      native<step<rmsprop_group>>("rmsprop_step",
-                                  "rmsprop_step(param_groups: list[dict[str, Any]], state: dict[Any, Any], /) -> "
-                                  "None\n\nOne RMSprop step of all params that have a grad.")};
+      native<step<rmsprop_group>>(
+          "rmsprop_step",
+          "rmsprop_step(param_groups: list[dict[str, Any]], state: dict[Any, Any], /) "
+          "-> None\n\nOne RMSprop step of all params that have a grad.")};
   for (PyMethodDef& def : steps)
     m.attr(def.ml_name) = py::reinterpret_steal<py::object>(
         PyCFunction_NewEx(&def, nullptr, py::str("unspool._core").release().ptr()));

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <bit>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <vector>
@@ -117,9 +118,9 @@ struct ThreadCache {
 UNSPOOL_NEAR thread_local ThreadCache* cache_of_thread = nullptr;
 UNSPOOL_NEAR thread_local bool thread_ended = false;
 
-struct CacheOwner {
-  ThreadCache cache;
-  CacheOwner() { cache_of_thread = &cache; }
+struct CacheOwner {  // by a pointer, since the room for variables of threads is small: UNSPOOL_NEAR
+  std::unique_ptr<ThreadCache> cache = std::make_unique<ThreadCache>();
+  CacheOwner() { cache_of_thread = cache.get(); }
   ~CacheOwner() {
     cache_of_thread = nullptr;
     thread_ended = true;
@@ -130,7 +131,7 @@ ThreadCache* thread_cache() {
   if (cache_of_thread) return cache_of_thread;
   if (thread_ended) return nullptr;
   thread_local CacheOwner owner;
-  return &owner.cache;
+  return owner.cache.get();
 }
 
 void count_peak(std::int64_t bytes) {

@@ -13,9 +13,9 @@ namespace unspool {
 
 inline constexpr std::size_t kAlignment = 64;
 
-// For small variables of each thread that every operation reads: at a fixed place from the thread's register,
-// not behind a call of __tls_get_addr (240 calls a training step, measured). glibc keeps room for such
-// variables of libraries that are loaded late; it is little, so no big ones.
+// For variables of each thread that every operation reads: at a fixed place, not behind a call (240 calls a
+// training step, measured). glibc keeps a few hundred bytes for this in libraries loaded late, and all
+// thread_local variables of such a library take of it: none may be big.
 #ifdef __GLIBC__
 #define UNSPOOL_NEAR [[gnu::tls_model("initial-exec")]]
 #else

@@ -246,8 +246,8 @@ const OpDef linear_backward_op = {
                    if (c.out[2]) call.a_sums = c.out[2]->data;
                  });
           else if (c.out[2])
-            kernels().sum(matrix(c.out[2], 1, out), bits ? matrix(relu_backward(c.in[0], c.in[3]), n, out) : g,
-                          1);
+            kernels().sum(matrix(c.out[2], 1, out),
+                          bits ? matrix(relu_backward(c.in[0], c.in[3]), n, out) : g, 1);
         },
 };
 
@@ -292,8 +292,7 @@ void linear_shape(Call& c) {
     fail(ErrorKind::Shape,
          "linear: input and weight shapes cannot be multiplied; input "
          "has shape ",
-         x, ", weight has shape ", w,
-         ". The last size of input must be the weight's second (in_features)");
+         x, ", weight has shape ", w, ". The last size of input must be the weight's second (in_features)");
   if (c.in[2] && !(c.in[2].shape() == Shape{w[0]}))
     fail(ErrorKind::Shape, "linear: bias has shape ", c.in[2].shape(), ", weight has shape ", w,
          ". bias must have shape (out_features,)");

@@ -382,7 +382,7 @@ void backward(std::span<const Tensor> roots, std::span<const Tensor> grads, std:
 }
 
 Vector<Tensor> grad(std::span<const Tensor> roots, std::span<const Tensor> grads,
-                         std::span<const Tensor> inputs, const SweepOptions& options) {
+                    std::span<const Tensor> inputs, const SweepOptions& options) {
   GradMode mode(options.create_graph);
   for (const Tensor& t : inputs)
     if (!needs_grad(t))

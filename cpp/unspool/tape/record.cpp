@@ -167,9 +167,9 @@ namespace {
   fail(ErrorKind::Runtime, reader,
        ": one of the variables needed for gradient computation has been modified by an inplace "
        "operation: a tensor of shape ",
-       t.shape(), " that ", reader, at_site(node->site), " saved at version ", saved,
-       " is at version ", version_of(t), ", last written by ", by, at_site(t->version->site),
-       ". Write to a clone(), or before ", reader);
+       t.shape(), " that ", reader, at_site(node->site), " saved at version ", saved, " is at version ",
+       version_of(t), ", last written by ", by, at_site(t->version->site), ". Write to a clone(), or before ",
+       reader);
 }
 
 }  // namespace

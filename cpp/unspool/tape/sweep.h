@@ -19,12 +19,12 @@ void backward(std::span<const Tensor> roots, std::span<const Tensor> grads, std:
 
 // The gradients with respect to `inputs` as values; null for one that the roots do not reach.
 Vector<Tensor> grad(std::span<const Tensor> roots, std::span<const Tensor> grads,
-                         std::span<const Tensor> inputs, const SweepOptions& options);
+                    std::span<const Tensor> inputs, const SweepOptions& options);
 
 // The tangents of `outputs` for tangents of `inputs`, by one pass over the graph that the
 // outputs' forward pass recorded. Null for an output that no input reaches.
 Vector<Tensor> jvp(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
-                        std::span<const Tensor> tangents);
+                   std::span<const Tensor> tangents);
 
 // Whether some thread's reverse sweep is running.
 bool sweeping();

@@ -23,7 +23,7 @@ Tensor in_output_shape(const Node* n, const Record& r, Tensor dy) {
 }  // namespace
 
 Vector<Tensor> jvp(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
-                        std::span<const Tensor> tangents) {
+                   std::span<const Tensor> tangents) {
   Map<TensorImpl*, Tensor> leaf;
   Map<Node*, Tangents> flow;
   Map<Node*, bool> given;
