@@ -4,9 +4,9 @@
 //   direct   B's rows are contiguous and the problem small: tiles read A and B where they lie;
 //   small    B's rows are not, and A has few rows or k is short: a panel of B at a time is packed on the
 //            stack, and A is read where it lies;
-//   rows     A is packed into the workspace, and of B a panel at a time on the stack: A has fewer rows than
-//            B has columns, and fits in the second cache;
-//   columns  a block of B is packed into the workspace, and of A a panel at a time on the stack.
+//   rows     a block of A is packed into the workspace, and of B a panel at a time on the stack;
+//   columns  a block of B is packed into the workspace, and of A a panel at a time on the stack: B has fewer
+//            columns than A has rows, and one block of them.
 // A narrow C (n below a vector) is computed as its transpose, Bᵀ·Aᵀ: fma(a, b, c) == fma(b, a, c).
 // A masked A is copied onto the stack where it fits, and is masked as it is packed where not.
 // Threads share the tiles of C and the panels to pack, never the steps over k.
@@ -68,9 +68,9 @@ UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
   if (p.n >= Vec<T>::kLanes || p.m <= p.n || p.relu_mask != nullptr || p.a_mask != nullptr ||
       p.a_sums != nullptr)
     return p;
-  return {p.n,   p.m,     p.k,      p.b,        p.b_col,    p.b_row,      p.a,    p.a_col, p.a_row, p.c,
-          p.c_col, p.c_row, p.bias, p.bias_col, p.bias_row, p.accumulate, p.relu, nullptr, nullptr, 0,
-          0,     nullptr,  p.trial};
+  return {p.n,     p.m,     p.k,     p.b,     p.b_col, p.b_row,    p.a,        p.a_col,
+          p.a_row, p.c,     p.c_col, p.c_row, p.bias,  p.bias_col, p.bias_row, p.accumulate,
+          p.relu,  nullptr, nullptr, 0,       0,       nullptr,    p.trial};
 }
 
 constexpr int64_t kStackBytes = 16 * 1024;   // of a masked copy of A
@@ -89,14 +89,14 @@ UNSPOOL_INLINE int64_t panel_width(const Product<T>& p) {
   return panels <= 1 ? Tile<T>::kColumns : round_up((vecs + panels - 1) / panels * L, 8);
 }
 
-// Sizes of blocks. What is shared, kc × kNc of B or kRows × kc of A, stays in the second cache; a panel of A
-// stays in the first. docs/gemm.md says how they were chosen. kMc bounds chains outside of C alone.
+// Sizes of blocks: what is shared is kc × kNc of B or kRows × kc of A. docs/gemm.md says how they were
+// chosen. kMc and, among rows, kNc bound the chains that cannot rest in C.
 template <class T>
 struct Blocks {
   static constexpr int64_t kKc = sizeof(T) == 4 ? 512 : 384;
-  static constexpr int64_t kNc = sizeof(T) == 4 ? 264 : 168;
+  static constexpr int64_t kNc = sizeof(T) == 4 ? 528 : 264;
   static constexpr int64_t kMc = 720;
-  static constexpr int64_t kRows = 256;
+  static constexpr int64_t kRows = 512;
   int64_t nr;
   int64_t mc, nc, kc;
   int64_t shared_bytes, chains_bytes;
@@ -116,7 +116,7 @@ UNSPOOL_INLINE Blocks<T> blocks(const Product<T>& p, GemmPath path) {
   b.kc = even_part(p.k, trial != nullptr ? trial->kc : b.kKc, 1);
   // Chains rest in C itself unless it holds numbers still to be added to, or is scattered.
   const bool apart = p.k > b.kc && (p.accumulate || p.c_col != 1);
-  b.mc = trial != nullptr ? trial->mc : apart ? b.kMc : INT64_MAX / 2;
+  b.mc = trial != nullptr ? trial->mc : path == GemmPath::Rows ? b.kRows : apart ? b.kMc : INT64_MAX / 2;
   b.nc = trial != nullptr ? trial->nc : apart || path == GemmPath::Columns ? b.kNc : INT64_MAX / 2;
   b.mc = even_part(p.m, b.mc / kTileRows * kTileRows, kTileRows);
   b.nc = even_part(p.n, b.nc / b.nr * b.nr, b.nr);
@@ -125,7 +125,9 @@ UNSPOOL_INLINE Blocks<T> blocks(const Product<T>& p, GemmPath path) {
   return b;
 }
 
-UNSPOOL_INLINE bool on_workspace(GemmPath path) { return path == GemmPath::Rows || path == GemmPath::Columns; }
+UNSPOOL_INLINE bool on_workspace(GemmPath path) {
+  return path == GemmPath::Rows || path == GemmPath::Columns;
+}
 
 template <class T>
 UNSPOOL_INLINE GemmPath path_of(const Product<T>& p) {
@@ -140,7 +142,7 @@ UNSPOOL_INLINE GemmPath path_of(const Product<T>& p) {
     if (in_rows && (p.m <= kDirectRows || b_bytes <= kDirectBytes)) return GemmPath::Direct;
     if (!in_rows && (p.m <= kDirectRows || p.k <= kSmallK)) return GemmPath::Small;
   }
-  return p.m <= Blocks<T>::kRows && p.n >= 2 * p.m ? GemmPath::Rows : GemmPath::Columns;
+  return p.n > Blocks<T>::kNc || p.n >= p.m ? GemmPath::Rows : GemmPath::Columns;
 }
 
 // rows × k of A from (i, p) on, masked: line by line along p where A's rows are contiguous, else along i.
@@ -220,8 +222,8 @@ UNSPOOL_INLINE int64_t gemm_work(int64_t m, int64_t n, int64_t k) {
   return m * n * k / (2 * Vec<T>::kLanes);
 }
 
-// The rows of C are dealt out evenly to tiles (10 rows as 5 + 5, not 8 + 2): a short tile waits on its chains.
-// f(i, rows) for tiles `from` to `to` of them.
+// The rows of C are dealt out evenly to tiles (10 rows as 5 + 5, not 8 + 2): a short tile waits on its
+// chains. f(i, rows) for tiles `from` to `to` of them.
 template <class T, class F>
 UNSPOOL_INLINE void each_tile(const Product<T>& p, int64_t from, int64_t to, const F& f) {
   const int64_t tiles = (p.m + kTileRows - 1) / kTileRows;
@@ -316,15 +318,14 @@ struct Block {
   inline void pack_a(T* to, int64_t i) const {
     const int64_t rows = smaller(int64_t{kTileRows}, mb - i);
     if (p.a_mask == nullptr) {
-      pack_rows(to, int64_t{kTileRows}, p.a + (ic + i) * p.a_row + pc * p.a_col, p.a_col, p.a_row, tile.k, rows);
+      pack_rows(to, int64_t{kTileRows}, p.a + (ic + i) * p.a_row + pc * p.a_col, p.a_col, p.a_row, tile.k,
+                rows);
     } else if (p.a_mask_col == 1) {
       T lines[kTileRows * Blocks<T>::kKc];
       copy_masked_a(p, ic + i, pc, rows, tile.k, lines, tile.k);
       pack_rows(to, int64_t{kTileRows}, lines, int64_t{1}, tile.k, tile.k, rows);
     } else {
       copy_masked_a(p, ic + i, pc, rows, tile.k, to, int64_t{kTileRows});
-      for (int64_t q = 0; q < tile.k; ++q)
-        for (int64_t r = rows; r < kTileRows; ++r) to[q * kTileRows + r] = 0;
     }
   }
   inline void pack_b(T* to, int64_t j) const {
