@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import harness
 import numpy
+
+import harness
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -74,7 +75,7 @@ def main() -> None:
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "benchmark", help="a folder to build in")
     parser.add_argument("--enforce", action="store_true", help="exit 1 where a ratio is below what is wanted")
     args = parser.parse_args()
-    result = {"benchmark": "gemm", "machine": harness.machine(args.cpu), "numpy": numpy.__version__}
+    result: dict[str, Any] = {"benchmark": "gemm", "machine": harness.machine(args.cpu), "numpy": numpy.__version__}
     harness.print_machine(result["machine"])
     result |= run(build(args.build), args)
     missed = 0

@@ -26,15 +26,15 @@ namespace {
 // --- the FMA loop: 12 independent chains, no memory ----------------------------------------------------
 
 // Returns multiply-adds done, times 2.
-#define PEAK(NAME, TARGET, VEC, T, LANES, SET, FMA)                                       \
-  __attribute__((target(TARGET))) double NAME(std::int64_t steps) {                       \
-    VEC acc[12], x = SET(T(0.999)), y = SET(T(1e-3));                                     \
-    for (auto& a : acc) a = y;                                                            \
-    for (std::int64_t i = 0; i < steps; ++i) {                                            \
-      _Pragma("GCC unroll 12") for (int c = 0; c < 12; ++c) acc[c] = FMA(acc[c], x, y);   \
-    }                                                                                     \
-    for (auto& a : acc) asm volatile("" : : "x"(a));                                      \
-    return 2.0 * 12 * LANES * static_cast<double>(steps);                                 \
+#define PEAK(NAME, TARGET, VEC, T, LANES, SET, FMA)                                     \
+  __attribute__((target(TARGET))) double NAME(std::int64_t steps) {                     \
+    VEC acc[12], x = SET(T(0.999)), y = SET(T(1e-3));                                   \
+    for (auto& a : acc) a = y;                                                          \
+    for (std::int64_t i = 0; i < steps; ++i) {                                          \
+      _Pragma("GCC unroll 12") for (int c = 0; c < 12; ++c) acc[c] = FMA(acc[c], x, y); \
+    }                                                                                   \
+    for (auto& a : acc) asm volatile("" : : "x"(a));                                    \
+    return 2.0 * 12 * LANES * static_cast<double>(steps);                               \
   }
 PEAK(peak512f, "avx512f", __m512, float, 16, _mm512_set1_ps, _mm512_fmadd_ps)
 PEAK(peak512d, "avx512f", __m512d, double, 8, _mm512_set1_pd, _mm512_fmadd_pd)
@@ -126,7 +126,7 @@ std::vector<Size> all_sizes() {
     add_layer(sizes, d, 32, 64, 64);
     add_layer(sizes, d, 128, 784, 256);
     if (d == DType::Float32) add_layer(sizes, d, 64, 4096, 4096);
-    sizes.push_back({d, 1, 1024, 1024, false, true});   // a vector times a matrix, stored either way
+    sizes.push_back({d, 1, 1024, 1024, false, true});  // a vector times a matrix, stored either way
     sizes.push_back({d, 1, 1024, 1024, false, false});
     sizes.push_back({d, 1024, 1, 1024, false, false});
     sizes.push_back({d, 1024, 1, 1024, true, false});
@@ -138,9 +138,9 @@ const char* name_of(DType d) { return d == DType::Float32 ? "float32" : "float64
 std::string layout_of(const Size& s) { return {s.ta ? 'T' : 'N', s.tb ? 'T' : 'N'}; }
 std::string label(const Size& s) {
   char text[80];
-  std::snprintf(text, sizeof text, "%s %5lld×%-5lld·%5lld×%-5lld %s", name_of(s.dtype), static_cast<long long>(s.m),
-                static_cast<long long>(s.k), static_cast<long long>(s.k), static_cast<long long>(s.n),
-                layout_of(s).c_str());
+  std::snprintf(text, sizeof text, "%s %5lld×%-5lld·%5lld×%-5lld %s", name_of(s.dtype),
+                static_cast<long long>(s.m), static_cast<long long>(s.k), static_cast<long long>(s.k),
+                static_cast<long long>(s.n), layout_of(s).c_str());
   return text;
 }
 
@@ -171,7 +171,8 @@ struct Contestant {
   void warm_up(double seconds) {
     time(1);
     while (time(calls) < seconds / 4) calls *= 2;
-    calls = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(calls) * seconds / time(calls)));
+    calls = std::max<std::int64_t>(
+        1, static_cast<std::int64_t>(static_cast<double>(calls) * seconds / time(calls)));
   }
   void run() { rate.push_back(flops * static_cast<double>(calls) / time(calls) * 1e-9); }
 };
@@ -185,7 +186,8 @@ double ratio(const Contestant& a, const Contestant& b) {
 template <class T>
 void measure(const Size& s, CblasGemm<T> blas, int rounds, double seconds, bool first) {
   auto numbers = [](std::int64_t count) {
-    T* p = static_cast<T*>(std::aligned_alloc(64, (static_cast<std::size_t>(count) * sizeof(T) + 63) / 64 * 64));
+    T* p =
+        static_cast<T*>(std::aligned_alloc(64, (static_cast<std::size_t>(count) * sizeof(T) + 63) / 64 * 64));
     for (std::int64_t i = 0; i < count; ++i) p[i] = static_cast<T>(i % 17 - 8) / T(8);
     return p;
   };
@@ -207,8 +209,8 @@ void measure(const Size& s, CblasGemm<T> blas, int rounds, double seconds, bool 
   Contestant limit{[&] { peak(s.dtype, kSteps); }, peak(s.dtype, 1) * kSteps};
   Contestant ours{[&] { kernels().gemm(call); }, flops};
   Contestant theirs{[&] {
-                      blas(kRowMajor, s.ta ? kTransposed : kPlain, s.tb ? kTransposed : kPlain, s.m, s.n, s.k, T(1), a,
-                           s.ta ? s.m : s.k, b, s.tb ? s.k : s.n, T(0), c, s.n);
+                      blas(kRowMajor, s.ta ? kTransposed : kPlain, s.tb ? kTransposed : kPlain, s.m, s.n, s.k,
+                           T(1), a, s.ta ? s.m : s.k, b, s.tb ? s.k : s.n, T(0), c, s.n);
                     },
                     flops};
   for (Contestant* x : {&limit, &ours, &theirs}) x->warm_up(seconds);
@@ -218,11 +220,13 @@ void measure(const Size& s, CblasGemm<T> blas, int rounds, double seconds, bool 
   std::printf(
       "%s\n  {\"dtype\": \"%s\", \"m\": %lld, \"n\": %lld, \"k\": %lld, \"layout\": \"%s\", \"peak_gflops\": %.2f, "
       "\"gflops\": %.2f, \"openblas_gflops\": %.2f, \"of_peak\": %.4f, \"of_openblas\": %.4f}",
-      first ? "" : ",", name_of(s.dtype), static_cast<long long>(s.m), static_cast<long long>(s.n), static_cast<long long>(s.k),
-      layout_of(s).c_str(), median(limit.rate), median(ours.rate), median(theirs.rate), of_peak, of_blas);
+      first ? "" : ",", name_of(s.dtype), static_cast<long long>(s.m), static_cast<long long>(s.n),
+      static_cast<long long>(s.k), layout_of(s).c_str(), median(limit.rate), median(ours.rate),
+      median(theirs.rate), of_peak, of_blas);
   std::fprintf(stderr, "%s %8.1f %8.1f %8.1f %8.3f %8.3f\n", label(s).c_str(), median(limit.rate),
                median(ours.rate), median(theirs.rate), of_peak, of_blas);
-  for (void* p : {static_cast<void*>(a), static_cast<void*>(b), static_cast<void*>(c), call.workspace}) std::free(p);
+  for (void* p : {static_cast<void*>(a), static_cast<void*>(b), static_cast<void*>(c), call.workspace})
+    std::free(p);
 }
 
 int run(const char* library, int rounds, double seconds, const std::string& only) {
@@ -230,8 +234,9 @@ int run(const char* library, int rounds, double seconds, const std::string& only
   const OpenBlas blas = load_openblas(library);
   std::printf("{\"isa\": \"%s\", \"openblas\": \"%s\", \"rounds\": %d, \"sizes\": [", isa_name(chosen_isa()),
               blas.config.c_str(), rounds);
-  std::fprintf(stderr, "%s; %s\n%-7s %-23s    %8s %8s %8s %8s %8s\n", isa_name(chosen_isa()), blas.config.c_str(),
-               "dtype", "m×k·k×n, stored", "peak", "unspool", "OpenBLAS", "of peak", "of OpenBLAS");
+  std::fprintf(stderr, "%s; %s\n%-7s %-23s    %8s %8s %8s %8s %8s\n", isa_name(chosen_isa()),
+               blas.config.c_str(), "dtype", "m×k·k×n, stored", "peak", "unspool", "OpenBLAS", "of peak",
+               "of OpenBLAS");
   bool first = true;
   for (const Size& s : all_sizes()) {
     if (label(s).compare(0, only.size(), only) != 0) continue;

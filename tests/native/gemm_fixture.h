@@ -33,7 +33,8 @@ class Gemm : public testing::TestWithParam<Isa> {
 };
 
 // Every path but the direct one, in blocks that sizes of 33 cross.
-inline constexpr GemmTrial kSmallBlocks[] = {
-    {GemmPath::Small, 16, 32, 5, true}, {GemmPath::Rows, 16, 32, 5, true}, {GemmPath::Columns, 16, 32, 5, true}};
+inline constexpr GemmTrial kSmallBlocks[] = {{GemmPath::Small, 16, 32, 5, true},
+                                             {GemmPath::Rows, 16, 32, 5, true},
+                                             {GemmPath::Columns, 16, 32, 5, true}};
 
 }  // namespace unspool

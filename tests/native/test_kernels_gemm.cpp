@@ -106,17 +106,24 @@ TEST_P(Gemm, IntegersAreExact) {
 // The sizes of gemm.h, and one less and one more: rows and k of the direct and the small path, the blocks of
 // the others.
 TEST_P(Gemm, BlockEdgesAreExact) {
-  std::vector<std::array<std::int64_t, 3>> sizes = {{64, 64, 64}, {129, 97, 65}, {1, 300, 700}, {300, 1, 700},
-                                                    {33, 530, 130}, {100, 100, 1030}};
+  std::vector<std::array<std::int64_t, 3>> sizes = {{64, 64, 64},  {129, 97, 65},  {1, 300, 700},
+                                                    {300, 1, 700}, {33, 530, 130}, {100, 100, 1030}};
   for (std::int64_t by : {-1, 0, 1}) {
-    sizes.insert(sizes.end(), {{16 + by, 49, 129}, {17, 60, 128 + by}, {20, 70, 512 + by}, {20, 70, 384 + by}});
-    sizes.insert(sizes.end(), {{256 + by, 530, 9}, {300, 264 + by, 9}, {300, 168 + by, 9}, {720 + by, 33, 520}});
+    sizes.insert(sizes.end(),
+                 {{16 + by, 49, 129}, {17, 60, 128 + by}, {20, 70, 512 + by}, {20, 70, 384 + by}});
+    sizes.insert(sizes.end(), {{512 + by, 520, 5},
+                               {256 + by, 260, 9},
+                               {300, 528 + by, 9},
+                               {300, 264 + by, 9},
+                               {720 + by, 33, 520}});
   }
   for (const auto& s : sizes)
     for (int layouts : {0, 1, 3, 4, 2, 9, 13, 18})
       for (int flags : {0, 3}) {
-        CHECK_EXACT(float, s[0], s[1], s[2], layouts % 3, layouts / 3 % 3, layouts / 9, flags & 1, flags >> 1);
-        CHECK_EXACT(double, s[0], s[1], s[2], layouts % 3, layouts / 3 % 3, layouts / 9, flags & 1, flags >> 1);
+        CHECK_EXACT(float, s[0], s[1], s[2], layouts % 3, layouts / 3 % 3, layouts / 9, flags & 1,
+                    flags >> 1);
+        CHECK_EXACT(double, s[0], s[1], s[2], layouts % 3, layouts / 3 % 3, layouts / 9, flags & 1,
+                    flags >> 1);
       }
 }
 
@@ -270,8 +277,8 @@ void check_relu(const KernelTable& table, const Run& run) {
         }
         ASSERT_TRUE(same_bits(c, expected)) << m << "x" << n << "x" << k << " flags " << flags;
         if (with_mask) {
-        ASSERT_EQ(mask, expected_mask) << m << "x" << n << "x" << k << " flags " << flags;
-      }
+          ASSERT_EQ(mask, expected_mask) << m << "x" << n << "x" << k << " flags " << flags;
+        }
       }
     }
 }
@@ -290,7 +297,8 @@ void check_masked(const KernelTable& table, const Run& run) {
     for (int flags = 0; flags < 8; ++flags) {
       const std::int64_t batch = s[0], out = s[1], in = s[2], words = (out + 63) / 64;
       const bool masked = flags & 1, accumulate = flags & 2, spread = flags & 4;
-      auto g = noise<T>(random, batch * out), w = noise<T>(random, out * in), x = noise<T>(random, batch * in);
+      auto g = noise<T>(random, batch * out), w = noise<T>(random, out * in),
+           x = noise<T>(random, batch * in);
       const auto mask = bits_for(random, batch, out);
       std::vector<T> kept(g.size()), wide(g.size() * 2);
       table.relu_backward(view_of(kept, {batch, out}), view_of(g, {batch, out}), mask.data());

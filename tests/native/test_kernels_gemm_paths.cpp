@@ -159,8 +159,9 @@ void check_error(const Run& run) {
       for (std::int64_t j = 0; j < n; ++j) {
         long double exact = 0, magnitude = 0;
         for (std::int64_t p = 0; p < k; ++p) {
-          const long double t = static_cast<long double>(a[static_cast<std::size_t>(i * call.a_row + p * call.a_col)]) *
-                                b[static_cast<std::size_t>(p * call.b_row + j * call.b_col)];
+          const long double t =
+              static_cast<long double>(a[static_cast<std::size_t>(i * call.a_row + p * call.a_col)]) *
+              b[static_cast<std::size_t>(p * call.b_row + j * call.b_col)];
           exact += t;
           magnitude += std::abs(t);
         }

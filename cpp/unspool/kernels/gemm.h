@@ -1,147 +1,24 @@
-// Matrix products of any strides. Start at gemm(); the micro-kernel is in gemm_tile.h, packing below.
+// Matrix products of any strides. Start at gemm(). What is multiplied, and by which path in
+// blocks of what size, is decided in gemm_product.h; packing is in gemm_pack.h, the micro-kernel in
+// gemm_tile.h.
 //
 // Four paths, one result: each element is the chain that table.h states, whatever the path.
 //   direct   B's rows are contiguous and the problem small: tiles read A and B where they lie;
 //   small    B's rows are not, and A has few rows or k is short: a panel of B at a time is packed on the
 //            stack, and A is read where it lies;
-//   rows     A is packed into the workspace, and of B a panel at a time on the stack: A has fewer rows than
-//            B has columns, and fits in the second cache;
-//   columns  a block of B is packed into the workspace, and of A a panel at a time on the stack.
+//   rows     a block of A is packed into the workspace, and of B a panel at a time on the stack;
+//   columns  a block of B is packed into the workspace, and of A a panel at a time on the stack: B has fewer
+//            columns than A has rows, and one block of them.
 // A narrow C (n below a vector) is computed as its transpose, Bᵀ·Aᵀ: fma(a, b, c) == fma(b, a, c).
 // A masked A is copied onto the stack where it fits, and is masked as it is packed where not.
 // Threads share the tiles of C and the panels to pack, never the steps over k.
 #pragma once
 
-#include "unspool/kernels/gemm_pack.h"
-#include "unspool/kernels/gemm_tile.h"
+#include "unspool/kernels/gemm_product.h"
 #include "unspool/kernels/reduce.h"
-#include "unspool/kernels/table.h"
 
 namespace unspool {
 namespace {
-
-// GemmCall with its element type, its bias as a matrix of strides, and the right to be transposed.
-template <class T>
-struct Product {
-  int64_t m, n, k;
-  const T* a;
-  int64_t a_row, a_col;
-  const T* b;
-  int64_t b_row, b_col;
-  T* c;
-  int64_t c_row, c_col;
-  const T* bias;
-  int64_t bias_row, bias_col;
-  bool accumulate, relu;
-  uint64_t* relu_mask;  // nullptr in what has been transposed, as are a_mask and a_sums
-  const uint64_t* a_mask;
-  int64_t a_mask_row, a_mask_col;
-  T* a_sums;
-  const GemmTrial* trial;
-};
-
-template <class T>
-UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
-  Product<T> p{g.m,
-               g.n,
-               g.k,
-               static_cast<const T*>(g.a),
-               g.a_row,
-               g.a_col,
-               static_cast<const T*>(g.b),
-               g.b_row,
-               g.b_col,
-               static_cast<T*>(g.c),
-               g.c_row,
-               g.c_col,
-               static_cast<const T*>(g.bias),
-               0,
-               g.bias_stride,
-               g.accumulate,
-               g.relu,
-               g.relu_mask,
-               g.a_mask,
-               g.a_mask_row,
-               g.a_mask_col,
-               static_cast<T*>(g.a_sums),
-               g.trial};
-  if (p.n >= Vec<T>::kLanes || p.m <= p.n || p.relu_mask != nullptr || p.a_mask != nullptr ||
-      p.a_sums != nullptr)
-    return p;
-  return {p.n,   p.m,     p.k,      p.b,        p.b_col,    p.b_row,      p.a,    p.a_col, p.a_row, p.c,
-          p.c_col, p.c_row, p.bias, p.bias_col, p.bias_row, p.accumulate, p.relu, nullptr, nullptr, 0,
-          0,     nullptr,  p.trial};
-}
-
-constexpr int64_t kStackBytes = 16 * 1024;   // of a masked copy of A
-constexpr int64_t kDirectBytes = 96 * 1024;  // of B: stays in the second cache, read row by row
-constexpr int64_t kDirectRows = 16;          // so few rows of A do not repay packing B
-constexpr int64_t kSmallK = 128;             // steps of a panel on the stack: 24 KiB
-
-// The width of C's panels: whole vectors, dealt out evenly (64 columns as 32 + 32, not 48 + 16), and whole
-// bytes of a ReLU mask.
-template <class T>
-UNSPOOL_INLINE int64_t panel_width(const Product<T>& p) {
-  constexpr int64_t L = Vec<T>::kLanes;
-  static_assert(Tile<T>::kColumns % 8 == 0 && Tile<T>::kColumns <= 64);
-  if (p.trial != nullptr && p.trial->narrow) return round_up(L, 8);
-  const int64_t vecs = (p.n + L - 1) / L, panels = (vecs + kTileVecs - 1) / kTileVecs;
-  return panels <= 1 ? Tile<T>::kColumns : round_up((vecs + panels - 1) / panels * L, 8);
-}
-
-// Sizes of blocks. What is shared, kc × kNc of B or kRows × kc of A, stays in the second cache; a panel of A
-// stays in the first. docs/gemm.md says how they were chosen. kMc bounds chains outside of C alone.
-template <class T>
-struct Blocks {
-  static constexpr int64_t kKc = sizeof(T) == 4 ? 512 : 384;
-  static constexpr int64_t kNc = sizeof(T) == 4 ? 264 : 168;
-  static constexpr int64_t kMc = 720;
-  static constexpr int64_t kRows = 256;
-  int64_t nr;
-  int64_t mc, nc, kc;
-  int64_t shared_bytes, chains_bytes;
-};
-
-// The largest even part of n that is no more than `most`, in multiples of `grain`.
-UNSPOOL_INLINE int64_t even_part(int64_t n, int64_t most, int64_t grain) {
-  const int64_t parts = (n + most - 1) / most;
-  return parts <= 1 ? round_up(n, grain) : round_up((n + parts - 1) / parts, grain);
-}
-
-template <class T>
-UNSPOOL_INLINE Blocks<T> blocks(const Product<T>& p, GemmPath path) {
-  Blocks<T> b;
-  const GemmTrial* trial = p.trial;
-  b.nr = panel_width(p);
-  b.kc = even_part(p.k, trial != nullptr ? trial->kc : b.kKc, 1);
-  // Chains rest in C itself unless it holds numbers still to be added to, or is scattered.
-  const bool apart = p.k > b.kc && (p.accumulate || p.c_col != 1);
-  b.mc = trial != nullptr ? trial->mc : apart ? b.kMc : INT64_MAX / 2;
-  b.nc = trial != nullptr ? trial->nc : apart || path == GemmPath::Columns ? b.kNc : INT64_MAX / 2;
-  b.mc = even_part(p.m, b.mc / kTileRows * kTileRows, kTileRows);
-  b.nc = even_part(p.n, b.nc / b.nr * b.nr, b.nr);
-  b.shared_bytes = round_up((path == GemmPath::Rows ? b.mc : b.nc) * b.kc * sizeof(T), 64);
-  b.chains_bytes = apart ? b.mc * b.nc * sizeof(T) : 0;
-  return b;
-}
-
-UNSPOOL_INLINE bool on_workspace(GemmPath path) { return path == GemmPath::Rows || path == GemmPath::Columns; }
-
-template <class T>
-UNSPOOL_INLINE GemmPath path_of(const Product<T>& p) {
-  if (p.k == 0) return GemmPath::Direct;
-  const bool in_rows = p.b_col == 1 || p.n == 1;
-  const bool must_block = p.a_mask != nullptr && p.m * p.k * static_cast<int64_t>(sizeof(T)) > kStackBytes;
-  if (p.trial != nullptr &&
-      (on_workspace(p.trial->path) || (!must_block && (in_rows || p.trial->path == GemmPath::Small))))
-    return p.trial->path;
-  if (!must_block) {
-    const int64_t b_bytes = p.k * p.n * static_cast<int64_t>(sizeof(T));
-    if (in_rows && (p.m <= kDirectRows || b_bytes <= kDirectBytes)) return GemmPath::Direct;
-    if (!in_rows && (p.m <= kDirectRows || p.k <= kSmallK)) return GemmPath::Small;
-  }
-  return p.m <= Blocks<T>::kRows && p.n >= 2 * p.m ? GemmPath::Rows : GemmPath::Columns;
-}
 
 // rows × k of A from (i, p) on, masked: line by line along p where A's rows are contiguous, else along i.
 // `to` has the stride of `along_k` or of `across` from line to line.
@@ -220,8 +97,8 @@ UNSPOOL_INLINE int64_t gemm_work(int64_t m, int64_t n, int64_t k) {
   return m * n * k / (2 * Vec<T>::kLanes);
 }
 
-// The rows of C are dealt out evenly to tiles (10 rows as 5 + 5, not 8 + 2): a short tile waits on its chains.
-// f(i, rows) for tiles `from` to `to` of them.
+// The rows of C are dealt out evenly to tiles (10 rows as 5 + 5, not 8 + 2): a short tile waits on its
+// chains. f(i, rows) for tiles `from` to `to` of them.
 template <class T, class F>
 UNSPOOL_INLINE void each_tile(const Product<T>& p, int64_t from, int64_t to, const F& f) {
   const int64_t tiles = (p.m + kTileRows - 1) / kTileRows;
@@ -316,15 +193,14 @@ struct Block {
   inline void pack_a(T* to, int64_t i) const {
     const int64_t rows = smaller(int64_t{kTileRows}, mb - i);
     if (p.a_mask == nullptr) {
-      pack_rows(to, int64_t{kTileRows}, p.a + (ic + i) * p.a_row + pc * p.a_col, p.a_col, p.a_row, tile.k, rows);
+      pack_rows(to, int64_t{kTileRows}, p.a + (ic + i) * p.a_row + pc * p.a_col, p.a_col, p.a_row, tile.k,
+                rows);
     } else if (p.a_mask_col == 1) {
       T lines[kTileRows * Blocks<T>::kKc];
       copy_masked_a(p, ic + i, pc, rows, tile.k, lines, tile.k);
       pack_rows(to, int64_t{kTileRows}, lines, int64_t{1}, tile.k, tile.k, rows);
     } else {
       copy_masked_a(p, ic + i, pc, rows, tile.k, to, int64_t{kTileRows});
-      for (int64_t q = 0; q < tile.k; ++q)
-        for (int64_t r = rows; r < kTileRows; ++r) to[q * kTileRows + r] = 0;
     }
   }
   inline void pack_b(T* to, int64_t j) const {

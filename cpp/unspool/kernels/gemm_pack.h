@@ -25,9 +25,9 @@ UNSPOOL_INLINE void transpose_4(T* to, int64_t to_row, const T* from, int64_t fr
   const Quad u1 = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
   const Quad u2 = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
   const Quad u3 = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
-  const Quad y[4] = {
-      __builtin_shufflevector(u0, u2, 0, 1, 4, 5), __builtin_shufflevector(u0, u2, 2, 3, 6, 7),
-      __builtin_shufflevector(u1, u3, 0, 1, 4, 5), __builtin_shufflevector(u1, u3, 2, 3, 6, 7)};
+  const Quad y[4] = {__builtin_shufflevector(u0, u2, 0, 1, 4, 5), __builtin_shufflevector(u0, u2, 2, 3, 6, 7),
+                     __builtin_shufflevector(u1, u3, 0, 1, 4, 5),
+                     __builtin_shufflevector(u1, u3, 2, 3, 6, 7)};
   for (int q = 0; q < 4; ++q) __builtin_memcpy(to + q * to_row, &y[q], sizeof(Quad));
 }
 #if defined(__AVX2__)
@@ -51,7 +51,8 @@ UNSPOOL_INLINE void transpose_8(float* to, int64_t to_row, const float* from, in
 }
 #endif
 
-// rows × columns of B to contiguous rows of `width` elements, zeros after the columns.
+// rows × columns of B to contiguous rows of `width` elements; what is after the columns is left alone, and
+// tiles do not read it.
 template <class T>
 inline void pack_rows(T* to, int64_t width, const T* b, int64_t b_row, int64_t b_col, int64_t rows,
                       int64_t columns) {
@@ -63,32 +64,37 @@ inline void pack_rows(T* to, int64_t width, const T* b, int64_t b_row, int64_t b
       prefetch_line(b + kRowsAhead * b_row, columns);
       for (; j + L <= columns; j += L) Vec<T>::load(b + j).store(to + j);
       if (j < columns) Vec<T>::load(b + j, columns - j).store(to + j, columns - j);
-      for (j = columns; j < width; ++j) to[j] = 0;
     }
     return;
   }
-  int64_t p = 0;
   // A cache line of each column at a time, so that what is written is written once, from end to end.
-  for (; b_row == 1 && p + kLine <= rows; p += kLine) {
+  int64_t p = 0;
+  for (int64_t step; b_row == 1 && p + 4 <= rows; p += step) {
+    step = smaller(kLine, (rows - p) / 4 * 4);
     int64_t j = 0;
 #if defined(__AVX2__)
     if constexpr (sizeof(T) == 4)
       for (; j + 8 <= columns; j += 8) {
         const T* s = b + j * b_col + p;
+        T* t = to + p * width + j;
         for (int q = 0; q < 8; ++q) __builtin_prefetch(s + q * b_col + 2 * kLine);
-        for (int64_t q = 0; q < kLine; q += 8) transpose_8(to + (p + q) * width + j, width, s + q, b_col);
+        int64_t q = 0;
+        for (; q + 8 <= step; q += 8) transpose_8(t + q * width, width, s + q, b_col);
+        if (q == step) continue;
+        transpose_4(t + q * width, width, s + q, b_col);
+        transpose_4(t + q * width + 4, width, s + q + 4 * b_col, b_col);
       }
 #endif
     for (; j + 4 <= columns; j += 4) {
       const T* s = b + j * b_col + p;
       for (int q = 0; q < 4; ++q) __builtin_prefetch(s + q * b_col + 2 * kLine);
-      for (int64_t q = 0; q < kLine; q += 4) transpose_4(to + (p + q) * width + j, width, s + q, b_col);
+      for (int64_t q = 0; q < step; q += 4) transpose_4(to + (p + q) * width + j, width, s + q, b_col);
     }
-    for (; j < width; ++j)
-      for (int64_t q = p; q < p + kLine; ++q) to[q * width + j] = j < columns ? b[q + j * b_col] : T(0);
+    for (; j < columns; ++j)
+      for (int64_t q = p; q < p + step; ++q) to[q * width + j] = b[q + j * b_col];
   }
   for (; p < rows; ++p)
-    for (int64_t j = 0; j < width; ++j) to[p * width + j] = j < columns ? b[p * b_row + j * b_col] : T(0);
+    for (int64_t j = 0; j < columns; ++j) to[p * width + j] = b[p * b_row + j * b_col];
 }
 
 // n elements of a line of A; 0 where the line's bit, from number `bit` on, is clear.

@@ -52,7 +52,7 @@ struct Tile {
   int64_t to_row;
 };
 
-constexpr int64_t kStepsAhead = 12;  // of B, which comes from the second cache
+constexpr int64_t kStepsAhead = 12;  // of B, which a whole tile has from the second cache
 
 template <class T, int R, int V, bool kTail>
 inline void tile(const Tile<T>& t) {
@@ -79,13 +79,15 @@ inline void tile(const Tile<T>& t) {
   // Rows of A by threes: a pointer and an index of one or two strides each, which loads encode.
   constexpr int kBases = (R + 2) / 3;
   const char* a[kBases];
-  const int64_t row = t.a_row * static_cast<int64_t>(sizeof(T)), step = t.a_col * static_cast<int64_t>(sizeof(T));
+  const int64_t row = t.a_row * static_cast<int64_t>(sizeof(T)),
+                step = t.a_col * static_cast<int64_t>(sizeof(T));
   for (int i = 0; i < kBases; ++i) a[i] = reinterpret_cast<const char*>(t.a) + 3 * i * row;
   const T* b = t.b;
   const int64_t b_row = t.b_row;
   for (int64_t p = t.k; p > 0; --p, b += b_row) {
     Raw bv[V];
-    unrolled<V>([&](auto v) UNSPOOL_LAMBDA { __builtin_prefetch(b + kStepsAhead * b_row + v.value * L); });
+    if constexpr (R == kTileRows && V == kTileVecs)
+      unrolled<V>([&](auto v) UNSPOOL_LAMBDA { __builtin_prefetch(b + kStepsAhead * b_row + v.value * L); });
     unrolled<V>([&](auto v) UNSPOOL_LAMBDA { bv[v.value] = load(b, v).v; });
     unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
       const Vec<T> x = Vec<T>::all(*reinterpret_cast<const T*>(a[r.value / 3] + r.value % 3 * row));

@@ -48,7 +48,7 @@ struct GemmCall {
   // 1, the other a multiple of 64: the mask of A or of Aᵀ as `relu` wrote it.
   const std::uint64_t* a_mask = nullptr;
   std::int64_t a_mask_row = 0, a_mask_col = 0;
-  void* a_sums = nullptr;     // m numbers: the sums of A's rows, or not wanted
+  void* a_sums = nullptr;  // m numbers: the sums of A's rows, or not wanted
   const GemmTrial* trial = nullptr;
   void* workspace = nullptr;  // gemm_workspace() bytes, aligned to 64
 };

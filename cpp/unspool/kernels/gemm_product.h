@@ -1,0 +1,137 @@
+// A call of the GEMM as its kernels see it, the path it takes and the blocks it is cut into. See gemm.h.
+#pragma once
+
+#include "unspool/kernels/gemm_pack.h"
+#include "unspool/kernels/gemm_tile.h"
+#include "unspool/kernels/table.h"
+
+namespace unspool {
+namespace {
+
+// GemmCall with its element type, its bias as a matrix of strides, and the right to be transposed.
+template <class T>
+struct Product {
+  int64_t m, n, k;
+  const T* a;
+  int64_t a_row, a_col;
+  const T* b;
+  int64_t b_row, b_col;
+  T* c;
+  int64_t c_row, c_col;
+  const T* bias;
+  int64_t bias_row, bias_col;
+  bool accumulate, relu;
+  uint64_t* relu_mask;  // nullptr in what has been transposed, as are a_mask and a_sums
+  const uint64_t* a_mask;
+  int64_t a_mask_row, a_mask_col;
+  T* a_sums;
+  const GemmTrial* trial;
+};
+
+template <class T>
+UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
+  Product<T> p{g.m,
+               g.n,
+               g.k,
+               static_cast<const T*>(g.a),
+               g.a_row,
+               g.a_col,
+               static_cast<const T*>(g.b),
+               g.b_row,
+               g.b_col,
+               static_cast<T*>(g.c),
+               g.c_row,
+               g.c_col,
+               static_cast<const T*>(g.bias),
+               0,
+               g.bias_stride,
+               g.accumulate,
+               g.relu,
+               g.relu_mask,
+               g.a_mask,
+               g.a_mask_row,
+               g.a_mask_col,
+               static_cast<T*>(g.a_sums),
+               g.trial};
+  if (p.n >= Vec<T>::kLanes || p.m <= p.n || p.relu_mask != nullptr || p.a_mask != nullptr ||
+      p.a_sums != nullptr)
+    return p;
+  return {p.n,     p.m,     p.k,     p.b,     p.b_col, p.b_row,    p.a,        p.a_col,
+          p.a_row, p.c,     p.c_col, p.c_row, p.bias,  p.bias_col, p.bias_row, p.accumulate,
+          p.relu,  nullptr, nullptr, 0,       0,       nullptr,    p.trial};
+}
+
+constexpr int64_t kStackBytes = 16 * 1024;   // of a masked copy of A
+constexpr int64_t kDirectBytes = 96 * 1024;  // of B: stays in the second cache, read row by row
+constexpr int64_t kDirectRows = 16;          // so few rows of A do not repay packing B
+constexpr int64_t kSmallK = 128;             // steps of a panel on the stack: 24 KiB
+
+// The width of C's panels: whole vectors, dealt out evenly (64 columns as 32 + 32, not 48 + 16), and whole
+// bytes of a ReLU mask.
+template <class T>
+UNSPOOL_INLINE int64_t panel_width(const Product<T>& p) {
+  constexpr int64_t L = Vec<T>::kLanes;
+  static_assert(Tile<T>::kColumns % 8 == 0 && Tile<T>::kColumns <= 64);
+  if (p.trial != nullptr && p.trial->narrow) return round_up(L, 8);
+  const int64_t vecs = (p.n + L - 1) / L, panels = (vecs + kTileVecs - 1) / kTileVecs;
+  return panels <= 1 ? Tile<T>::kColumns : round_up((vecs + panels - 1) / panels * L, 8);
+}
+
+// Sizes of blocks: what is shared is kc × kNc of B or kRows × kc of A. docs/gemm.md says how they were
+// chosen. kMc and, among rows, kNc bound the chains that cannot rest in C.
+template <class T>
+struct Blocks {
+  static constexpr int64_t kKc = sizeof(T) == 4 ? 512 : 384;
+  static constexpr int64_t kNc = sizeof(T) == 4 ? 528 : 264;
+  static constexpr int64_t kMc = 720;
+  static constexpr int64_t kRows = 512;
+  int64_t nr;
+  int64_t mc, nc, kc;
+  int64_t shared_bytes, chains_bytes;
+};
+
+// The largest even part of n that is no more than `most`, in multiples of `grain`.
+UNSPOOL_INLINE int64_t even_part(int64_t n, int64_t most, int64_t grain) {
+  const int64_t parts = (n + most - 1) / most;
+  return parts <= 1 ? round_up(n, grain) : round_up((n + parts - 1) / parts, grain);
+}
+
+template <class T>
+UNSPOOL_INLINE Blocks<T> blocks(const Product<T>& p, GemmPath path) {
+  Blocks<T> b;
+  const GemmTrial* trial = p.trial;
+  b.nr = panel_width(p);
+  b.kc = even_part(p.k, trial != nullptr ? trial->kc : b.kKc, 1);
+  // Chains rest in C itself unless it holds numbers still to be added to, or is scattered.
+  const bool apart = p.k > b.kc && (p.accumulate || p.c_col != 1);
+  b.mc = trial != nullptr ? trial->mc : path == GemmPath::Rows ? b.kRows : apart ? b.kMc : INT64_MAX / 2;
+  b.nc = trial != nullptr ? trial->nc : apart || path == GemmPath::Columns ? b.kNc : INT64_MAX / 2;
+  b.mc = even_part(p.m, b.mc / kTileRows * kTileRows, kTileRows);
+  b.nc = even_part(p.n, b.nc / b.nr * b.nr, b.nr);
+  b.shared_bytes = round_up((path == GemmPath::Rows ? b.mc : b.nc) * b.kc * sizeof(T), 64);
+  b.chains_bytes = apart ? b.mc * b.nc * sizeof(T) : 0;
+  return b;
+}
+
+UNSPOOL_INLINE bool on_workspace(GemmPath path) {
+  return path == GemmPath::Rows || path == GemmPath::Columns;
+}
+
+template <class T>
+UNSPOOL_INLINE GemmPath path_of(const Product<T>& p) {
+  if (p.k == 0) return GemmPath::Direct;
+  const bool in_rows = p.b_col == 1 || p.n == 1;
+  const bool must_block = p.a_mask != nullptr && p.m * p.k * static_cast<int64_t>(sizeof(T)) > kStackBytes;
+  if (p.trial != nullptr &&
+      (on_workspace(p.trial->path) || (!must_block && (in_rows || p.trial->path == GemmPath::Small))))
+    return p.trial->path;
+  if (!must_block) {
+    const int64_t b_bytes = p.k * p.n * static_cast<int64_t>(sizeof(T));
+    if (in_rows && (p.m <= kDirectRows || b_bytes <= kDirectBytes)) return GemmPath::Direct;
+    if (!in_rows && (p.m <= kDirectRows || p.k <= kSmallK)) return GemmPath::Small;
+  }
+  return p.n > Blocks<T>::kNc || p.n >= p.m ? GemmPath::Rows : GemmPath::Columns;
+}
+
+}  // namespace
+}  // namespace unspool
