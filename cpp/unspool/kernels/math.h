@@ -208,14 +208,17 @@ UNSPOOL_INLINE Vec<T> log1p(Vec<T> x) {
 }
 
 // With e = e^(2a) - 1 and a = |x|: tanh a = e / (e + 2). Where e has no factor 2^n (a < 0.17) it is
-// 2a + rest, and tanh a = a + (rest - a e) / (e + 2): the errors fall on the small term.
+// 2a + rest, and tanh a = a + (rest - a e) / (e + 2): the errors fall on the small term. `lost` is what rounding the
+// denominator dropped, 1 / (e + 2) is (1 - tanh a) / 2; without that correction the generic set was 2.02 ULP off.
 template <class T>
 UNSPOOL_INLINE Vec<T> tanh(Vec<T> x) {
   const Vec<T> a = clamp_high(abs(x), T(FloatFormat<T>::kTanhMax / 2));
   const Expm1Parts<T> p = expm1_parts(a + a);
   const Mask<T> small = {(typename Mask<T>::Raw)(p.n == 0)};
-  const Vec<T> top = where(small, p.rest - a * p.value, p.value);
-  return copysign(where(small, a, Vec<T>(0.0)) + top / (p.value + Vec<T>(2.0)), x);
+  const Vec<T> top = where(small, p.rest - a * p.value, p.value), first = where(small, a, Vec<T>(0.0));
+  const Vec<T> two(2.0), d = p.value + two, q = top / d;
+  const Vec<T> lost = where(p.value < two, p.value - (d - two), two - (d - p.value));
+  return copysign(first + (q - q * (lost * (Vec<T>(0.5) - (first + q) * Vec<T>(0.5)))), x);
 }
 
 // e = e^-|x| never overflows, and the quotient keeps subnormal results. `lost` is what rounding the
