@@ -401,8 +401,8 @@ REFERENCES: dict[str, Reference] = {
         ({"dim": 0, "start": 1, "length": 1}, {"dim": -1, "start": 0, "length": 0}),
         EVERYTHING,
     ),
-    "clone(input)": Reference(np.copy, UNARY, dtypes=EVERYTHING),
-    "contiguous(input)": Reference(np.copy, UNARY, dtypes=EVERYTHING),
+    "clone(input, memory_format)": Reference(np.copy, UNARY, dtypes=EVERYTHING),
+    "contiguous(input, memory_format)": Reference(np.copy, UNARY, dtypes=EVERYTHING),
     "cat(tensors, dim)": Reference(
         lambda *xs, dim=0: np.concatenate(xs, axis=dim),
         [((2, 3), (2, 3)), ((3, 2), (3, 2), (3, 2)), ((0, 3), (0, 3))],

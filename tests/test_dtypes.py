@@ -140,3 +140,34 @@ def test_other_devices_are_refused_everywhere(device: str) -> None:
             make()
     with pytest.raises(TypeError):
         x.new_zeros(2, dytpe=unspool.int64)
+
+
+def test_an_op_made_of_others_sees_one_dtype_in_place_too() -> None:
+    """Its inputs were read as what they were not: a Python int as a float32."""
+    found = []
+    for t in (unspool, torch):
+        rows = []
+        for name in ("float32", "float64"):
+            x = t.tensor([5.5, -7.25, 3.0], dtype=getattr(t, name))
+            rows += [x.clone().fmod_(2).tolist(), x.clone().fmod_(t.tensor([2, 3, 2])).tolist()]
+            other = t.tensor([1.1, 2.7, 0.3], dtype=t.float64 if name == "float32" else t.float32)
+            rows += [t.addcmul(x.double(), other, other).tolist(), t.addcdiv(x.double(), other, other * 3).tolist()]
+            rows += [x.double().addcmul_(other, other).tolist(), x.double().addcdiv_(other, other * 3).tolist()]
+        found.append(rows)
+    for mine, theirs in zip(*found, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-12, abs=1e-14)
+
+
+def test_comparisons_and_losses_of_integers_do_not_wrap() -> None:
+    found = []
+    for t in (unspool, torch):
+        a, b = t.tensor([1, 3, 250], dtype=t.uint8), t.tensor([3, 1, 5], dtype=t.uint8)
+        rows: list[Any] = [t.isclose(a, b, rtol=1.0).tolist(), t.isclose(b, a, rtol=0.5).tolist()]
+        x = t.tensor([0.5, 0.25, -1.0], dtype=t.float64)
+        rows += [t.nn.functional.soft_margin_loss(x, a).item(), t.logit(x.abs() / 2, 0.75).tolist()]
+        wide = t.tensor([[0.0], [1.0]], dtype=t.float64)
+        rows.append(t.nn.functional.multilabel_soft_margin_loss(x[:1], wide, wide + 1).item())
+        found.append(rows)
+    assert found[0][:2] == found[1][:2]
+    for mine, theirs in zip(found[0][2:], found[1][2:], strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-12)

@@ -100,6 +100,7 @@ const OpDef view_op = {
 const OpDef reshape_copy_op = {
     .schema = "reshape_copy(Tensor input, int[] shape)",
     .grad_name = "UnsafeViewBackward0",
+    .cls = Class::Fused,
     .shape = [](Call& c) { c.allocate(0, c.attrs.list(0), c.in[0].dtype()); },
     .forward =
         [](Call& c) {
