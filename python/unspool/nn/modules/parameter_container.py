@@ -158,7 +158,7 @@ class ParameterDict(Module):
 
     def copy(self) -> ParameterDict:
         """Another ParameterDict of the same values."""
-        return ParameterDict({key: self[key] for key in self._keys})
+        return ParameterDict([(key, self[key]) for key in self._keys])
 
     def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
         """Another ParameterDict with `default` under each of the keys."""
