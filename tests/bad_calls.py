@@ -456,10 +456,10 @@ bad("get_parameter", "model.get_parameter('0.x')", ATTRIBUTE, "get_parameter", "
 bad("load nothing", "model.load_state_dict({})", RUNTIME, "Missing", "0.weight", "2.bias")
 bad("load a list", "model.load_state_dict([1])", TYPE, "load_state_dict", "list")
 bad("load None", "model.load_state_dict(None)", TYPE, "load_state_dict", "None")
-bad("load with a key missing", "model.load_state_dict(saved)", RUNTIME, "load_state_dict", "Missing", '"0.bias"',
+bad("load with a key missing", "model.load_state_dict(saved)", RUNTIME, "loading state_dict", "Missing", '"0.bias"',
     setup="saved = model.state_dict(); del saved['0.bias']")  # fmt: skip
 bad("load with a key too many", "model.load_state_dict({**model.state_dict(), '9.bias': a})", RUNTIME,
-    "load_state_dict", "Unexpected", '"9.bias"')  # fmt: skip
+    "loading state_dict", "Unexpected", '"9.bias"')  # fmt: skip
 bad("load a misshapen tensor last", "model.load_state_dict(saved)", RUNTIME, "size mismatch", "2.bias", "[3]", "[2]",
     setup="saved = {k: v + 1 for k, v in model.state_dict().items()}; saved['2.bias'] = v3")  # fmt: skip
 bad("load a misshapen tensor, not strictly", "model.load_state_dict({'0.weight': a}, strict=False)", RUNTIME,

@@ -357,7 +357,7 @@ def test_deepcopy_of_tensors() -> None:
     assert y.grad.tolist() == [1.0, 1.0]
     assert y.note == [1]
     assert y.note is not x.note
-    with pytest.raises(RuntimeError, match="leaf"):
+    with pytest.raises(RuntimeError, match="graph leaves"):
         copy.deepcopy(x * 2)
 
 

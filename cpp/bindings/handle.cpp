@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "graph.h"
-#include "graph.h"
 #include "unspool/ops/ops.h"
 #include "unspool/tape/hooks.h"
 #include "unspool/tape/node.h"

@@ -89,8 +89,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("reset_peak_memory_stats", reset_peak_memory_stats,
         "reset_peak_memory_stats() -> None\n\npeak_bytes counts from now.");
   m.def("empty_cache", empty_cache, "empty_cache() -> None\n\nReturns free blocks to the system.");
-  m.def("_config", config,
-        "_config() -> str\n\nVersion, compiler and flags, instruction set, threads.");
+  m.def("_config", config, "_config() -> str\n\nVersion, compiler and flags, instruction set, threads.");
   m.def(
       "_op_schemas",
       [] {

@@ -158,11 +158,11 @@ class ParameterDict(Module):
 
     def copy(self) -> ParameterDict:
         """Another ParameterDict of the same values."""
-        return ParameterDict({key: self[key] for key in self._keys})
+        return ParameterDict([(key, self[key]) for key in self._keys])
 
     def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
         """Another ParameterDict with `default` under each of the keys."""
-        return ParameterDict(dict.fromkeys(keys, default))
+        return ParameterDict([(key, default) for key in dict.fromkeys(keys)])
 
     def update(self, parameters: Any) -> None:
         """Add values from a mapping (a plain dict's in the order of their names) or from (name, value) pairs."""
