@@ -126,8 +126,8 @@ void sgd_group(PyObject* group, PyObject* state) {
 // One more step; the count from 1.
 double counted(const Tensor& step) {
   if (step.numel() != 1 || !(step.dtype() == DType::Float32 || step.dtype() == DType::Float64))
-    fail(ErrorKind::Runtime, "step: state 'step' must be one number of float32 or float64, got shape ", step.shape(),
-         " and dtype ", name(step.dtype()));
+    fail(ErrorKind::Runtime, "step: state 'step' must be one number of float32 or float64, got shape ",
+         step.shape(), " and dtype ", name(step.dtype()));
   add_(step, wrapped_number(1.0));
   return step.dtype() == DType::Float64 ? *reinterpret_cast<double*>(step->data)
                                         : static_cast<double>(*reinterpret_cast<float*>(step->data));

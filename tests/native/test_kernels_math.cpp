@@ -16,7 +16,7 @@ namespace {
 using Reference = long double (*)(long double);
 struct Function {
   const char* name;
-  ProbeFn ProbeTable::*fn;
+  ProbeFn ProbeTable::* fn;
   Reference reference;
 };
 const Function kFunctions[] = {

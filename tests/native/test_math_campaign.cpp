@@ -17,7 +17,7 @@ namespace {
 
 struct Function {
   const char* name;
-  ProbeFn ProbeTable::*fn;
+  ProbeFn ProbeTable::* fn;
   double (*reference)(double);
 };
 const Function kFunctions[] = {

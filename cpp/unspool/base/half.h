@@ -22,8 +22,7 @@ struct float16 {
     const std::uint32_t magnitude = bits & 0x7fffu;
     const std::uint32_t rebased = (magnitude << 13) + (magnitude < 0x7c00u ? 0x38000000u : 0x70000000u);
     const float subnormal = static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24f;
-    const std::uint32_t whole =
-        magnitude < 0x400u ? __builtin_bit_cast(std::uint32_t, subnormal) : rebased;
+    const std::uint32_t whole = magnitude < 0x400u ? __builtin_bit_cast(std::uint32_t, subnormal) : rebased;
     return __builtin_bit_cast(float, whole | std::uint32_t{bits & 0x8000u} << 16);
   }
 

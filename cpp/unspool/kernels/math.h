@@ -208,8 +208,9 @@ UNSPOOL_INLINE Vec<T> log1p(Vec<T> x) {
 }
 
 // With e = e^(2a) - 1 and a = |x|: tanh a = e / (e + 2). Where e has no factor 2^n (a < 0.17) it is
-// 2a + rest, and tanh a = a + (rest - a e) / (e + 2): the errors fall on the small term. `lost` is what rounding the
-// denominator dropped, 1 / (e + 2) is (1 - tanh a) / 2; without that correction the generic set was 2.02 ULP off.
+// 2a + rest, and tanh a = a + (rest - a e) / (e + 2): the errors fall on the small term. `lost` is what
+// rounding the denominator dropped, 1 / (e + 2) is (1 - tanh a) / 2; without that correction the generic set
+// was 2.02 ULP off.
 template <class T>
 UNSPOOL_INLINE Vec<T> tanh(Vec<T> x) {
   const Vec<T> a = clamp_high(abs(x), T(FloatFormat<T>::kTanhMax / 2));

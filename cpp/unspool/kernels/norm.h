@@ -33,9 +33,7 @@ inline void norm_rows_typed(const NormCall& c) {
   each_row(c.x, [&](int64_t r) {
     const T* x = static_cast<const T*>(c.x.data) + r * n;
     T* y = static_cast<T*>(c.y) + r * n;
-    const T mean = kCentered ? mean_of<T>(
-                                   n, [](Vec<T> v) { return v; }, x)
-                             : T(0);
+    const T mean = kCentered ? mean_of<T>(n, [](Vec<T> v) { return v; }, x) : T(0);
     const Vec<T> centre = Vec<T>::all(mean);
     const auto rest = [&](Vec<T> v) { return kCentered ? v - centre : v; };
     const T spread = mean_of<T>(
@@ -51,14 +49,11 @@ inline void norm_rows_typed(const NormCall& c) {
     stats[1] = rstd;
     const Vec<T> factor = Vec<T>::all(rstd);
     if (weight == nullptr)
-      vectors(
-          y, n, [&](Vec<T> v) { return rest(v) * factor; }, x);
+      vectors(y, n, [&](Vec<T> v) { return rest(v) * factor; }, x);
     else if (bias == nullptr)
-      vectors(
-          y, n, [&](Vec<T> v, Vec<T> w) { return rest(v) * factor * w; }, x, weight);
+      vectors(y, n, [&](Vec<T> v, Vec<T> w) { return rest(v) * factor * w; }, x, weight);
     else
-      vectors(
-          y, n, [&](Vec<T> v, Vec<T> w, Vec<T> b) { return rest(v) * factor * w + b; }, x, weight, bias);
+      vectors(y, n, [&](Vec<T> v, Vec<T> w, Vec<T> b) { return rest(v) * factor * w + b; }, x, weight, bias);
   });
 }
 
@@ -73,16 +68,14 @@ inline void norm_rows_backward_typed(const NormCall& c, const View& g_rows, void
     const Vec<T> centre = Vec<T>::all(stats[0]), factor = Vec<T>::all(stats[1]);
     const auto normal = [&](Vec<T> v) { return (kCentered ? v - centre : v) * factor; };
     if (products != nullptr)
-      vectors(
-          static_cast<T*>(products) + r * n, n, [&](Vec<T> u, Vec<T> v) { return u * normal(v); }, g, x);
+      vectors(static_cast<T*>(products) + r * n, n, [&](Vec<T> u, Vec<T> v) { return u * normal(v); }, g, x);
     if (gx_rows == nullptr) return;
     T* gx = static_cast<T*>(gx_rows) + r * n;
     const auto row = [&](const auto& h, const auto*... in) {  // h(g, …) = g · weight
-      const Vec<T> mean = Vec<T>::all(kCentered ? mean_of<T>(
-                                                      n, [&](Vec<T>, auto... v) { return h(v...); }, x, in...)
-                                                : T(0));
-      const Vec<T> along = Vec<T>::all(mean_of<T>(
-          n, [&](Vec<T> v, auto... u) { return h(u...) * normal(v); }, x, in...));
+      const Vec<T> mean =
+          Vec<T>::all(kCentered ? mean_of<T>(n, [&](Vec<T>, auto... v) { return h(v...); }, x, in...) : T(0));
+      const Vec<T> along =
+          Vec<T>::all(mean_of<T>(n, [&](Vec<T> v, auto... u) { return h(u...) * normal(v); }, x, in...));
       vectors(
           gx, n,
           [&](Vec<T> v, auto... u) {

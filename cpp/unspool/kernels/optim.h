@@ -16,8 +16,7 @@ UNSPOOL_INLINE void sweep(int64_t n, int64_t work, const F& f) {
   parallel_ranges(n, 1024, n * work / 16, [&](int64_t first, int64_t count) {
     int64_t i = first;
     for (; i + L <= first + count; i += L)
-      f(
-          i, [](const T* p) { return Vec<T>::load(p); }, [](Vec<T> v, T* p) { v.store(p); });
+      f(i, [](const T* p) { return Vec<T>::load(p); }, [](Vec<T> v, T* p) { v.store(p); });
     const int64_t rest = first + count - i;
     if (rest > 0)
       f(
