@@ -25,7 +25,7 @@ FLOATS = ("float32", "float64")
 # Ulps between two good implementations of one function: PyTorch's own are good to 1 to 4.
 ULPS = 16
 # Near a zero of digamma, and where a rounded product is squared and exponentiated, PyTorch's own are not as good.
-LOOSE_ULPS = {"digamma": 64, "polygamma": 64, "special.polygamma": 64, "special.ndtr": 64}
+LOOSE_ULPS = {"digamma": 128, "polygamma": 128, "special.polygamma": 128, "special.ndtr": 64}
 # The limit at infinity, 0, where PyTorch gives NaN.
 LIMIT_AT_INFINITY = {"polygamma", "special.polygamma"}
 # a / b overflows although the remainder exists: PyTorch gives NaN, NumPy and unspool the remainder.
