@@ -21,7 +21,7 @@ namespace unspool {
 namespace {
 
 // rows × k of A from (i, p) on, masked: line by line along p where A's rows are contiguous, else along i.
-// `to` has the stride of `along_k` or of `across` from line to line.
+// In `to` lines are contiguous, and `line` apart.
 template <class T>
 UNSPOOL_INLINE void copy_masked_a(const Product<T>& p, int64_t i, int64_t pc, int64_t rows, int64_t k, T* to,
                                   int64_t line) {
