@@ -333,6 +333,36 @@ TEST_F(Engine, AccumulatedGradientsAllocateNothing) {
             0);
 }
 
+TEST_F(Engine, GradAllocatesNothing) {
+  NEEDS_COUNTS();
+  Network network(1);
+  const Tensor x = filled({10, 10}, 5), y = filled({10, 5}, 6);
+  const Tensor inputs[] = {network.parameter(0), network.parameter(3)};
+  const Tensor none[1];
+  EXPECT_EQ(mallocs_in_steady_state([&] {
+              const Tensor roots[] = {network.loss(x, y)};
+              grad(roots, none, inputs, {});
+            }),
+            0);
+}
+
+TEST_F(Engine, LinearReluIsLinearThenRelu) {
+  for (bool bias : {true, false}) {
+    Tensor x = filled({5, 70}, 1), w = filled({67, 70}, 2), b = bias ? filled({67}, 3) : Tensor();
+    x->requires_grad = w->requires_grad = true;
+    if (b) b->requires_grad = true;
+    const Tensor fused = linear_relu(x, w, b), apart = relu(linear(x, w, b));
+    EXPECT_EQ(bytes_of(fused), bytes_of(apart));
+    const Tensor weights = filled({5, 67}, 4);
+    std::vector<Tensor> inputs = {x, w};
+    if (b) inputs.push_back(b);
+    const Tensor none[1];
+    const Tensor roots[] = {sum(fused * weights)}, others[] = {sum(apart * weights)};
+    const auto got = grad(roots, none, inputs, {}), expected = grad(others, none, inputs, {});
+    for (std::size_t i = 0; i < inputs.size(); ++i) EXPECT_EQ(bytes_of(got[i]), bytes_of(expected[i])) << i;
+  }
+}
+
 TEST_F(Engine, OpsOfEachKindAllocateNothing) {
   NEEDS_COUNTS();
   Tensor x = filled({8, 9}, 1), b = filled({9}, 2);

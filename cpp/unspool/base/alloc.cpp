@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstdlib>
@@ -81,10 +82,13 @@ struct Slab {  // the header at the start of each aligned slab
   std::int64_t free;  // scratch of empty_cache
 };
 
+struct ThreadCache;
+
 struct Global {
   std::mutex mutex;
   List lists[kClasses];
   std::vector<Slab*> slabs;
+  ThreadCache* caches = nullptr;  // of all threads that have one
 };
 
 Global& global();
@@ -110,8 +114,12 @@ std::atomic<std::int64_t> system_calls{0};
 
 struct ThreadCache {
   List lists[kClasses];
-  // Since the last add_up(): the change of live, and how far it was up in between.
-  std::int64_t change = 0, high = 0;
+  // Since the last add_up(): the change of live, and how far it was up in between. Others read it, none
+  // else writes it.
+  std::atomic<std::int64_t> change{0};
+  std::int64_t high = 0;
+  ThreadCache *previous = nullptr, *next = nullptr;
+  ThreadCache();
   ~ThreadCache();
 };
 
@@ -141,9 +149,10 @@ void count_peak(std::int64_t bytes) {
 }
 
 void add_up(ThreadCache& cache) {
-  const std::int64_t before = live.fetch_add(cache.change, std::memory_order_relaxed);
+  const std::int64_t before = live.fetch_add(cache.change.load(std::memory_order_relaxed));
   count_peak(before + cache.high);
-  cache.change = cache.high = 0;
+  cache.change.store(0, std::memory_order_relaxed);
+  cache.high = 0;
 }
 
 // Atomic additions at each block would cost as much as the rest of allocate().
@@ -153,15 +162,26 @@ void count_live(ThreadCache* cache, std::int64_t bytes) {
     count_peak(live.fetch_add(bytes, std::memory_order_relaxed) + bytes);
     return;
   }
-  cache->change += bytes;
-  if (cache->change > cache->high) cache->high = cache->change;
-  if (cache->change >= kAhead || cache->change <= -kAhead) add_up(*cache);
+  const std::int64_t change = cache->change.load(std::memory_order_relaxed) + bytes;
+  cache->change.store(change, std::memory_order_relaxed);
+  if (change > cache->high) cache->high = change;
+  if (change >= kAhead || change <= -kAhead) add_up(*cache);
+}
+
+ThreadCache::ThreadCache() {
+  Global& g = global();
+  std::lock_guard lock(g.mutex);
+  next = g.caches;
+  if (next) next->previous = this;
+  g.caches = this;
 }
 
 ThreadCache::~ThreadCache() {
-  add_up(*this);
   Global& g = global();
   std::lock_guard lock(g.mutex);
+  add_up(*this);
+  (previous ? previous->next : g.caches) = next;
+  if (next) next->previous = previous;
   for (int c = 0; c < kClasses; ++c)
     while (lists[c].head) g.lists[c].push(lists[c].pop());
 }
@@ -259,21 +279,22 @@ void deallocate(void* block, std::size_t bytes) noexcept {
 
 MemoryStats memory_stats() {
   if (ThreadCache* cache = thread_cache()) add_up(*cache);
-  const std::int64_t l = live.load(std::memory_order_relaxed);
-  return {l, reserved.load(std::memory_order_relaxed) - l, peak.load(std::memory_order_relaxed),
+  Global& g = global();
+  std::lock_guard lock(g.mutex);
+  std::int64_t l = live.load(std::memory_order_relaxed);
+  for (const ThreadCache* c = g.caches; c; c = c->next) l += c->change.load(std::memory_order_relaxed);
+  return {l, reserved.load(std::memory_order_relaxed) - l, std::max(l, peak.load(std::memory_order_relaxed)),
           system_calls.load(std::memory_order_relaxed)};
 }
 
-void reset_peak_memory_stats() {
-  if (ThreadCache* cache = thread_cache()) add_up(*cache);
-  peak.store(live.load());
-}
+void reset_peak_memory_stats() { peak.store(memory_stats().live_bytes); }
 
 void empty_cache() {
   if constexpr (!kCache) return;
+  ThreadCache* const cache = thread_cache();  // it may be new, and then asks for the lock itself
   Global& g = global();
   std::lock_guard lock(g.mutex);
-  if (ThreadCache* cache = thread_cache())
+  if (cache)
     for (int c = 0; c < kClasses; ++c)
       while (cache->lists[c].head) g.lists[c].push(cache->lists[c].pop());
 

@@ -28,7 +28,7 @@ void* allocate(std::size_t bytes);
 void deallocate(void* block, std::size_t bytes) noexcept;
 
 // Each thread counts for itself, and adds to the common count when it stops, asks for these, or is 64 KiB
-// ahead: of other threads that run, as much may be missing.
+// ahead. live_bytes is the sum over all; in the peak, as much of each other thread may be missing.
 struct MemoryStats {
   std::int64_t live_bytes;    // in use now, rounded up to size classes
   std::int64_t cached_bytes;  // free blocks that the cache holds
