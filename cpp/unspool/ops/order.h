@@ -43,7 +43,7 @@ void order_row(const T* v, std::int64_t n, bool descending, std::int64_t* order,
   Entry* from = reinterpret_cast<Entry*>(scratch);
   Entry* to = from + n;
   for (std::int64_t i = 0; i < n; ++i) from[i] = {order_key(v[i], descending), i};
-  constexpr std::int64_t kShort = 48 * sizeof(Key);
+  constexpr std::int64_t kShort = 16 * sizeof(Key);
   if (n < kShort) {
     std::sort(from, from + n,
               [](const Entry& a, const Entry& b) { return a.key != b.key ? a.key < b.key : a.at < b.at; });
