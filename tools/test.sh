@@ -5,7 +5,8 @@
 #
 # Everything goes into .venv-test and build/, except a compiler, Python's headers and GoogleTest, which come from the
 # system's packages where they are missing. With --torch or UNSPOOL_WITH_TORCH=1 it installs PyTorch 2.13.0 too, which
-# the comparison tests run against, and what else benchmarks/ compares with; without it they are skipped. PYTHON names another interpreter, CXX another compiler.
+# the comparison tests run against, and what else benchmarks/ compares with; without it they are skipped. PYTHON names
+# another interpreter, CXX another compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/system_packages.sh
