@@ -124,8 +124,26 @@ UNSPOOL_INLINE void each_panel(const Product<T>& p, int64_t width, int64_t most,
   });
 }
 
+// One row of C: panels of 8 vectors, as many chains as hide their latency, and rows of B in longer pieces.
+template <class T>
+inline void gemm_row(const Product<T>& p) {
+  constexpr int64_t L = Vec<T>::kLanes, kWide = 8 * L;
+  const int64_t work = gemm_work<T>(1, p.n, p.k);
+  parallel((p.n + kWide - 1) / kWide, work, [&](int64_t c) {
+    Tile<T> t = tile_of(p);
+    t.a = p.a;
+    t.b_row = p.b_row;
+    for (int64_t j = c * kWide, end = smaller(j + kWide, p.n); j < end; j += t.columns) {
+      t.columns = end - j == kWide ? kWide : smaller(t.kColumns, end - j);
+      t.b = p.b + j;
+      run_last_tile(t, finish_of(p, 0, j, t.columns), 1);
+    }
+  });
+}
+
 template <class T>
 inline void gemm_direct(const Product<T>& p) {
+  if (p.m == 1 && !p.relu) return gemm_row(p);  // a mask's bits come 64 at a time
   const int64_t width = panel_width(p);
   each_panel(p, width, worth_sharing(gemm_work<T>(p.m, p.n, p.k)) ? 8 : INT64_MAX,
              [&](int64_t j, int64_t from, int64_t to) UNSPOOL_LAMBDA {

@@ -140,6 +140,7 @@ template <class T>
 UNSPOOL_INLINE void run_tile(const Tile<T>& t, int64_t rows) {
   constexpr int L = Vec<T>::kLanes;
   const int64_t vecs = (t.columns + L - 1) / L;
+  if (t.columns > t.kColumns) return tile<T, 1, 8, false>(t);  // of gemm_row
   kTiles<T>.fn[rows - 1][vecs - 1][t.columns != vecs * L](t);
 }
 
