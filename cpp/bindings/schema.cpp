@@ -215,7 +215,7 @@ std::string Signature::stub(bool method, bool variadic, bool out) const {
   std::string result = list ? "tuple[Tensor, ...]" : "Tensor";
   if (!results.empty()) {
     result = "tuple[Tensor, Tensor]";
-    if (results[0] != "Tensor") {  // a class that make_stubs.py writes
+    if (!results[0].empty()) {  // a class that make_stubs.py writes
       result.clear();
       for (const std::string& r : results) result += "_" + r;
     }
