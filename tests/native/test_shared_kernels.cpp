@@ -51,7 +51,7 @@ struct Work {
     const View in[] = {x, other};
     maps.add(out, in, nullptr);
     maps.tanh(extra, &out, nullptr);
-    k.copy(out, view(a, {kColumns, kRows}));
+    k.copy(out, {a.data(), dtype_of<T>, {kRows, kColumns}, {1, kRows}});  // transposed
     k.sum(by_row, x, 2);
     k.sum(by_column, x, 1);
     k.sum(view(one, {1, 1}), x, 3);
