@@ -33,7 +33,7 @@ QUOTIENT_OVERFLOWS = {"remainder", "__rmod__", "fmod"}
 # Of a zero and a zero of the other sign, either is the bound.
 EITHER_ZERO = {"clamp_min", "clamp_max"}
 # prelu has a second argument, and rrelu draws.
-OTHERWISE = {"nn.functional.prelu", "nn.functional.rrelu"}
+OTHERWISE = {"nn.functional.prelu", "nn.functional.rrelu", "bfloat16"}
 
 
 def values(dtype: str) -> Any:

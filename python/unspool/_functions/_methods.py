@@ -60,9 +60,28 @@ def with_out(f: _F) -> _F:
     return call  # type: ignore[return-value]
 
 
-def named(op: str, **results: Any) -> Any:
+# The results of functions that return several, as in PyTorch; made at import, so that a pickle finds them.
+_NAMED = {
+    "aminmax": ("min", "max"),
+    "cummax": ("values", "indices"),
+    "cummin": ("values", "indices"),
+    "linalg_eigh": ("eigenvalues", "eigenvectors"),
+    "linalg_lstsq": ("solution", "residuals", "rank", "singular_values"),
+    "linalg_qr": ("Q", "R"),
+    "linalg_slogdet": ("sign", "logabsdet"),
+    "linalg_svd": ("U", "S", "Vh"),
+    "mode": ("values", "indices"),
+    "nanmedian": ("values", "indices"),
+    "qr": ("Q", "R"),
+    "slogdet": ("sign", "logabsdet"),
+    "svd": ("U", "S", "V"),
+}
+_TYPES = {op: _return_type(op, *fields) for op, fields in _NAMED.items()}
+
+
+def named(op: str, *results: Any) -> Any:
     """Several results of an op in its named tuple, `return_types.op`."""
-    return _return_type(op, *results)(tuple(results.values()))
+    return _TYPES[op](results)
 
 
 def tensor_arguments(op: str, values: Any) -> list[Tensor]:

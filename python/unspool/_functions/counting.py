@@ -232,7 +232,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
 
     d = wrap_dim("mode", dim, input.dim())
     if input.dim() == 0:
-        return named("mode", values=input.clone(), indices=_core.zeros([], dtype=_core.int64))
+        return named("mode", input.clone(), _core.zeros([], dtype=_core.int64))
     if input.shape[d] == 0:
         raise IndexError(
             f"mode: Expected reduction dim {d} to have non-zero size; input has shape {tuple(input.shape)}"
@@ -248,4 +248,4 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     values = _core.gather(input, d, places)
     if not keepdim:
         values, places = values.squeeze(d), places.squeeze(d)
-    return named("mode", values=values, indices=places)
+    return named("mode", values, places)

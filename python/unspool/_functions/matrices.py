@@ -29,7 +29,7 @@ def det(input: Tensor) -> Tensor:
 def slogdet(input: Tensor) -> Any:
     """`linalg.slogdet`: (sign, logabsdet)."""
     sign, logarithm = _linalg().slogdet(input)
-    return named("slogdet", sign=sign, logabsdet=logarithm)
+    return named("slogdet", sign, logarithm)
 
 
 @method
@@ -59,9 +59,9 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     if not compute_uv:
         s = _linalg().svdvals(input)
         u, v = (_core.zeros([*input.shape[:-2], n, n], dtype=input.dtype) for n in input.shape[-2:])
-        return named("svd", U=u, S=s, V=v)
+        return named("svd", u, s, v)
     u, s, vh = _linalg().svd(input, full_matrices=not some)
-    return named("svd", U=u, S=s, V=vh.transpose(-2, -1))
+    return named("svd", u, s, vh.transpose(-2, -1))
 
 
 @with_out
@@ -69,7 +69,7 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
 def qr(input: Tensor, some: bool = True) -> Any:
     """`linalg.qr`, 'reduced' or (not some) 'complete'."""
     q, r = _linalg().qr(input, "reduced" if some else "complete")
-    return named("qr", Q=q, R=r)
+    return named("qr", q, r)
 
 
 @with_out

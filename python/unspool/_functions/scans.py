@@ -35,14 +35,14 @@ def _running(op: str, input: Tensor, dim: int, largest: bool) -> Any:
 
     d = wrap_dim(op, dim, input.dim())
     if input.dim() == 0:
-        return named(op, values=input.clone(), indices=_core.zeros([], dtype=_core.int64))
+        return named(op, input.clone(), _core.zeros([], dtype=_core.int64))
     x = np.moveaxis(as_array(input), d, -1)
     best = (np.maximum if largest else np.minimum).accumulate(x, axis=-1)  # NaN stays
     # an element is the extreme so far where it equals it: the last such place wins, as in PyTorch
     hit = (x == best) | (x != x)
     places = np.maximum.accumulate(np.where(hit, np.arange(x.shape[-1]), 0), axis=-1)
     indices = _core.tensor(np.ascontiguousarray(np.moveaxis(places, -1, d)), dtype=_core.int64)
-    return named(op, values=_core.gather(input, d, indices), indices=indices)
+    return named(op, _core.gather(input, d, indices), indices)
 
 
 @with_out
@@ -115,8 +115,8 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
         low, high = _core.amin(input), _core.amax(input)
         if keepdim:
             low, high = (x.reshape([1] * input.dim()) for x in (low, high))
-        return named("aminmax", min=low, max=high)
-    return named("aminmax", min=_core.amin(input, dim, keepdim), max=_core.amax(input, dim, keepdim))
+        return named("aminmax", low, high)
+    return named("aminmax", _core.amin(input, dim, keepdim), _core.amax(input, dim, keepdim))
 
 
 def _without_nan(x: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
         return values.reshape([])
     if flat.dim() and not keepdim:
         values, at = values.squeeze(d), at.squeeze(d)
-    return named("nanmedian", values=values, indices=at)
+    return named("nanmedian", values, at)
 
 
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")

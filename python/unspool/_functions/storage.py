@@ -10,7 +10,7 @@ from unspool._core import DTypeError, Tensor
 from unspool._functions._methods import add, method, need_tensor
 from unspool.autograd.grad_mode import no_grad
 
-__all__ = ["UntypedStorage", "is_storage"]
+__all__ = ["UntypedStorage", "is_storage", "resize_as_"]
 
 
 class UntypedStorage:

@@ -103,7 +103,7 @@ def slogdet(A: Tensor) -> Any:
     """(sign, logabsdet): the signs of square matrices' determinants, and ln |det A|."""
     check_matrix("slogdet", A)
     sign, logarithm = _LogDet.apply(A)
-    return named("linalg_slogdet", sign=sign, logabsdet=logarithm)
+    return named("linalg_slogdet", sign, logarithm)
 
 
 @with_out

@@ -69,7 +69,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
     """
     check_matrix("svd", A, square=False)
     u, s, vh = _SVD.apply(A, full_matrices)
-    return named("linalg_svd", U=u, S=s, Vh=vh)
+    return named("linalg_svd", u, s, vh)
 
 
 @with_out
@@ -105,7 +105,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
     if UPLO not in ("L", "U", "l", "u"):
         raise RuntimeError(f"linalg.eigh: Expected UPLO argument to be 'L' or 'U', but got {UPLO!r}")
     w, v = _Eigh.apply(A, UPLO.upper())
-    return named("linalg_eigh", eigenvalues=w, eigenvectors=v)
+    return named("linalg_eigh", w, v)
 
 
 @with_out
@@ -157,7 +157,7 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
     q, r = _QR.apply(A, "reduced" if mode == "r" else mode)
     if mode == "r":
         q = _core.empty(0, dtype=A.dtype)
-    return named("linalg_qr", Q=q, R=r)
+    return named("linalg_qr", q, r)
 
 
 @with_out
@@ -258,10 +258,10 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         residuals = residuals.squeeze(-1) if vector else residuals
     return named(
         "linalg_lstsq",
-        solution=x.squeeze(-1) if vector else x,
-        residuals=residuals,
-        rank=_core.empty(0, dtype=_core.int64) if driver == "gels" else rank,
-        singular_values=svdvals(A.detach()) if driver in ("gelsd", "gelss") else none,
+        x.squeeze(-1) if vector else x,
+        residuals,
+        _core.empty(0, dtype=_core.int64) if driver == "gels" else rank,
+        svdvals(A.detach()) if driver in ("gelsd", "gelss") else none,
     )
 
 
