@@ -166,7 +166,7 @@ for _kind, _make in {
     "object": "np.array([1, 'a'], dtype=object)",
     "<U1": "np.array(['a'])",
     "|S1": "np.array([b'a'])",
-    "float16": "np.ones(2, np.float16)",
+    "float128": "np.ones(2, np.longdouble)",
     "uint16": "np.ones(2, np.uint16)",
     "int8": "np.ones(2, np.int8)",
     "datetime64": "np.array(['2020-01-01'], dtype='M8[s]')",
@@ -175,7 +175,7 @@ for _kind, _make in {
 }.items():
     bad(f"tensor of {_kind}", f"torch.tensor({_make})", TYPE, "tensor", _kind, "supported dtypes")
     bad(f"from_numpy of {_kind}", f"torch.from_numpy({_make})", TYPE, "from_numpy", _kind, "supported dtypes")
-bad("float16 scalars", "torch.tensor([np.float16(1)])", TYPE, "tensor", "float16")
+bad("longdouble scalars", "torch.tensor([np.longdouble(1)])", TYPE, "tensor", "float128")
 bad("big-endian tensor", "torch.tensor(np.ones(2, '>f4'))", (TYPE, VALUE), "tensor", "big-endian", ">f4")
 bad("big-endian from_numpy", "torch.from_numpy(np.ones(2, '>i8'))", (TYPE, VALUE), "from_numpy", "big-endian", ">i8")
 bad("big-endian as_tensor", "torch.as_tensor(np.ones(2, '>f8'))", (TYPE, VALUE), "as_tensor", "big-endian")

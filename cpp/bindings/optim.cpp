@@ -42,10 +42,14 @@ PyObject* setting(PyObject* group, PyObject* key) {
   if (!PyErr_Occurred()) PyErr_SetObject(PyExc_KeyError, key);
   throw py::error_already_set();
 }
-double number(PyObject* value) {
+double number_of(const char* what, PyObject* value) {
   const double x = PyFloat_AsDouble(value);
-  if (x == -1.0 && PyErr_Occurred()) throw py::error_already_set();
-  return x;
+  if (x != -1.0 || !PyErr_Occurred()) return x;
+  PyErr_Clear();
+  fail(ErrorKind::Type, "step: ", what, " must be a number, got ", short_repr(value));
+}
+double number(PyObject* group, PyObject* key) {
+  return number_of(PyUnicode_AsUTF8(key), setting(group, key));
 }
 bool flag(PyObject* value) {
   const int on = PyObject_IsTrue(value);
@@ -103,9 +107,9 @@ void sgd_group(PyObject* group, PyObject* state) {
   static PyObject* const kNesterov = interned("nesterov");
   static PyObject* const kMaximize = interned("maximize");
   static PyObject* const kBuffer = interned("momentum_buffer");
-  const SgdOptions options{number(setting(group, kLr)),        number(setting(group, kMomentum)),
-                           number(setting(group, kDampening)), number(setting(group, kDecay)),
-                           flag(setting(group, kNesterov)),    flag(setting(group, kMaximize))};
+  const SgdOptions options{
+      number(group, kLr),    number(group, kMomentum),        number(group, kDampening),
+      number(group, kDecay), flag(setting(group, kNesterov)), flag(setting(group, kMaximize))};
   each_param(group, [&](PyObject* handle, const Tensor& p) {
     if (!p->grad) return;
     Tensor buffer;
@@ -149,13 +153,13 @@ void adam_group(PyObject* group, PyObject* state) {
   if (!(PyTuple_Check(betas.ptr()) || PyList_Check(betas.ptr())) ||
       PySequence_Fast_GET_SIZE(betas.ptr()) != 2)
     fail(ErrorKind::Value, "step: betas must be two numbers, got ", short_repr(betas.ptr()));
-  const double beta1 = number(PySequence_Fast_GET_ITEM(betas.ptr(), 0));
-  const double beta2 = number(PySequence_Fast_GET_ITEM(betas.ptr(), 1));
-  const AdamOptions options{number(setting(group, kLr)),
+  const double beta1 = number_of("betas", PySequence_Fast_GET_ITEM(betas.ptr(), 0));
+  const double beta2 = number_of("betas", PySequence_Fast_GET_ITEM(betas.ptr(), 1));
+  const AdamOptions options{number(group, kLr),
                             beta1,
                             beta2,
-                            number(setting(group, kEps)),
-                            number(setting(group, kDecay)),
+                            number(group, kEps),
+                            number(group, kDecay),
                             flag(setting(group, kMaximize)),
                             flag(setting(group, kDecoupled))};
   const bool amsgrad = flag(setting(group, kAmsgrad));
@@ -189,9 +193,9 @@ void rmsprop_group(PyObject* group, PyObject* state) {
   static PyObject* const kSquare = interned("square_avg");
   static PyObject* const kBuffer = interned("momentum_buffer");
   static PyObject* const kMean = interned("grad_avg");
-  const RmspropOptions options{number(setting(group, kLr)),       number(setting(group, kAlpha)),
-                               number(setting(group, kEps)),      number(setting(group, kDecay)),
-                               number(setting(group, kMomentum)), flag(setting(group, kMaximize))};
+  const RmspropOptions options{number(group, kLr),       number(group, kAlpha),
+                               number(group, kEps),      number(group, kDecay),
+                               number(group, kMomentum), flag(setting(group, kMaximize))};
   const bool with_buffer = options.momentum > 0, centered = flag(setting(group, kCentered));
   each_param(group, [&](PyObject* handle, const Tensor& p) {
     if (!p->grad) return;

@@ -31,7 +31,7 @@ PyObject* repr(PyObject* self) {
 PyTypeObject* make(const std::string& name, const std::vector<std::string>& fields) {
   std::vector<PyStructSequence_Field> rows;
   rows.reserve(fields.size() + 1);
-  for (const std::string& f : fields) rows.push_back({texts.emplace_back(f).c_str(), nullptr});
+  for (const std::string& f : fields) rows.push_back({texts.emplace_back(f).c_str(), "A tensor."});
   rows.push_back({nullptr, nullptr});
   PyStructSequence_Desc desc = {texts.emplace_back("unspool.return_types." + name).c_str(),
                                 "Several results under their names.", rows.data(),

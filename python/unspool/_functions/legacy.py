@@ -41,6 +41,8 @@ def of_dtype(op: str, dtype: Any, args: tuple[Any, ...]) -> Tensor:
     data = args[0]
     if isinstance(data, _core.Size):
         return _core.empty(data, dtype=dtype)
+    if isinstance(data, (str, bytes)) or not hasattr(data, "__len__"):
+        raise TypeError(f"{op}: takes sizes, one sequence or a Tensor, got {data!r}")
     if not isinstance(data, Tensor):
         return _core.tensor(data, dtype=dtype)
     if data.dtype != dtype:

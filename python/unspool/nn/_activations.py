@@ -85,6 +85,7 @@ def selu(input: Any, inplace: bool = False) -> Any:
     return _native(_core.elu, input, inplace, _SELU_ALPHA, _SELU_SCALE)
 
 
+@shown_as("CeluBackward0")
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """max(x, 0) + min(0, alpha (e^(x/alpha) - 1))."""
     if alpha == 0:
