@@ -79,7 +79,7 @@ ACCEPTED = {
     "arange": "a step that is 0 in the dtype of out= is a RuntimeError, as it is without out=",
     **dict.fromkeys(
         ("bernoulli", "cat", "gather", "index_select", "kthvalue", "masked_select", "multinomial", "take"),
-        "an out= on an input's memory, which is written when all is computed, or of another dtype that holds the result",
+        "an out= on memory of an input, written when all is computed, or of another dtype that holds the result",
     ),
     "clamp_max": "a bound that is a number",
     "clamp_min": "a bound that is a number",
