@@ -83,6 +83,7 @@ def test_operations(name: str) -> None:
             t.nn.functional.layer_norm(x, (5,)), t.nn.functional.linear(x, z.t()), x.unsqueeze(0), x.expand(2, 4, 5),
             t.zeros_like(x), t.full((2,), 0.1, dtype=x.dtype), t.arange(5, dtype=x.dtype),
             t.linspace(0, 1, 5, dtype=x.dtype),
+            *(x.scatter_reduce(0, t.tensor([[0] * 5] * 4), y, r) for r in ("sum", "mean", "amax", "prod")),
             t.eye(3, dtype=x.dtype), x.type_as(y), x.bool(), x.long(), t.tensor([1, 2]) * x[0, 0], x * t.tensor(3),
         ]  # fmt: skip
 

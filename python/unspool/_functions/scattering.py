@@ -123,6 +123,8 @@ def scatter_reduce(
         return scatter_reduce(x, 0, i, s, reduce, include_self=include_self).reshape([])
     if index.numel() == 0:
         return input.clone()
+    if input.dtype.itemsize == 2:  # rounded once, as all operations on 16-bit floats
+        return scatter_reduce(input.float(), d, index, src.float(), reduce, include_self=include_self).to(input.dtype)
     if reduce in ("sum", "mean"):
         base = input
         if not include_self:
