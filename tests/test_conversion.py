@@ -176,13 +176,13 @@ def test_what_programs_ask_of_the_machine() -> None:
         assert m.cuda.device_count() == 0
         m.cuda.manual_seed_all(3)
         m.cuda.empty_cache()
-        m.backends.cudnn.deterministic = True
-        m.backends.cudnn.benchmark = False
         assert m.backends.mps.is_available() is False
         device = m.device("cuda" if m.cuda.is_available() else "cpu")
         assert m.ones(2, device=device).to(device).device.type == "cpu"
         assert isinstance(m.__version__, str)
         m.use_deterministic_algorithms(False)
+    unspool.backends.cudnn.deterministic = True  # PyTorch's are frozen where its test tools are imported
+    unspool.backends.cudnn.benchmark = False
 
 
 def test_random_state_in_a_scope() -> None:
