@@ -41,6 +41,11 @@ def pick(r: random.Random, live: list[Any], *, dims: int = 0) -> int | None:
     return r.choice(fitting) if fitting else None
 
 
+def dense(y: Any) -> Any:
+    """A result in row-major order: PyTorch keeps its operands' order, so that flatten may copy (docs/semantics.md)."""
+    return y.contiguous()
+
+
 def unary(r: random.Random, live: list[Any]) -> Step:
     i, name = r.randrange(len(live)), r.choice(UNARY)
     big = live[i].numel() and float(live[i].detach().abs().max()) > 3.0
@@ -51,7 +56,8 @@ def unary(r: random.Random, live: list[Any]) -> Step:
             x = x * x + 0.5
         elif name in ("exp", "expm1") and big:
             x = m.tanh(x)
-        return getattr(x, name)()
+        y = getattr(x, name)()
+        return y if name == "detach" else dense(y)
 
     return step
 
@@ -62,16 +68,16 @@ def binary(r: random.Random, live: list[Any]) -> Step:
     def step(m: Any, v: list[Any]) -> Any:
         a, b = v[i], v[j]
         if name == "where":
-            return m.where(a > b.detach(), a, b)
+            return dense(m.where(a > b.detach(), a, b))
         if name == "div":
-            return a / (b * b + 1.0)
+            return dense(a / (b * b + 1.0))
         if name == "lerp":
-            return m.lerp(a, b, 0.25)
+            return dense(m.lerp(a, b, 0.25))
         if name == "addcmul":
-            return m.addcmul(a, a, b, value=0.5)
+            return dense(m.addcmul(a, a, b, value=0.5))
         if name == "atan2":
-            return m.atan2(a, b * b + 1.0)
-        return getattr(m, name)(a, b)
+            return dense(m.atan2(a, b * b + 1.0))
+        return dense(getattr(m, name)(a, b))
 
     return step
 
