@@ -41,11 +41,6 @@ def pick(r: random.Random, live: list[Any], *, dims: int = 0) -> int | None:
     return r.choice(fitting) if fitting else None
 
 
-def dense(y: Any) -> Any:
-    """A result in row-major order: PyTorch keeps its operands' order, so that flatten may copy (docs/semantics.md)."""
-    return y.contiguous()
-
-
 def unary(r: random.Random, live: list[Any]) -> Step:
     i, name = r.randrange(len(live)), r.choice(UNARY)
     big = live[i].numel() and float(live[i].detach().abs().max()) > 3.0
@@ -56,8 +51,7 @@ def unary(r: random.Random, live: list[Any]) -> Step:
             x = x * x + 0.5
         elif name in ("exp", "expm1") and big:
             x = m.tanh(x)
-        y = getattr(x, name)()
-        return y if name == "detach" else dense(y)
+        return getattr(x, name)()
 
     return step
 
@@ -68,16 +62,16 @@ def binary(r: random.Random, live: list[Any]) -> Step:
     def step(m: Any, v: list[Any]) -> Any:
         a, b = v[i], v[j]
         if name == "where":
-            return dense(m.where(a > b.detach(), a, b))
+            return m.where(a > b.detach(), a, b)
         if name == "div":
-            return dense(a / (b * b + 1.0))
+            return a / (b * b + 1.0)
         if name == "lerp":
-            return dense(m.lerp(a, b, 0.25))
+            return m.lerp(a, b, 0.25)
         if name == "addcmul":
-            return dense(m.addcmul(a, a, b, value=0.5))
+            return m.addcmul(a, a, b, value=0.5)
         if name == "atan2":
-            return dense(m.atan2(a, b * b + 1.0))
-        return dense(getattr(m, name)(a, b))
+            return m.atan2(a, b * b + 1.0)
+        return getattr(m, name)(a, b)
 
     return step
 
@@ -142,6 +136,8 @@ def view(r: random.Random, live: list[Any]) -> Step | None:
     dim = r.randrange(t.dim())
     name = r.choice(["transpose", "flatten", "slice", "select", "unsqueeze", "permute", "narrow", "diagonal", "unbind",
                      "split", "chunk", "expand", "squeeze", "view", "movedim", "unflatten"])  # fmt: skip
+    if name in ("flatten", "view") and not (t if t._base is None else t._base).is_contiguous():
+        return None  # PyTorch's results keep the order of strides, so that it copies where unspool does not
     other, where = r.randrange(t.dim()), part(r, t.shape[dim])
     order = list(range(t.dim()))
     r.shuffle(order)

@@ -65,7 +65,7 @@ struct CacheAllocator {
   template <class U>
   CacheAllocator(const CacheAllocator<U>&) {}
   T* allocate(std::size_t n) { return static_cast<T*>(unspool::allocate(n * sizeof(T))); }
-  void deallocate(T* p, std::size_t n) noexcept { unspool::deallocate(p, n * sizeof(T)); }
+  void deallocate(T* p, std::size_t n) noexcept { unspool::deallocate(static_cast<void*>(p), n * sizeof(T)); }
   friend bool operator==(const CacheAllocator&, const CacheAllocator&) { return true; }
 };
 template <class T>

@@ -263,7 +263,8 @@ template <class T>
 void fit_bounds(std::int64_t& low, std::int64_t* high) {
   auto step = [](std::int64_t x) {
     const std::uint64_t magnitude = static_cast<std::uint64_t>(x < 0 ? -x : x);
-    return std::int64_t{1} << (static_cast<int>(std::bit_width(magnitude)) - std::numeric_limits<T>::digits);
+    const int beyond = static_cast<int>(std::bit_width(magnitude)) - std::numeric_limits<T>::digits;
+    return std::int64_t{1} << std::max(beyond, 0);
   };
   const std::int64_t first = through<T>(low + 1);
   if (first < low) low = first + step(low + 1);
@@ -521,7 +522,7 @@ void fill_trunc_normal(Generator& generator, const View& out, double mean, doubl
     if (walk.numel == 0) return;
     // In memory order, so that one array stands for any strides; redraws go to a dense array, which
     // is contiguous also where `out` is a slice with gaps.
-    auto z = std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(walk.numel));
+    auto z = std::make_unique<T[]>(static_cast<std::size_t>(walk.numel));
     if (most)
       truncate_by_redrawing(generator, z.get(), walk.numel, mean, std, a, b, out.contiguous(),
                             walk.row_major);

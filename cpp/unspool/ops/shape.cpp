@@ -150,7 +150,7 @@ const OpDef view_dtype_op = {
           y->strides = strides;
           y->numel = numel_of(shape, "view");
           y->contiguous = is_contiguous(shape, strides);
-          c.out[0] = y;
+          c.out[0] = std::move(y);
         },
 };
 

@@ -27,9 +27,10 @@ constexpr double kBernoulli[] = {1.0 / 12,
 double zeta(double s, double q) {
   if (q <= 0.0 && q == std::floor(q)) return kInf;
   double sum = 0.0;
-  for (; q < 10.0; q += 1.0) {
+  while (q < 10.0) {
     sum += std::pow(q, -s);
     if (q < -1e6) return kNaN;  // no sum of a million terms
+    q += 1.0;
   }
   sum += std::pow(q, 1.0 - s) / (s - 1.0) + 0.5 * std::pow(q, -s);
   double factor = s, power = std::pow(q, -s - 1.0);
@@ -52,7 +53,10 @@ double digamma_at(double x) {
     sum = -std::numbers::pi / std::tan(std::numbers::pi * part);
     x = 1.0 - x;
   }
-  for (; x < 10.0; x += 1.0) sum -= 1.0 / x;
+  while (x < 10.0) {
+    sum -= 1.0 / x;
+    x += 1.0;
+  }
   const double z = 1.0 / (x * x);
   const double series =
       z *
