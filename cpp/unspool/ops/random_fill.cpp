@@ -519,10 +519,10 @@ void fill_trunc_normal(Generator& generator, const View& out, double mean, doubl
     else
       check_bounds<T>("trunc_normal_", out.dtype, a, b);
     const Walk walk = memory_order("trunc_normal_", out);
-    if (walk.numel == 0) return;
+    if (walk.numel <= 0) return;
     // In memory order, so that one array stands for any strides; redraws go to a dense array, which
     // is contiguous also where `out` is a slice with gaps.
-    auto z = std::make_unique<T[]>(static_cast<std::size_t>(walk.numel));
+    auto z = std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(walk.numel));
     if (most)
       truncate_by_redrawing(generator, z.get(), walk.numel, mean, std, a, b, out.contiguous(),
                             walk.row_major);
