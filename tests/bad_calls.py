@@ -159,6 +159,8 @@ bad("to cuda", "a.to('cuda')", RUNTIME, "device", "'cuda'")
 bad("to text", "a.to('float32')", RUNTIME, "device", "'float32'")
 bad("to a keyword", "a.to(dtyp=torch.float64)", TYPE, "to", "dtyp")
 bad("type of text", "a.type('torch.Half')", (TYPE, VALUE), "type", "torch.Half")
+bad("resize to tensors", "a.resize_(torch.ones(1, 2), torch.ones(2))", TYPE, "resize_", "size", "tensor")
+bad("resize to too much", "a.resize_(2**70)", TYPE, "resize_", "size")
 bad("torch.device", "torch.device('tpu')", RUNTIME, "device", "'tpu'")
 for _kind, _make in {
     "complex64": "np.ones(2, np.complex64)",

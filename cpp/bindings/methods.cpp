@@ -315,11 +315,12 @@ py::object resize_method(const py::object& self, const py::args& sizes, const py
   if (sizes.size() == 1 && (PyTuple_Check(sizes[0].ptr()) || PyList_Check(sizes[0].ptr()))) list = sizes[0];
   Shape shape;
   for (const py::handle h : list) {
-    if (!PyIndex_Check(h.ptr()))
+    const auto whole = py::reinterpret_steal<py::object>(PyNumber_Index(h.ptr()));
+    const long long size = whole ? PyLong_AsLongLong(whole.ptr()) : -1;
+    if (size == -1 && PyErr_Occurred()) {
+      PyErr_Clear();
       fail(ErrorKind::Type, "resize_: argument 'size' must be a sequence of ints, got ", short_repr(h.ptr()));
-    const long long size =
-        PyLong_AsLongLong(py::reinterpret_steal<py::object>(PyNumber_Index(h.ptr())).ptr());
-    if (size == -1 && PyErr_Occurred()) throw py::error_already_set();
+    }
     shape.push(size);
   }
   if (needs_grad(t)) fail(ErrorKind::Runtime, "resize_: cannot resize variables that require grad");
