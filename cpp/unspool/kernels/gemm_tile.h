@@ -196,7 +196,8 @@ __attribute__((noinline)) inline void finish_tile(const Finish<T>& f, const T* a
         T x = acc[j];
         if (f.bias != nullptr) x += bias[j * f.bias_col];
         if (f.accumulate) x = c[j * f.c_col] + x;
-        bits |= static_cast<uint64_t>(!(x <= 0)) << j;
+        if (f.mask != nullptr)
+          bits |= static_cast<uint64_t>(!(x <= 0)) << j;  // a row of 128 columns has none
         c[j * f.c_col] = f.relu && x < 0 ? 0 : x;
       }
     }
