@@ -285,6 +285,83 @@ def test_the_samples_are_found() -> None:
     assert len(compared()) > 100
 
 
+# Strides of results that are not PyTorch's: nothing that a program computes depends on these.
+OTHER_STRIDES = {
+    **dict.fromkeys(("__radd__", "__rmul__", "ldexp", "lerp"), "operands of several shapes decide in another order"),
+    **dict.fromkeys(
+        ("as_strided_scatter", "diagonal_scatter", "select_scatter", "slice_scatter"),
+        "a copy of a tensor with gaps has none",
+    ),
+    **dict.fromkeys(
+        ("cholesky_inverse", "linalg.lstsq", "linalg.solve", "linalg.solve_triangular"), "some are stored by rows"
+    ),
+    "cat": "memory formats for images are not followed",
+    "einsum": "an outer product",
+}
+
+
+def rearranged(x: Any, kind: str) -> Any:
+    """The same values with other strides: first and last dim exchanged in memory, gaps, or the dims rotated."""
+    if isinstance(x, (list, tuple)):
+        return type(x)(rearranged(item, kind) for item in x)
+    if isinstance(x, dict):
+        return {k: rearranged(v, kind) for k, v in x.items()}
+    if not isinstance(x, reference.Tensor) or x.layout != reference.strided or x.ndim < 2:
+        return x
+    x = x.detach()
+    if kind == "exchanged":
+        return x.transpose(0, -1).contiguous().transpose(0, -1)
+    if kind == "gaps":
+        return x.transpose(-1, -2).repeat_interleave(2, -1)[..., ::2].transpose(-1, -2)
+    return x.permute(*range(1, x.ndim), 0).contiguous().permute(x.ndim - 1, *range(x.ndim - 1))
+
+
+def with_strides(x: Any) -> Any:
+    """`translated`, with gaps, too."""
+    if isinstance(x, (list, tuple)):
+        return type(x)(with_strides(item) for item in x)
+    if isinstance(x, dict):
+        return {k: with_strides(v) for k, v in x.items()}
+    if not isinstance(x, reference.Tensor) or x.is_contiguous():
+        return translated(x)
+    span = 1 + sum((n - 1) * k for n, k in zip(x.shape, x.stride(), strict=True))
+    return translated(x.as_strided((span,), (1,)).clone()).as_strided(tuple(x.shape), x.stride())
+
+
+def steps(t: Any) -> tuple[int, ...]:
+    return tuple(k for n, k in zip(t.shape, t.stride(), strict=True) if n != 1) if t.numel() else ()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("op", [p.values[0] for p in compared() if p.values[1] == "float32"], ids=named)
+def test_a_result_lies_in_memory_as_pytorchs(op: Any) -> None:
+    """Whether a later reshape or flatten shares memory depends on it, and with it what a write reaches."""
+    f = ours(op)
+    samples = list(itertools.islice(op.sample_inputs("cpu", reference.float32), 10))
+    for sample, kind in itertools.product(samples, ("as given", "exchanged", "gaps", "rotated")):
+        theirs = ((sample.input, *sample.args), sample.kwargs)
+        if kind != "as given":
+            theirs = rearranged(theirs, kind)
+        try:
+            mine = with_strides(theirs)
+        except Unsupported:
+            continue
+        what = f"{op.name}{sample.args!r:.200} {sample.kwargs!r:.200} of {sample.input!r:.300}, {kind}"
+        reference.manual_seed(SEED)
+        try:
+            expected = op.op(*theirs[0], **theirs[1])
+        except RuntimeError:  # a view that these strides do not allow
+            continue
+        if sample.kwargs.get("sparse"):
+            continue
+        unspool.manual_seed(SEED)
+        actual = f(*mine[0], **mine[1])
+        for x, y in zip(tensors(actual), tensors(expected), strict=True):
+            same(x, y, "float32", what)
+            if isinstance(y, reference.Tensor) and op.name not in OTHER_STRIDES:
+                assert steps(x) == steps(y), what
+
+
 def malformed() -> list[Any]:
     return [
         pytest.param(op, id=named(op))

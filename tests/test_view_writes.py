@@ -123,13 +123,15 @@ WRITES: dict[str, Callable[[Any, Any, Any], Any]] = {
 EXPANDED = {"expand", "expand_as", "broadcast_to"}
 REFUSED = {"view_zero", "view_fill_own_element", "view_setitem_mask"}
 
-STANDINGS = ("result", "leaf", "plain", "no_grad", "view_made_under_no_grad", "detached_base")
+STANDINGS = ("result", "permuted", "leaf", "plain", "no_grad", "view_made_under_no_grad", "detached_base")
 
 
 def program(m: Any, view: View, write: Any, standing: str, data: Any) -> dict[str, Any]:
     """Everything that can be seen of one case."""
     x = m.tensor(data, dtype=m.float64, requires_grad=standing != "plain")
     b = x * 1.5 if standing in ("result", "view_made_under_no_grad") else x
+    if standing == "permuted":  # a result that is not contiguous
+        b = x.transpose(0, 2).contiguous().transpose(0, 2) * 1.5
     if standing == "detached_base":
         b = (x * 1.5).detach()
     if standing == "view_made_under_no_grad":
@@ -213,6 +215,24 @@ def test_writes(name: str, standing: str) -> None:
                 assert ours[key] == pytest.approx(value, rel=1e-12), case
             else:
                 assert ours[key] == value, f"{key} of {case}"
+
+
+def test_a_base_with_gaps() -> None:
+    """Memory of NumPy's with every second element, written with a tensor that requires grad."""
+    results = []
+    for m in (unspool, torch):
+        memory = np.linspace(0.3, 2.6, 48).reshape(2, 3, 8)
+        b = m.from_numpy(memory)[..., ::2].detach()
+        w = m.tensor(np.linspace(-1, 1, 6).reshape(3, 2), requires_grad=True)
+        v = b[1, :, 1:3]
+        v.mul_(w)
+        b[:, 1].sin_()
+        loss = (b * m.tensor(DATA)).sum() + (v * v).sum()
+        (g,) = m.autograd.grad(loss, w, create_graph=True)
+        (second,) = m.autograd.grad((g * g).sum(), w)
+        results.append((memory, g.detach().numpy(), second.numpy()))
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, 1e-12, 1e-12)
 
 
 @functools.cache

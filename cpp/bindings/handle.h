@@ -60,7 +60,9 @@ bool dtype_of_object(PyObject* o, DType& out);
 PyObject* size_object(const Shape& s);                  // torch.Size, a new reference
 PyObject* device_object();                              // borrowed
 void check_device(PyObject* o);                         // throws for anything but the CPU
-void check_memory_format(const char* op, PyObject* o);  // throws for channels_last, and what is none
+// Whether that memory_format asks for row-major order (None does not); throws for channels_last, and for
+// what is none.
+bool row_major(const char* op, PyObject* o);
 bool is_generator(PyObject* o);
 
 // ---- Subjects, each in a file of its own ---------------------------------------------------------------

@@ -99,7 +99,7 @@ int apply(Indexed& x, PyObject* item, const Tensor& index, int dim, int& origina
     if (is_floating(index.dtype()))
       fail(ErrorKind::Index, "index: tensors used as indices must be long, int, byte or bool tensors, got ",
            short_repr(item), " of dtype ", name(index.dtype()));
-    x.indices[static_cast<std::size_t>(dim)] = index_as_int64("index", index);
+    x.indices[static_cast<std::size_t>(dim)] = strided_index_as_int64("index", index);
     ++original;
     return dim + 1;
   }
@@ -201,7 +201,8 @@ PyObject* subscript(PyObject* self, PyObject* index) {
   return guarded([&] {
     const Indexed x = read_index(unwrap(self), index);
     if (!x.advanced) return wrap(x.view);
-    return wrap(take_flat(x.view, indexed_places("index", x.view.shape(), x.indices)));
+    const Tensor y = take_flat(x.view, indexed_places("index", x.view.shape(), x.indices));
+    return wrap(laid_out(y, indexed_strides(x.view, x.indices)));
   });
 }
 

@@ -209,7 +209,7 @@ PyObject* storage_offset(PyObject* self, PyObject*) { return PyLong_FromLongLong
 PyObject* is_contiguous(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
   return guarded([&] {
     if (PyObject* format = only_argument("is_contiguous", "memory_format", args, n, keywords))
-      check_memory_format("is_contiguous", format);
+      row_major("is_contiguous", format);
     return PyBool_FromLong(impl_of(self)->contiguous);
   });
 }
@@ -223,9 +223,9 @@ PyObject* is_floating_point(PyObject* self, PyObject*) {
 template <DType D>
 PyObject* as_dtype(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
   return guarded([&] {
-    if (PyObject* format = only_argument(name(D), "memory_format", args, n, keywords))
-      check_memory_format(name(D), format);
-    return wrap(to(unwrap(self), D));
+    const bool rows = row_major(name(D), only_argument(name(D), "memory_format", args, n, keywords));
+    const Tensor y = to(unwrap(self), D);
+    return wrap(rows ? contiguous(y) : y);
   });
 }
 
@@ -235,7 +235,7 @@ Tensor to_method(const Tensor& self, const py::args& args, const py::kwargs& kwa
   static constexpr const char* kAfterDType[] = {"dtype", "non_blocking", "copy", "memory_format"};
   static constexpr const char* kAfterDevice[] = {"device", "dtype", "non_blocking", "copy", "memory_format"};
   DType dtype = self.dtype();
-  bool copy = false;
+  bool copy = false, rows = false;
   auto take = [&](const std::string& name, const py::handle value) {
     DType d{};
     if (name == "other") {
@@ -250,7 +250,7 @@ Tensor to_method(const Tensor& self, const py::args& args, const py::kwargs& kwa
     } else if (name == "device") {
       check_device(value.ptr());
     } else if (name == "memory_format") {
-      check_memory_format("to", value.ptr());
+      rows = row_major("to", value.ptr());
     } else {
       if (!PyBool_Check(value.ptr()))
         fail(ErrorKind::Type, "to: argument '", name, "' must be a bool, got ", short_repr(value.ptr()));
@@ -278,8 +278,8 @@ Tensor to_method(const Tensor& self, const py::args& args, const py::kwargs& kwa
       if (name == names[i]) fail(ErrorKind::Type, "to: got multiple values for argument '", name, "'");
     take(name, value);
   }
-  if (dtype != self.dtype()) return to(self, dtype);
-  return copy ? clone(self) : self;
+  const Tensor y = dtype == self.dtype() && copy ? clone(self) : to(self, dtype);
+  return rows ? contiguous(y) : y;
 }
 
 // PyTorch's names of tensor types, in the order of DType.
@@ -310,7 +310,7 @@ PyObject* cpu(PyObject* self, PyObject*) { return Py_NewRef(self); }
 
 py::object resize_method(const py::object& self, const py::args& sizes, const py::object& memory_format) {
   const Tensor t = unwrap(self.ptr());
-  check_memory_format("resize_", memory_format.ptr());
+  row_major("resize_", memory_format.ptr());
   py::object list = sizes;
   if (sizes.size() == 1 && (PyTuple_Check(sizes[0].ptr()) || PyList_Check(sizes[0].ptr()))) list = sizes[0];
   Shape shape;
@@ -326,7 +326,7 @@ py::object resize_method(const py::object& self, const py::args& sizes, const py
   if (needs_grad(t)) fail(ErrorKind::Runtime, "resize_: cannot resize variables that require grad");
   if (t->storage->readonly)
     fail(ErrorKind::Runtime, "resize_: the tensor shares memory with a read-only array");
-  resize(t, shape, "resize_");
+  if (!(shape == t.shape())) resize(t, shape, "resize_");
   return self;
 }
 

@@ -222,8 +222,8 @@ bool convert(const Param& p, PyObject* o, bool strict, Bound& b, Complaint& comp
       return true;
     }
     case Kind::MemoryFormat:
-      check_memory_format(p.name.c_str(), o);
-      return true;
+      value = Attr(row_major(p.name.c_str(), o));
+      break;
     case Kind::Ignored:
       if (o && p.name == "device") check_device(o);
       if (o && o != Py_None && o != Py_False && p.name != "device" && p.name != "pin_memory")

@@ -187,7 +187,7 @@ PyType_Spec device_spec = {"unspool.device", sizeof(DeviceObject), 0, Py_TPFLAGS
 
 constexpr const char* kFormats[] = {"contiguous_format", "preserve_format", "channels_last",
                                     "channels_last_3d"};
-constexpr int kRowMajor = 2;  // so many of them mean it here
+constexpr int kPreserve = 1;  // those after it are not supported
 
 struct FormatObject {
   PyObject_HEAD int which;
@@ -246,13 +246,13 @@ void check_device(PyObject* o) {
     fail(ErrorKind::Runtime, "device: unspool computes on the CPU only, got ", short_repr(o));
 }
 
-void check_memory_format(const char* op, PyObject* o) {
-  if (!o || o == Py_None) return;
+bool row_major(const char* op, PyObject* o) {
+  if (!o || o == Py_None) return false;
   if (Py_TYPE(o) != format_type)
     fail(ErrorKind::Type, op, ": memory_format must be a memory_format, got ", short_repr(o));
-  if (which_format(o) >= kRowMajor)
-    fail(ErrorKind::NotImplemented, op, ": memory_format=", short_repr(o),
-         " is not supported; tensors are in row-major order");
+  if (which_format(o) > kPreserve)
+    fail(ErrorKind::NotImplemented, op, ": memory_format=", short_repr(o), " is not supported");
+  return which_format(o) != kPreserve;
 }
 
 void bind_types(py::module_& m) {

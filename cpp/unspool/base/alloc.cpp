@@ -106,6 +106,9 @@ Global& global() {
   }();
   return *g;
 }
+// When the library is loaded: a fork beside the first call would leave the child the lock without the
+// handler, or a half-made object.
+[[maybe_unused]] const Global& made_at_load = global();
 
 std::atomic<std::int64_t> live{0};
 std::atomic<std::int64_t> peak{0};

@@ -161,17 +161,23 @@ bool start_thread(Worker* w) {
   return started;
 }
 
+// What another thread may be counting during the fork would stay half counted in the child.
+void count_before_fork() { available_cpus(); }
+
 // The child has this thread alone: it forgets the parent's pool, whatever state that was in.
 void forget_pool() {
   pool.store(nullptr, std::memory_order_relaxed);
   inside_chunk = false;
 }
 
+// When the library is loaded, not with the first pool: of handlers registered while a fork is on its
+// way, the C library runs none in the child, and the child would go on with the parent's pool.
+const bool forgets_in_child = pthread_atfork(count_before_fork, nullptr, forget_pool) == 0;
+
 Pool* the_pool() {
   Pool* p = pool.load(std::memory_order_acquire);
   if (p) return p;
-  static const int handler = pthread_atfork(nullptr, nullptr, forget_pool);
-  if (handler != 0) return nullptr;
+  if (!forgets_in_child) return nullptr;
   auto fresh = std::make_unique<Pool>();
   if (pool.compare_exchange_strong(p, fresh.get(), std::memory_order_acq_rel)) p = fresh.release();
   return p;

@@ -1,6 +1,7 @@
 #include "unspool/base/shape.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace unspool {
 namespace {
@@ -70,6 +71,83 @@ bool is_contiguous(const Shape& shape, const Strides& strides) {
     step *= shape[i];
   }
   return true;
+}
+
+bool is_dense(const Shape& shape, const Strides& strides) {
+  if (is_contiguous(shape, strides)) return true;
+  // Each dim goes on where the one inside of it ends.
+  std::int64_t step = 1;
+  for (int round = 0; round < shape.ndim; ++round) {
+    int next = -1, left = 0;
+    for (int d = 0; d < shape.ndim; ++d) {
+      if (shape[d] == 1 || strides[d] < step) continue;
+      ++left;
+      if (strides[d] == step) next = d;
+    }
+    if (next < 0) return left == 0 && step == numel_of(shape, "is_dense");
+    step *= shape[next];
+  }
+  return step == numel_of(shape, "is_dense");
+}
+
+bool same_places(const Shape& shape, const Strides& a, const Strides& b) {
+  for (int d = 0; d < shape.ndim; ++d)
+    if (shape[d] != 1 && a[d] != b[d]) return false;
+  return true;
+}
+
+namespace {
+
+// Of an operand aligned at the right; 0 where it is broadcast.
+std::int64_t stride_along(const Operand& o, const Shape& shape, int dim) {
+  const int d = dim - (shape.ndim - o.shape.ndim);
+  return d < 0 || (o.shape[d] == 1 && shape[dim] != 1) ? 0 : o.strides[d];
+}
+
+// Which of two dims lies outside of the other: > 0 where a does, < 0 where b does, 0 where no operand tells.
+int outer_of(int a, int b, const Shape& shape, const Operand* operands, int n) {
+  for (int i = 0; i < n; ++i) {
+    const std::int64_t x = stride_along(operands[i], shape, a), y = stride_along(operands[i], shape, b);
+    if (x == 0 || y == 0) continue;
+    if (x != y) return x > y ? 1 : -1;
+    if (shape[a] > shape[b]) return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+
+Strides result_strides(const Shape& shape, const Operand* operands, int n) {
+  const int ndim = shape.ndim;
+  bool alike = true;
+  for (int i = 0; i < n; ++i)
+    alike = alike && operands[i].shape == shape && operands[i].strides == operands[0].strides;
+  if (n > 0 && alike && is_dense(shape, operands[0].strides)) return operands[0].strides;
+  // From the innermost dim on. The order is only partial, so what is known decides and the search stops
+  // at it, as PyTorch's does: another sort would give other results.
+  int order[kMaxDims];
+  for (int d = 0; d < ndim; ++d) order[d] = ndim - 1 - d;
+  for (int i = 1; i < ndim; ++i)
+    for (int at = i, before = i - 1; before >= 0; --before) {
+      const int outer = outer_of(order[before], order[at], shape, operands, n);
+      if (outer < 0) break;
+      if (outer == 0) continue;
+      std::swap(order[before], order[at]);
+      at = before;
+    }
+  Strides strides = shape;
+  std::int64_t step = 1;
+  for (int d = 0; d < ndim; ++d) {
+    strides[order[d]] = step;
+    step *= std::max<std::int64_t>(shape[order[d]], 1);
+  }
+  return strides;
+}
+
+Strides copy_strides(const Shape& shape, const Strides& strides) {
+  if (is_contiguous(shape, strides)) return contiguous_strides(shape);
+  const Operand own{shape, strides};
+  return result_strides(shape, &own, 1);
 }
 
 Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {

@@ -77,6 +77,20 @@ std::int64_t numel_of(const Shape& shape, const char* op);
 
 Strides contiguous_strides(const Shape& shape);
 bool is_contiguous(const Shape& shape, const Strides& strides);
+// Without gaps and overlaps, in whatever order of the dims.
+bool is_dense(const Shape& shape, const Strides& strides);
+// Strides of dims of size 1 reach nothing, and don't count.
+bool same_places(const Shape& shape, const Strides& a, const Strides& b);
+
+// The dense strides of an elementwise result: PyTorch's rule. Dims lie in the order of the operands'
+// strides, the first operand deciding where it is not broadcast; where none does, in row-major order.
+struct Operand {
+  Shape shape;
+  Strides strides;
+};
+Strides result_strides(const Shape& shape, const Operand* operands, int n);
+// Those of a copy: a dense tensor's own.
+Strides copy_strides(const Shape& shape, const Strides& strides);
 
 // NumPy's rule: align right, sizes equal or 1. Throws ShapeError naming `op`.
 Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b);

@@ -9,10 +9,28 @@ void copy_forward(Call& c) { kernels().copy(c.out[0].view(), c.in[0].view()); }
 
 const OpDef clone_op = {
     .schema = "clone(Tensor input, *, MemoryFormat? memory_format=None)",
-    .doc = "A contiguous copy with the input's history.",
+    .doc =
+        "A copy with the input's history, in the order of its strides; in row-major order where memory_format is "
+        "contiguous_format.",
     .grad_name = "CloneBackward0",
     .surface = kBoth,
-    .shape = [](Call& c) { c.allocate(0, c.in[0].shape(), c.in[0].dtype()); },
+    .shape =
+        [](Call& c) {
+          const Tensor& x = c.in[0];
+          if (c.attrs.i(0))
+            c.allocate(0, x.shape(), x.dtype());
+          else
+            c.allocate(0, x.shape(), copy_strides(x.shape(), x.strides()), x.dtype());
+        },
+    .forward = copy_forward,
+    .derivative = linear([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }),
+    .takes_halves = true,
+};
+
+const OpDef lay_out_op = {
+    .schema = "lay_out(Tensor input, int[] stride)",
+    .grad_name = "CloneBackward0",
+    .shape = [](Call& c) { c.allocate(0, c.in[0].shape(), c.attrs.list(0), c.in[0].dtype()); },
     .forward = copy_forward,
     .derivative = linear([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }),
     .takes_halves = true,
@@ -28,7 +46,11 @@ const OpDef contiguous_op = {
 const OpDef convert_op = {
     .schema = "convert(Tensor input, DType dtype)",
     .grad_name = "ToCopyBackward0",
-    .shape = [](Call& c) { c.allocate(0, c.in[0].shape(), c.attrs[0].dtype()); },
+    .shape =
+        [](Call& c) {
+          const Tensor& x = c.in[0];
+          c.allocate(0, x.shape(), copy_strides(x.shape(), x.strides()), c.attrs[0].dtype());
+        },
     .forward = copy_forward,
     // The engine brings a gradient to the dtype of the input it is for.
     .derivative = linear([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }),
@@ -114,9 +136,16 @@ const OpDef zero_op = {
 
 }  // namespace
 
-Tensor clone(const Tensor& x) { return call(clone_op, {x}); }
-Tensor contiguous(const Tensor& x) { return x.contiguous() ? x : clone(x); }
+Tensor clone(const Tensor& x) { return call(clone_op, {x}, {false}); }
+Tensor row_major_copy(const Tensor& x) { return call(clone_op, {x}, {true}); }
+Tensor contiguous(const Tensor& x) { return x.contiguous() ? x : row_major_copy(x); }
+Tensor laid_out(const Tensor& x, const Strides& strides) {
+  return same_places(x.shape(), x.strides(), strides) ? x : call(lay_out_op, {x}, {{}, {strides}});
+}
 Tensor to(const Tensor& x, DType dtype) { return x.dtype() == dtype ? x : call(convert_op, {x}, {dtype}); }
+Tensor laid_out_like(const Tensor& y, const Tensor& x) {
+  return laid_out(y, copy_strides(x.shape(), x.strides()));
+}
 void copy_(const Tensor& target, const Tensor& source) {
   Tensor in[] = {target, source};
   call_inplace(copy_op, in, Attrs{});
@@ -127,7 +156,7 @@ void fill_(const Tensor& target, const Tensor& value) {
 }
 
 std::span<const OpDef* const> copy_ops() {
-  static const OpDef* const ops[] = {&clone_op, &contiguous_op, &convert_op, &copy_op, &fill_op, &zero_op};
+  static const OpDef* const ops[] = {&clone_op, &lay_out_op, &contiguous_op, &convert_op, &copy_op, &fill_op, &zero_op};
   return ops;
 }
 

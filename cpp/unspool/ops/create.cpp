@@ -1,5 +1,5 @@
 // New tensors: full, zeros, arange … `Options` in a schema stands for dtype, device,
-// requires_grad and what else PyTorch's constructors take; it gives the last two attributes.
+// requires_grad and what else PyTorch's constructors take; it gives the last three attributes.
 #include <cmath>
 
 #include "unspool/kernels/table.h"
@@ -10,11 +10,11 @@ namespace {
 
 DType dtype_or(const Attr& a, DType otherwise) { return a.given() ? a.dtype() : otherwise; }
 
-// The last two attributes: dtype, requires_grad.
-const Attr& dtype_of_call(const Call& c) { return c.attrs[c.attrs.n - 2]; }
+// The last three attributes: dtype, requires_grad, and whether a row-major order is asked for.
+const Attr& dtype_of_call(const Call& c) { return c.attrs[c.attrs.n - 3]; }
 
 Tensor finish(Call& c, Tensor t) {
-  if (c.attrs.i(c.attrs.n - 1)) {
+  if (c.attrs.i(c.attrs.n - 2)) {
     if (!is_floating(t.dtype()))
       fail(ErrorKind::Runtime, name_of(*c.op),
            ": only Tensors of floating point dtype can require "
@@ -25,11 +25,19 @@ Tensor finish(Call& c, Tensor t) {
   return t;
 }
 
-void create(Call& c, const Shape& shape, DType dtype, double value, std::int64_t whole) {
-  const std::string op = name_of(*c.op);
-  Tensor t = empty(shape, dtype, op.c_str());
+void create(Call& c, Tensor t, double value, std::int64_t whole) {
   kernels().fill(t.view(), value, whole);
   c.out[0] = finish(c, std::move(t));
+}
+void create(Call& c, const Shape& shape, DType dtype, double value, std::int64_t whole) {
+  create(c, empty(shape, dtype, c.op->schema), value, whole);
+}
+// Of input 0's shape and, where nothing else is asked for, its dtype and order of strides.
+Tensor like(const Call& c) {
+  const Tensor& x = c.in[0];
+  const DType dtype = dtype_or(dtype_of_call(c), x.dtype());
+  if (c.attrs.i(c.attrs.n - 1)) return empty(x.shape(), dtype, c.op->schema);
+  return empty(x.shape(), copy_strides(x.shape(), x.strides()), dtype, c.op->schema);
 }
 
 constexpr OpDef empty_op = {
@@ -60,13 +68,13 @@ constexpr OpDef ones_op = {
 DType dtype_of_number(const Attr& a) {
   return a.kind == Attr::Float ? default_dtype() : a.kind == Attr::Bool ? DType::Bool : DType::Int64;
 }
-void fill_number(Call& c, const Shape& shape, const Attr& value, DType dtype) {
+void fill_number(Call& c, Tensor t, const Attr& value) {
   const double f = value.number();
-  const bool truth = dtype == DType::Bool;
+  const bool truth = t.dtype() == DType::Bool;
   const std::int64_t whole = truth                       ? f != 0.0
                              : value.kind == Attr::Float ? static_cast<std::int64_t>(f)
                                                          : value.i;
-  create(c, shape, dtype, f, whole);
+  create(c, std::move(t), f, whole);
 }
 
 constexpr OpDef full_op = {
@@ -75,8 +83,8 @@ constexpr OpDef full_op = {
     .surface = kFunction,
     .composite =
         [](Call& c) {
-          fill_number(c, c.attrs.list(0), c.attrs[0],
-                      dtype_or(dtype_of_call(c), dtype_of_number(c.attrs[0])));
+          const DType dtype = dtype_or(dtype_of_call(c), dtype_of_number(c.attrs[0]));
+          fill_number(c, empty(c.attrs.list(0), dtype, c.op->schema), c.attrs[0]);
         },
 };
 
@@ -86,7 +94,7 @@ constexpr OpDef empty_like_op = {
     .surface = kFunction,
     .composite =
         [](Call& c) {
-          c.out[0] = finish(c, empty(c.in[0].shape(), dtype_or(dtype_of_call(c), c.in[0].dtype())));
+          c.out[0] = finish(c, like(c));
         },
 };
 constexpr OpDef zeros_like_op = {
@@ -94,14 +102,14 @@ constexpr OpDef zeros_like_op = {
     .doc = "Zeros of the input's shape and dtype.",
     .surface = kFunction,
     .composite =
-        [](Call& c) { create(c, c.in[0].shape(), dtype_or(dtype_of_call(c), c.in[0].dtype()), 0.0, 0); },
+        [](Call& c) { create(c, like(c), 0.0, 0); },
 };
 constexpr OpDef ones_like_op = {
     .schema = "ones_like(Tensor input, Options)",
     .doc = "Ones of the input's shape and dtype.",
     .surface = kFunction,
     .composite =
-        [](Call& c) { create(c, c.in[0].shape(), dtype_or(dtype_of_call(c), c.in[0].dtype()), 1.0, 1); },
+        [](Call& c) { create(c, like(c), 1.0, 1); },
 };
 constexpr OpDef full_like_op = {
     .schema = "full_like(Tensor input, Scalar fill_value, Options)",
@@ -109,7 +117,7 @@ constexpr OpDef full_like_op = {
     .surface = kFunction,
     .composite =
         [](Call& c) {
-          fill_number(c, c.in[0].shape(), c.attrs[0], dtype_or(dtype_of_call(c), c.in[0].dtype()));
+          fill_number(c, like(c), c.attrs[0]);
         },
 };
 

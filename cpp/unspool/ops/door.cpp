@@ -87,6 +87,15 @@ std::string name_of(const OpDef& op) {
 void Call::allocate(int i, const Shape& shape, DType dtype) {
   if (!out[i]) out[i] = empty(shape, dtype, op->schema);
 }
+void Call::allocate(int i, const Shape& shape, const Strides& strides, DType dtype) {
+  if (!out[i]) out[i] = empty(shape, strides, dtype, op->schema);
+}
+void Call::allocate_alike(int i, const Shape& shape, DType dtype) {
+  bool dense = true;
+  for (const Tensor& t : in) dense = dense && (!t || t.contiguous());
+  if (dense) return allocate(i, shape, dtype);
+  allocate(i, shape, strides_alike(in, shape), dtype);
+}
 
 void call(Call& c, std::span<Tensor> inputs, AttrsView attrs) {
   const OpDef& op = *c.op;

@@ -153,7 +153,7 @@ constexpr OpDef pow_number_op = {
                  "pow: Integers to negative integer powers are not allowed; "
                  "exponent is ",
                  c.attrs.i(0));
-          c.allocate(0, c.in[0].shape(), c.in[0].dtype());
+          c.allocate_alike(0, c.in[0].shape(), c.in[0].dtype());
         },
     .forward =
         [](Call& c) {
@@ -218,7 +218,7 @@ constexpr OpDef pow_op = {
         [](Call& c) {
           if (is_floating(c.in[0].dtype())) return map_shape(c);
           if (c.in[0].dtype() == DType::Bool) fail(ErrorKind::DType, "pow: not implemented for 'bool'");
-          c.allocate(0, broadcast_shapes("pow", c.in[0].shape(), c.in[1].shape()), c.in[0].dtype());
+          c.allocate_alike(0, broadcast_shapes("pow", c.in[0].shape(), c.in[1].shape()), c.in[0].dtype());
         },
     .forward = [](Call& c) { is_floating(c.in[0].dtype()) ? run_map(c) : integer_powers(c); },
     .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) {
@@ -302,7 +302,7 @@ constexpr OpDef where_op = {
           type.add(c.in[2]);
           for (int i = 1; i < 3; ++i) c.in[i] = to(c.in[i], type.get());
           const Shape shape = broadcast_shapes("where", c.in[1].shape(), c.in[2].shape());
-          c.allocate(0, broadcast_shapes("where", c.in[0].shape(), shape), type.get());
+          c.allocate_alike(0, broadcast_shapes("where", c.in[0].shape(), shape), type.get());
         },
     .forward =
         [](Call& c) {

@@ -147,7 +147,7 @@ constexpr OpDef rounding(const char* schema, const char* doc, const char* grad_n
           [](Call& c) {
             if (c.in[0].dtype() == DType::Bool)
               fail(ErrorKind::DType, name_of(*c.op), ": not implemented for 'bool'");
-            c.allocate(0, c.in[0].shape(), c.in[0].dtype());
+            c.allocate_alike(0, c.in[0].shape(), c.in[0].dtype());
           },
       .forward =
           [](Call& c) {
@@ -194,7 +194,7 @@ constexpr OpDef clamp_op = {
           const bool lift = c.attrs[0].kind == Attr::Float || c.attrs[1].kind == Attr::Float;
           if (lift && !is_floating(c.in[0].dtype())) c.in[0] = to(c.in[0], default_dtype());
           if (c.in[0].dtype() == DType::Bool) fail(ErrorKind::DType, "clamp: not implemented for 'bool'");
-          c.allocate(0, c.in[0].shape(), c.in[0].dtype());
+          c.allocate_alike(0, c.in[0].shape(), c.in[0].dtype());
         },
     .forward =
         [](Call& c) {
@@ -233,7 +233,7 @@ constexpr OpDef bitwise_not_op = {
           if (is_floating(c.in[0].dtype()))
             fail(ErrorKind::DType, "bitwise_not: not implemented for '", name(c.in[0].dtype()),
                  "'; ~ works on bool and integer tensors only");
-          c.allocate(0, c.in[0].shape(), c.in[0].dtype());
+          c.allocate_alike(0, c.in[0].shape(), c.in[0].dtype());
         },
     .forward =
         [](Call& c) {

@@ -9,7 +9,7 @@ namespace unspool {
 namespace {
 
 // What an op writes into: its first input, or a copy of it.
-Tensor target_of(const Call& c) { return c.inplace ? c.in[0] : clone(c.in[0]); }
+Tensor target_of(const Call& c) { return c.inplace ? c.in[0] : row_major_copy(c.in[0]); }
 
 Tensor index_of(const Call& c, int i) {
   const std::string op = name_of(*c.op);
@@ -127,7 +127,7 @@ constexpr OpDef index_fill_op = {
           // Through a mask, so that a slice named twice counts once in the value's gradient.
           Tensor mask = zeros(c.in[0].shape(), DType::Bool);
           put_flat_(mask, places, full({}, 1.0, DType::Bool), false);
-          c.out[0] = where(mask, value, c.in[0]);
+          c.out[0] = laid_out_like(where(mask, value, c.in[0]), c.in[0]);
         },
 };
 
@@ -293,7 +293,7 @@ constexpr OpDef masked_fill_op = {
     .composite =
         [](Call& c) {
           check_mask("masked_fill", c.in[1]);
-          c.out[0] = where(c.in[1], value_for(c, c.in[2]), c.in[0]);
+          c.out[0] = contiguous(where(c.in[1], value_for(c, c.in[2]), c.in[0]));
         },
 };
 
@@ -335,7 +335,7 @@ constexpr OpDef masked_scatter_op = {
             fail(ErrorKind::Runtime, "masked_scatter: source has ", c.in[2].numel(),
                  " elements, the mask holds for ", places.numel());
           const Tensor source = narrow(reshape(c.in[2], {c.in[2].numel()}), 0, 0, places.numel());
-          c.out[0] = c.inplace ? c.in[0] : clone(expand(c.in[0], shape));
+          c.out[0] = c.inplace ? c.in[0] : row_major_copy(expand(c.in[0], shape));
           put_flat_(c.out[0], places, source, false);
         },
 };
@@ -349,7 +349,7 @@ void nonzero_matrix(Call& c) {
   }
   Vector<Tensor> parts;
   for (const Tensor& column : columns) parts.push_back(reshape(column, {n, 1}));
-  c.out[0] = cat(parts, 1);
+  c.out[0] = laid_out(cat(parts, 1), {1, n});  // PyTorch fills it by columns
 }
 
 void nonzero_tuple(Call& c) {

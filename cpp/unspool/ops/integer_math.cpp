@@ -5,6 +5,7 @@
 
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
+#include "unspool/ops/map.h"
 
 namespace unspool {
 namespace {
@@ -49,8 +50,7 @@ void integer_shape(Call& c) {
   if (info(dtype).category != Category::Integer)
     fail(ErrorKind::NotImplemented, name_of(*c.op), ": not implemented for '", name(dtype), "'");
   const Shape shape = broadcast_shapes(c.op->schema, c.in[0].shape(), c.in[1].shape());
-  for (Tensor& t : c.in) t = contiguous(expand(t, shape));
-  c.allocate(0, shape, dtype);
+  flat_shape(c, shape, dtype);
 }
 
 template <class F>

@@ -48,7 +48,10 @@ const OpDef mse_op = {
         [](Call& c) {
           if (!is_floating(c.in[0].dtype()))
             fail(ErrorKind::DType, "mse_loss: not implemented for '", name(c.in[0].dtype()), "'");
-          c.allocate(0, c.attrs.i(0) == kNone ? c.in[0].shape() : Shape{}, c.in[0].dtype());
+          if (c.attrs.i(0) == kNone)
+            c.allocate_alike(0, c.in[0].shape(), c.in[0].dtype());
+          else
+            c.allocate(0, {}, c.in[0].dtype());
         },
     .forward =
         [](Call& c) {

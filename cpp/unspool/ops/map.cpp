@@ -1,6 +1,9 @@
 #include "unspool/ops/map.h"
 
+#include <utility>
+
 #include "unspool/base/cpu.h"
+#include "unspool/ops/ops.h"
 
 namespace unspool {
 
@@ -35,13 +38,50 @@ void map_shape(Call& c) {
     broadcast = shape->ndim == 0 ? other : broadcast_shapes(c.op->schema, *shape, other);
     shape = &broadcast;
   }
-  c.allocate(0, *shape, map.to_bool ? DType::Bool : dtype);
+  c.allocate_alike(0, *shape, map.to_bool ? DType::Bool : dtype);
 }
+
+Strides strides_alike(std::span<const Tensor> in, const Shape& shape) {
+  if (numel_of(shape, "strides") == 0) return contiguous_strides(shape);
+  Operand operands[kMaxMapInputs];
+  int n = 0;
+  for (const Tensor& t : in)
+    if (t) operands[n++] = {t.shape(), t.strides()};
+  return result_strides(shape, operands, n);
+}
+
+void flat_shape(Call& c, const Shape& shape, DType dtype) {
+  c.allocate_alike(0, shape, dtype);
+  for (Tensor& t : c.in) t = laid_out(expand(t, shape), c.out[0].strides());
+}
+
+namespace {
+
+// Sorts the dims by the output's strides, so that the innermost loop runs along its memory.
+void follow_memory(View& out, View* in, int n) {
+  for (int i = 1; i < out.shape.ndim; ++i)
+    for (int d = i; d > 0 && out.strides[d] > out.strides[d - 1]; --d) {
+      std::swap(out.shape[d], out.shape[d - 1]);
+      std::swap(out.strides[d], out.strides[d - 1]);
+      for (int k = 0; k < n; ++k) {
+        std::swap(in[k].shape[d], in[k].shape[d - 1]);
+        std::swap(in[k].strides[d], in[k].strides[d - 1]);
+      }
+    }
+}
+
+}  // namespace
 
 void broadcast_views(const Shape& shape, const Tensor& out, std::span<const Tensor> in, View* out_view,
                      View* in_views) {
   bool dense = out.contiguous();
   for (const Tensor& t : in) dense &= t.ndim() == 0 || (t.contiguous() && t.shape() == shape);
+  if (!dense && is_dense(shape, out.strides())) {
+    dense = true;
+    for (const Tensor& t : in)
+      dense = dense &&
+              (t.ndim() == 0 || (t.shape() == shape && same_places(shape, t.strides(), out.strides())));
+  }
   auto flat = [](View& v, const Tensor& t, std::int64_t n) {
     v.data = t->data;
     v.dtype = t.dtype();
@@ -68,6 +108,7 @@ void broadcast_views(const Shape& shape, const Tensor& out, std::span<const Tens
     for (int d = 0; d < shape.ndim; ++d)
       v.strides[d] = d < lead || t.shape()[d - lead] == 1 ? 0 : t.strides()[d - lead];
   }
+  if (!out.contiguous()) follow_memory(*out_view, in_views, static_cast<int>(in.size()));
 }
 
 void run_map(Call& c) {

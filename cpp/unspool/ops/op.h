@@ -94,8 +94,12 @@ struct Call {
   Tensor aux;
   Vector<Tensor>* list = nullptr;  // of a composite whose schema ends in `-> Tensor[]`
 
-  // For shape functions: allocates result i (skipped where an in-place call has set it).
+  // For shape functions: allocates result i (skipped where an in-place call has set it), in row-major order
+  // or with strides.
   void allocate(int i, const Shape& shape, DType dtype);
+  void allocate(int i, const Shape& shape, const Strides& strides, DType dtype);
+  // In the order of the inputs' strides, as PyTorch lays out results of elementwise ops.
+  void allocate_alike(int i, const Shape& shape, DType dtype);
 };
 
 // What a derivative rule sees of one recorded call. Tensors that `saves` does not name are null.

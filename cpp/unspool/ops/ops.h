@@ -83,7 +83,7 @@ Tensor unsqueeze(const Tensor& x, std::int64_t dim);
 Tensor select(const Tensor& x, std::int64_t dim, std::int64_t index);
 Tensor slice(const Tensor& x, std::int64_t dim, std::int64_t start, std::int64_t stop, std::int64_t step);
 Tensor narrow(const Tensor& x, std::int64_t dim, std::int64_t start, std::int64_t length);
-// Offsets count from x's first element; x is contiguous.
+// Offsets count from x's first element, in its memory.
 Tensor as_strided(const Tensor& x, const Shape& shape, const Strides& strides, std::int64_t offset);
 Tensor as_strided_scatter(const Tensor& x, const Tensor& value, const Shape& shape, const Strides& strides,
                           std::int64_t offset);
@@ -92,6 +92,11 @@ Tensor gather(const Tensor& x, std::int64_t dim, const Tensor& index);
 Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index);
 Tensor cat(std::span<const Tensor> tensors, std::int64_t dim);
 Tensor contiguous(const Tensor& x);  // x itself where it already is
+// The elements with these strides, which may leave gaps; x itself where it has them.
+Tensor laid_out(const Tensor& x, const Strides& strides);
+// y in the order of strides that a copy of x has; both have one shape.
+Tensor laid_out_like(const Tensor& y, const Tensor& x);
+Tensor row_major_copy(const Tensor& x);
 Tensor clone(const Tensor& x);
 Tensor to(const Tensor& x, DType dtype);  // x itself where it already is
 void copy_(const Tensor& target, const Tensor& source);

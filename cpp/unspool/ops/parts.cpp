@@ -122,12 +122,13 @@ const OpDef narrow_op = {
 
 // ---- as_strided: what the tape makes of a stale view -----------------------------------------------------
 
-// attrs: offset from the input's first element; lists: shape, strides.
+// attrs: offset from the input's first element; lists: shape, strides, and the strides of the input, which
+// a gradient or tangent of it is given before it is read by offsets.
 const OpDef as_strided_backward_op = {
-    .schema = "as_strided_backward(Tensor grad, int offset, int[] size, int[] stride, int[] base)",
+    .schema = "as_strided_backward(Tensor grad, int offset, int[] size, int[] stride, int[] base_stride, int[] base)",
     .grad_name = "AsStridedBackwardBackward0",
     .cls = Class::Fused,
-    .shape = [](Call& c) { c.allocate(0, c.attrs.list(2), c.in[0].dtype()); },
+    .shape = [](Call& c) { c.allocate(0, c.attrs.list(3), c.attrs.list(2), c.in[0].dtype()); },
     .forward =
         [](Call& c) {
           // Elements that the view shows twice add up.
@@ -149,12 +150,12 @@ const OpDef as_strided_backward_op = {
           });
         },
     .derivative = linear([](const Record& r, const Tensor* g, Tensor* gx) {
-      gx[0] = as_strided(contiguous(g[0]), r.attrs.list(0), r.attrs.list(1), r.attrs.i(0));
+      gx[0] = as_strided(laid_out(g[0], r.attrs.list(2)), r.attrs.list(0), r.attrs.list(1), r.attrs.i(0));
     }),
 };
 
 const OpDef as_strided_op = {
-    .schema = "as_strided(Tensor input, int offset, int[] size, int[] stride)",
+    .schema = "as_strided(Tensor input, int offset, int[] size, int[] stride, int[] base_stride)",
     .grad_name = "AsStridedBackward0",
     .cls = Class::View,
     .shape =
@@ -162,18 +163,20 @@ const OpDef as_strided_op = {
     .forward = no_kernel,
     .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) {
                      gx[0] = call(as_strided_backward_op, {g[0]},
-                                  {{r.attrs[0]}, {r.attrs.list(0), r.attrs.list(1), r.shape(0)}});
+                                  {{r.attrs[0]},
+                                   {r.attrs.list(0), r.attrs.list(1), r.attrs.list(2), r.shape(0)}});
                    },
                    [](const Record& r, const Tensor* dx, Tensor* dy) {
-                     dy[0] = as_strided(contiguous(dx[0]), r.attrs.list(0), r.attrs.list(1), r.attrs.i(0));
+                     dy[0] = as_strided(laid_out(dx[0], r.attrs.list(2)), r.attrs.list(0), r.attrs.list(1),
+                                        r.attrs.i(0));
                    },
                    {},
                    nullptr},
 };
 
-// Whether all elements of a view lie between the first and the last one of a contiguous tensor.
+// Whether all elements of a view lie between the first and the last one of a tensor without gaps.
 bool inside(const Tensor& t, const Dims& size, const Dims& stride, std::int64_t offset) {
-  if (!t.contiguous()) return false;
+  if (!is_dense(t.shape(), t.strides())) return false;
   std::int64_t last = offset;
   for (int d = 0; d < size.ndim; ++d) {
     if (size[d] == 0) return offset >= t->offset() && offset <= t->offset() + t.numel();
@@ -222,7 +225,7 @@ constexpr OpDef as_strided_public_op = {
             }
           if (x.requires_grad())
             fail(ErrorKind::Runtime, "as_strided: of a tensor that requires grad, only its own elements in ",
-                 "contiguous memory; shape ", x.shape(), ", strides ", x.strides(),
+                 "memory without gaps; shape ", x.shape(), ", strides ", x.strides(),
                  ". Call it on detach() or contiguous()");
           c.out[0] = alias(x, size, stride, offset);
         },
@@ -231,10 +234,11 @@ constexpr OpDef as_strided_public_op = {
 }  // namespace
 
 const OpDef as_strided_scatter_op = {
-    .schema = "as_strided_scatter(Tensor input, Tensor value, int offset, int[] size, int[] stride)",
+    .schema =
+        "as_strided_scatter(Tensor input, Tensor value, int offset, int[] size, int[] stride, int[] base_stride)",
     .grad_name = "CopySlices",
     .cls = Class::Fused,
-    .shape = [](Call& c) { c.allocate(0, c.in[0].shape(), c.in[0].dtype()); },
+    .shape = [](Call& c) { c.allocate(0, c.in[0].shape(), c.attrs.list(2), c.in[0].dtype()); },
     .forward =
         [](Call& c) {
           kernels().copy(c.out[0].view(), c.in[0].view());
@@ -242,16 +246,16 @@ const OpDef as_strided_scatter_op = {
           kernels().copy(part.view(), c.in[1].view());
         },
     .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) {
-                     const Tensor dense = contiguous(g[0]);
+                     const Tensor alike = laid_out(g[0], r.attrs.list(2));
                      if (r.needs(0))
-                       gx[0] = as_strided_scatter(dense, zeros(r.shape(1), g[0].dtype()), r.attrs.list(0),
+                       gx[0] = as_strided_scatter(alike, zeros(r.shape(1), g[0].dtype()), r.attrs.list(0),
                                                   r.attrs.list(1), r.attrs.i(0));
                      if (r.needs(1))
-                       gx[1] = as_strided(dense, r.attrs.list(0), r.attrs.list(1), r.attrs.i(0));
+                       gx[1] = as_strided(alike, r.attrs.list(0), r.attrs.list(1), r.attrs.i(0));
                    },
                    [](const Record& r, const Tensor* dx, Tensor* dy) {
                      const DType d = r.dtype(0);
-                     const Tensor base = dx[0] ? contiguous(dx[0]) : zeros(r.shape(0), d);
+                     const Tensor base = laid_out(dx[0] ? dx[0] : zeros(r.shape(0), d), r.attrs.list(2));
                      const Tensor value = dx[1] ? dx[1] : zeros(r.shape(1), d);
                      dy[0] = as_strided_scatter(base, value, r.attrs.list(0), r.attrs.list(1), r.attrs.i(0));
                    },
@@ -269,11 +273,11 @@ Tensor narrow(const Tensor& x, std::int64_t dim, std::int64_t start, std::int64_
   return call(narrow_op, {x}, {dim, start, length});
 }
 Tensor as_strided(const Tensor& x, const Shape& shape, const Strides& strides, std::int64_t offset) {
-  return call(as_strided_op, {x}, {{offset}, {shape, strides}});
+  return call(as_strided_op, {x}, {{offset}, {shape, strides, x.strides()}});
 }
 Tensor as_strided_scatter(const Tensor& x, const Tensor& value, const Shape& shape, const Strides& strides,
                           std::int64_t offset) {
-  return call(as_strided_scatter_op, {x, value}, {{offset}, {shape, strides}});
+  return call(as_strided_scatter_op, {x, value}, {{offset}, {shape, strides, x.strides()}});
 }
 
 std::span<const OpDef* const> part_ops() {

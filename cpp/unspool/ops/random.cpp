@@ -18,18 +18,29 @@ void with_generator(const Attr& a, F&& f) {
 
 DType dtype_or(const Attr& a, DType otherwise) { return a.given() ? a.dtype() : otherwise; }
 
-// The last attributes are generator, dtype, requires_grad.
+// The last attributes are generator, dtype, requires_grad, and whether a row-major order is asked for.
 template <class F>
-void draw(Call& c, const Shape& shape, DType otherwise, bool floating, F&& fill) {
-  const std::string op = name_of(*c.op);
-  const DType dtype = dtype_or(c.attrs[c.attrs.n - 2], otherwise);
-  const bool grad = c.attrs.i(c.attrs.n - 1) != 0;
+void draw(Call& c, const Shape& shape, const Strides& strides, DType otherwise, bool floating, F&& fill) {
+  const int n = c.attrs.n;
+  const DType dtype = dtype_or(c.attrs[n - 3], otherwise);
+  const bool grad = c.attrs.i(n - 2) != 0;
   if ((floating || grad) && !is_floating(dtype))
-    fail(ErrorKind::DType, op, ": needs a floating dtype, got ", name(dtype));
-  Tensor t = empty(shape, dtype, op.c_str());
-  with_generator(c.attrs[c.attrs.n - 3], [&](Generator& g) { fill(g, t.view()); });
+    fail(ErrorKind::DType, name_of(*c.op), ": needs a floating dtype, got ", name(dtype));
+  Tensor t = empty(shape, strides, dtype, c.op->schema);
+  with_generator(c.attrs[n - 4], [&](Generator& g) { fill(g, t.view()); });
   t->requires_grad = grad;
   c.out[0] = std::move(t);
+}
+template <class F>
+void draw(Call& c, const Shape& shape, DType otherwise, bool floating, F&& fill) {
+  draw(c, shape, contiguous_strides(shape), otherwise, floating, fill);
+}
+template <class F>
+void draw_like(Call& c, F&& fill) {
+  const Tensor& x = c.in[0];
+  const bool rows = c.attrs.i(c.attrs.n - 1) != 0;
+  draw(c, x.shape(), rows ? contiguous_strides(x.shape()) : copy_strides(x.shape(), x.strides()), x.dtype(),
+       true, fill);
 }
 
 constexpr OpDef rand_op = {
@@ -61,8 +72,7 @@ constexpr OpDef rand_like_op = {
     .cls = Class::Random,
     .composite =
         [](Call& c) {
-          draw(c, c.in[0].shape(), c.in[0].dtype(), true,
-               [](Generator& g, const View& v) { fill_uniform(g, v); });
+          draw_like(c, [](Generator& g, const View& v) { fill_uniform(g, v); });
         },
 };
 constexpr OpDef randn_like_op = {
@@ -72,8 +82,7 @@ constexpr OpDef randn_like_op = {
     .cls = Class::Random,
     .composite =
         [](Call& c) {
-          draw(c, c.in[0].shape(), c.in[0].dtype(), true,
-               [](Generator& g, const View& v) { fill_normal(g, v); });
+          draw_like(c, [](Generator& g, const View& v) { fill_normal(g, v); });
         },
 };
 constexpr OpDef normal_op = {

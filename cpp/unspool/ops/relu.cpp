@@ -26,7 +26,7 @@ const OpDef relu_op = {
         [](Call& c) {
           if (c.in[0].dtype() == DType::Bool)
             fail(ErrorKind::DType, "relu: Boolean inputs are not supported");
-          c.allocate(0, c.in[0].shape(), c.in[0].dtype());
+          c.allocate_alike(0, c.in[0].shape(), c.in[0].dtype());
         },
     .forward =
         [](Call& c) {

@@ -212,7 +212,7 @@ constexpr OpDef flip_op = {
               std::reverse(tables[static_cast<std::size_t>(dim)].begin(),
                            tables[static_cast<std::size_t>(dim)].end());
           }
-          c.out[0] = rearranged("flip", c.in[0], tables);
+          c.out[0] = laid_out_like(rearranged("flip", c.in[0], tables), c.in[0]);
         },
 };
 
@@ -342,7 +342,7 @@ void triangle(Call& c) {
   for (std::int64_t i = 0; i < rows; ++i)
     for (std::int64_t j = 0; j < columns; ++j)
       reinterpret_cast<bool*>(keep->data)[i * columns + j] = Lower ? j - i <= k : j - i >= k;
-  c.out[0] = where(keep, x, full({}, 0.0, x.dtype()));
+  c.out[0] = contiguous(where(keep, x, full({}, 0.0, x.dtype())));
 }
 constexpr OpDef tril_op = {
     .schema = "tril(Tensor input, int diagonal=0)",

@@ -160,8 +160,7 @@ void binary_forward(Call& c) {
 
 void binary_shape(Call& c) {
   const Shape shape = broadcast_shapes(c.op->schema, c.in[0].shape(), c.in[1].shape());
-  for (Tensor& t : c.in) t = contiguous(expand(t, shape));
-  c.allocate(0, shape, c.in[0].dtype());
+  flat_shape(c, shape, c.in[0].dtype());
 }
 
 template <class F>

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "unspool/kernels/table.h"
+#include "unspool/ops/map.h"
 #include "unspool/ops/op.h"
 #include "unspool/ops/ops.h"
 
@@ -39,8 +40,7 @@ void unary_forward(Call& c) {
 
 inline void unary_shape(Call& c) {
   if (c.in[0].dtype() == DType::Bool) fail(ErrorKind::DType, name_of(*c.op), ": not implemented for 'bool'");
-  c.in[0] = contiguous(c.in[0]);
-  c.allocate(0, c.in[0].shape(), c.in[0].dtype());
+  flat_shape(c, c.in[0].shape(), c.in[0].dtype());
 }
 
 // promote: Floating lifts integers; None leaves them.

@@ -74,7 +74,7 @@ void along_dim(Call& c) {
          "'; pass dtype= or convert it");
   const bool last = dim >= x.ndim() - 1;
   const Tensor y = call(rows_op, {last ? x : transpose(x, dim, -1)});
-  c.out[0] = last ? y : transpose(y, dim, -1);
+  c.out[0] = last ? y : contiguous(transpose(y, dim, -1));
 }
 
 constexpr OpDef softmax_op = {

@@ -242,7 +242,7 @@ Tensor last(const Tensor& x, int dim) {
 }
 Tensor back(const Tensor& y, int dim, int ndim) {
   if (ndim == 0) return reshape(y, {});
-  return dim == ndim - 1 ? y : transpose(y, dim, ndim - 1);
+  return dim == ndim - 1 ? y : contiguous(transpose(y, dim, ndim - 1));
 }
 std::int64_t rows_of(const Tensor& x) {
   const std::int64_t n = x.shape()[x.ndim() - 1];
@@ -438,7 +438,8 @@ constexpr OpDef prod_op = {
           const int dim = wrap_dim("prod", c.attrs.i(0), x.ndim());
           const Tensor y = unsqueeze(prod_rows(last(x, dim)), -1);
           const bool keep = c.attrs.i(1) != 0 && x.ndim();
-          const Tensor placed = x.ndim() > 1 && dim != x.ndim() - 1 ? transpose(y, dim, x.ndim() - 1) : y;
+          const Tensor placed =
+              x.ndim() > 1 && dim != x.ndim() - 1 ? contiguous(transpose(y, dim, x.ndim() - 1)) : y;
           c.out[0] = keep ? placed : squeeze(placed, x.ndim() ? dim : 0);
         },
 };
@@ -460,15 +461,16 @@ Tensor order_of(const Tensor& x, bool descending) {
 
 Tensor ordered(const Tensor& x, int dim, bool descending) {
   GradMode off(false);
-  return contiguous(back(order_of(last(readable(alias(x)), dim), descending), dim, x.ndim()));
+  return back(order_of(last(readable(alias(x)), dim), descending), dim, x.ndim());
 }
 
 // Values and indices of an order, both in x's layout.
 void sorted(Call& c, std::int64_t dim, bool descending) {
   const int d = wrap_dim(c.op->schema, dim, c.in[0].ndim());
   c.n_out = 2;
-  c.out[1] = ordered(c.in[0], d, descending);
-  c.out[0] = gather(c.in[0], d, c.out[1]);
+  const Tensor order = ordered(c.in[0], d, descending);
+  c.out[1] = laid_out_like(order, c.in[0]);
+  c.out[0] = laid_out_like(gather(c.in[0], d, order), c.in[0]);
 }
 constexpr OpDef sort_op = {
     .schema =
@@ -492,7 +494,8 @@ constexpr OpDef argsort_op = {
     .surface = kBoth,
     .composite =
         [](Call& c) {
-          c.out[0] = ordered(c.in[0], wrap_dim("argsort", c.attrs.i(0), c.in[0].ndim()), c.attrs.i(1) != 0);
+          const int dim = wrap_dim("argsort", c.attrs.i(0), c.in[0].ndim());
+          c.out[0] = laid_out_like(ordered(c.in[0], dim, c.attrs.i(1) != 0), c.in[0]);
         },
 };
 constexpr OpDef msort_op = {
@@ -500,7 +503,8 @@ constexpr OpDef msort_op = {
     .doc = "The elements in order along the first dim.",
     .grad_name = "SortBackward0",
     .surface = kBoth,
-    .composite = [](Call& c) { c.out[0] = gather(c.in[0], 0, ordered(c.in[0], 0, false)); },
+    .composite =
+        [](Call& c) { c.out[0] = laid_out_like(gather(c.in[0], 0, ordered(c.in[0], 0, false)), c.in[0]); },
 };
 
 std::int64_t length_along(const Tensor& x, int dim) { return x.ndim() ? x.shape()[dim] : 1; }
@@ -569,7 +573,7 @@ Tensor median_places(const Tensor& x, int dim) {
       reinterpret_cast<std::int64_t*>(places->data)[r] = pick;
     });
   });
-  return contiguous(back(places, dim, x.ndim()));
+  return back(places, dim, x.ndim());
 }
 constexpr OpDef median_dim_op = {
     .schema = "median(Tensor input, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",

@@ -151,67 +151,108 @@ Tensor put_flat(const Tensor& x, const Tensor& places, const Tensor& values, boo
   return y;
 }
 
-Tensor index_as_int64(const char* op, const Tensor& index) {
+Tensor strided_index_as_int64(const char* op, const Tensor& index) {
   if (info(index.dtype()).category != Category::Integer)
     fail(ErrorKind::DType, op, ": the index must be int64 or int32, got ", name(index.dtype()));
   GradMode off(false);
-  return contiguous(to(index, DType::Int64));
+  return to(index, DType::Int64);
 }
+Tensor index_as_int64(const char* op, const Tensor& index) {
+  GradMode off(false);
+  return contiguous(strided_index_as_int64(op, index));
+}
+
+namespace {
+
+// What each dim of an indexing result steps through: a dim of the tensor, or one of the index tensors' common
+// shape. That stands where the first index tensor does if they are neighbours, and in front otherwise.
+struct Indexing {
+  Shape common, result;
+  int source[kMaxDims];  // dim of the tensor, or -1
+  int chosen[kMaxDims];  // dim of `common`, or -1
+};
+
+Indexing indexing_of(const char* op, const Shape& shape, std::span<const Tensor> indices) {
+  Indexing x;
+  int first = -1, last = -1, count = 0;
+  for (int d = 0; d < static_cast<int>(indices.size()); ++d) {
+    if (!indices[static_cast<std::size_t>(d)]) continue;
+    if (first < 0) first = d;
+    last = d;
+    ++count;
+    x.common = broadcast_shapes(op, x.common, indices[static_cast<std::size_t>(d)].shape());
+  }
+  auto put = [&](std::int64_t size, int source, int chosen) {
+    x.source[x.result.ndim] = source;
+    x.chosen[x.result.ndim] = chosen;
+    x.result.push(size);
+  };
+  auto put_chosen = [&] {
+    for (int d = 0; d < x.common.ndim; ++d) put(x.common[d], -1, d);
+  };
+  const bool together = last - first + 1 == count;
+  if (count && !together) put_chosen();
+  for (int d = 0; d < shape.ndim; ++d) {
+    if (d >= static_cast<int>(indices.size()) || !indices[static_cast<std::size_t>(d)])
+      put(shape[d], d, -1);
+    else if (d == first && together)
+      put_chosen();
+  }
+  return x;
+}
+
+}  // namespace
 
 Tensor indexed_places(const char* op, const Shape& shape, std::span<const Tensor> indices) {
   GradMode off(false);
   const Strides strides = contiguous_strides(shape);
-  const int n = static_cast<int>(indices.size());
-  Shape common;
-  int first = -1, last = -1, count = 0;
-  for (int d = 0; d < n; ++d) {
-    if (!indices[d]) continue;
-    if (first < 0) first = d;
-    last = d;
-    ++count;
-    common = broadcast_shapes(op, common, indices[d].shape());
-  }
+  const Indexing x = indexing_of(op, shape, indices);
   // What the index tensors say together.
-  const Tensor chosen = zeros(common, DType::Int64);
+  const Tensor chosen = zeros(x.common, DType::Int64);
   auto* offsets = reinterpret_cast<std::int64_t*>(chosen->data);
-  for (int d = 0; d < n; ++d) {
-    if (!indices[d]) continue;
-    const Tensor index = expand(indices[d], common);
+  bool any = false;
+  for (int d = 0; d < static_cast<int>(indices.size()); ++d) {
+    if (!indices[static_cast<std::size_t>(d)]) continue;
+    any = true;
+    const Tensor index = expand(indices[static_cast<std::size_t>(d)], x.common);
     const auto* values = reinterpret_cast<const std::int64_t*>(index->data);
     const std::int64_t size = shape[d];
-    walk(common, index.strides(), [&](std::int64_t i, std::int64_t at) {
-      std::int64_t x = values[at];
-      if (x < -size || x >= size) out_of_bounds(op, x, d, size);
-      offsets[i] += (x < 0 ? x + size : x) * strides[d];
+    walk(x.common, index.strides(), [&](std::int64_t i, std::int64_t at) {
+      std::int64_t k = values[at];
+      if (k < -size || k >= size) out_of_bounds(op, k, d, size);
+      offsets[i] += (k < 0 ? k + size : k) * strides[d];
     });
   }
-  // The result's dims: whole dims step through the tensor, the others through `chosen`.
-  const bool together = last - first + 1 == count;
-  Shape result;
   Strides through, within;
-  auto put_chosen = [&] {
-    const Strides dense = contiguous_strides(common);
-    for (int d = 0; d < common.ndim; ++d) {
-      result.push(common[d]);
-      through.push(0);
-      within.push(dense[d]);
-    }
-  };
-  if (count && !together) put_chosen();
-  for (int d = 0; d < shape.ndim; ++d) {
-    if (d < n && indices[d]) {
-      if (d == first && together) put_chosen();
-      continue;
-    }
-    result.push(shape[d]);
-    through.push(strides[d]);
-    within.push(0);
+  for (int d = 0; d < x.result.ndim; ++d) {
+    through.push(x.source[d] < 0 ? 0 : strides[x.source[d]]);
+    within.push(x.chosen[d] < 0 ? 0 : chosen.strides()[x.chosen[d]]);
   }
-  Tensor places = empty(result, DType::Int64, op);
+  Tensor places = empty(x.result, DType::Int64, op);
   auto* out = reinterpret_cast<std::int64_t*>(places->data);
-  walk(result, through, [&](std::int64_t i, std::int64_t at) { out[i] = at; });
-  if (count) walk(result, within, [&](std::int64_t i, std::int64_t at) { out[i] += offsets[at]; });
+  walk(x.result, through, [&](std::int64_t i, std::int64_t at) { out[i] = at; });
+  if (any) walk(x.result, within, [&](std::int64_t i, std::int64_t at) { out[i] += offsets[at]; });
   return places;
+}
+
+Strides indexed_strides(const Tensor& x, std::span<const Tensor> indices) {
+  bool dense = x.contiguous();
+  for (const Tensor& t : indices) dense = dense && (!t || t.contiguous());
+  const Indexing to = indexing_of("index", x.shape(), indices);
+  if (dense) return contiguous_strides(to.result);
+  Vector<Operand> operands;
+  auto add = [&](auto&& stride_of) {
+    Operand o{to.result, to.result};
+    for (int d = 0; d < to.result.ndim; ++d) o.strides[d] = stride_of(d);
+    operands.push_back(o);
+  };
+  add([&](int d) { return to.source[d] < 0 ? 0 : x.strides()[to.source[d]]; });
+  for (const Tensor& t : indices) {
+    if (!t) continue;
+    const Tensor wide = expand(t, to.common);
+    add([&](int d) { return to.chosen[d] < 0 ? 0 : wide.strides()[to.chosen[d]]; });
+  }
+  return result_strides(to.result, operands.data(), static_cast<int>(operands.size()));
 }
 
 Tensor gathered_places(const char* op, const Shape& shape, int dim, const Tensor& index, bool negative) {

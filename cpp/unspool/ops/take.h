@@ -19,6 +19,8 @@ Tensor put_flat(const Tensor& x, const Tensor& places, const Tensor& values, boo
 // dim of `shape`. Their broadcast shape stands where the first of them does if they are neighbours,
 // and in front otherwise: NumPy's and PyTorch's rule. Throws IndexError naming op, index and size.
 Tensor indexed_places(const char* op, const Shape& shape, std::span<const Tensor> indices);
+// The strides of that result where x is not contiguous: PyTorch's rule, over the tensor and the indices.
+Strides indexed_strides(const Tensor& x, std::span<const Tensor> indices);
 // Element (…, i, …) of `index` stands at (…, index[…, i, …], …) of `shape`.
 // A negative index counts from the end where `negative` allows it, and is a RuntimeError otherwise.
 Tensor gathered_places(const char* op, const Shape& shape, int dim, const Tensor& index,
@@ -29,7 +31,8 @@ Tensor separable_places(const char* op, const Shape& shape, std::span<const Vect
 // Index tensors of bools become those of the places of true: one a dim of the mask.
 Vector<Tensor> nonzero_columns(const Tensor& mask);
 
-// An index tensor as int64 and contiguous; bools and floating numbers are refused.
-Tensor index_as_int64(const char* op, const Tensor& index);
+// An index tensor as int64; bools and floating numbers are refused.
+Tensor index_as_int64(const char* op, const Tensor& index);  // contiguous
+Tensor strided_index_as_int64(const char* op, const Tensor& index);
 
 }  // namespace unspool

@@ -23,6 +23,14 @@ bool sole_owner(const Tensor& g) {
          !g->handle;
 }
 
+// A gradient nobody else holds, with the strides of its leaf where that is dense, else in row-major order.
+Tensor in_layout_of(const TensorImpl& leaf, Tensor g) {
+  if (leaf.contiguous && sole_owner(g)) return g;
+  const bool dense = is_dense(leaf.shape, leaf.strides);
+  const Strides strides = dense ? leaf.strides : contiguous_strides(leaf.shape);
+  return same_places(leaf.shape, g.strides(), strides) ? clone(g) : laid_out(g, strides);
+}
+
 // What autograd.grad(inputs=) asks for: which nodes lie between the roots and the inputs.
 class Targets {
  public:
@@ -305,7 +313,7 @@ class Sweep {
       if (options_.create_graph)
         leaf->grad = std::move(g);
       else
-        leaf->grad = sole_owner(g) ? std::move(g) : clone(g);
+        leaf->grad = in_layout_of(*leaf, std::move(g));
     } else if (options_.create_graph) {
       leaf->grad = leaf->grad + g;
     } else {

@@ -16,15 +16,6 @@
 namespace unspool {
 namespace {
 
-// as_strided and its scatter count in elements of the base's memory; a gradient of the base has
-// that layout only if the base is contiguous.
-void require_contiguous_base(const std::string& name, const Tensor& base) {
-  if (!base.contiguous())
-    fail(ErrorKind::Runtime, name, ": a view of a non-contiguous tensor of shape ", base.shape(),
-         " was written in place, and its gradient is not supported; make the tensor contiguous() "
-         "first");
-}
-
 // Ops that only write carry the underscore in their schema.
 std::string inplace_name(const OpDef& op) { return name_of(op) + (op.cls == Class::Update ? "" : "_"); }
 
@@ -34,7 +25,6 @@ Node* history(const Tensor& t) {
   ViewOf* view = t->view;
   if (!view || view->seen == version_of(t)) return t->node;
   if (!view->base.requires_grad()) return t->node;
-  require_contiguous_base("view", view->base);
   GradMode on(true);
   const Tensor fresh = as_strided(view->base, t.shape(), t.strides(), t->offset() - view->base->offset());
   Node* before = t->node;
@@ -59,12 +49,15 @@ void check_inplace(const Call& c) {
   auto refuse = [&](const auto&... why) { fail(ErrorKind::Runtime, inplace_name(*c.op), ": ", why...); };
   if (target->storage->readonly)
     refuse("the tensor shares memory with a read-only array; write to a copy of it (.clone())");
-  for (int i = 0; i < target.ndim() && target.numel(); ++i)
-    if (target.strides()[i] == 0 && target.shape()[i] > 1)
-      refuse(
-          "unsupported operation: more than one element of the written-to tensor refers to a "
-          "single memory location (it was expanded to shape ",
-          target.shape(), "). Please clone() the tensor before performing the operation");
+  auto refuse_overlap = [&](const Tensor& t) {
+    for (int i = 0; i < t.ndim() && t.numel(); ++i)
+      if (t.strides()[i] == 0 && t.shape()[i] > 1)
+        refuse(
+            "unsupported operation: more than one element of the written-to tensor refers to a "
+            "single memory location (it was expanded to shape ",
+            t.shape(), "). Please clone() the tensor before performing the operation");
+  };
+  refuse_overlap(target);
   if (!grad_enabled()) return;
   // A view of a plain tensor that was then asked to require grad itself is such a leaf, too.
   if (!history(target) && target.requires_grad())
@@ -73,11 +66,11 @@ void check_inplace(const Call& c) {
         "under no_grad() or on .data");
   if (!target->view) return;
   const Tensor& base = target->view->base;
+  if (c.recording) refuse_overlap(base);
   if (!target->node && base.requires_grad() && !base->is_leaf())
     refuse(
         "a view was created in no_grad mode and is being modified inplace with grad mode enabled. Move "
         "both the view and the write inside the no_grad block, or both outside of it");
-  if (c.recording && !base.contiguous()) require_contiguous_base(inplace_name(*c.op), base);
   if (base->is_leaf() && base.requires_grad())
     refuse(
         "a view of a leaf Variable that requires grad is being used in an in-place operation; "
@@ -102,7 +95,7 @@ void record_inplace(Call& c, const Tensor& target) {
   note_write(target, *c.op);
 
   Tensor in[2] = {base, value};
-  const Attrs attrs({target->offset() - base->offset()}, {target.shape(), target.strides()});
+  const Attrs attrs({target->offset() - base->offset()}, {target.shape(), target.strides(), base.strides()});
   Call scatter(as_strided_scatter_op);
   scatter.in = in;
   scatter.attrs = attrs;

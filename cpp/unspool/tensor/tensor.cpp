@@ -94,6 +94,18 @@ Tensor empty(const Shape& shape, DType dtype, const char* op) {
   return Tensor::steal(p);
 }
 
+Tensor empty(const Shape& shape, const Strides& strides, DType dtype, const char* op) {
+  const std::int64_t n = numel_of(shape, op);
+  std::int64_t span = n ? 1 : 0;
+  for (int d = 0; n && d < shape.ndim; ++d) span += (shape[d] - 1) * strides[d];
+  Tensor t = empty({span}, dtype, op);
+  t->numel = n;
+  t->shape = shape;
+  t->strides = strides;
+  t->contiguous = is_contiguous(shape, strides);
+  return t;
+}
+
 Tensor from_memory(void* data, std::int64_t bytes, const Shape& shape, const Strides& strides, DType dtype,
                    bool readonly, void (*release)(void*), void* owner) {
   const std::int64_t n = numel_of(shape, "from_memory");

@@ -152,6 +152,8 @@ inline bool Tensor::requires_grad() const { return p_->requires_grad; }
 
 // An uninitialised contiguous tensor.
 Tensor empty(const Shape& shape, DType dtype, const char* op = "empty");
+// The same with strides; they may leave gaps.
+Tensor empty(const Shape& shape, const Strides& strides, DType dtype, const char* op = "empty");
 
 // A tensor over memory that somebody else owns; `release(owner)` is called when its storage dies.
 Tensor from_memory(void* data, std::int64_t bytes, const Shape& shape, const Strides& strides, DType dtype,

@@ -48,7 +48,8 @@ def _combined(op: str, input: Tensor, product: Tensor, beta: Any, alpha: Any) ->
     scaled = product if alpha == 1 else product * alpha
     if beta == 0:
         return scaled
-    return (whole if beta == 1 else whole * beta) + scaled
+    y = (whole if beta == 1 else whole * beta) + scaled
+    return y if op == "addr" else y.contiguous()  # addr alone is elementwise, to PyTorch
 
 
 def _shaped(op: str, name: str, x: Any, ndim: int) -> None:

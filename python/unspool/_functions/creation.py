@@ -210,8 +210,10 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
     """1 with the probability that stands in each element (or `p`), else 0, in the tensor's dtype."""
     need_tensor("bernoulli", "input", input)
     if p is not None:
-        return _core.empty_like(input).bernoulli_(p, generator=generator)
-    return _core.empty_like(input).bernoulli_(input.detach(), generator=generator)
+        rows = _core.empty_like(input, memory_format=_core.contiguous_format)
+        return rows.bernoulli_(p, generator=generator)
+    rows = _core.empty_like(input, memory_format=_core.contiguous_format)
+    return rows.bernoulli_(input.detach(), generator=generator)
 
 
 def randint_like(input: Tensor, low: Any, high: Any = None, **options: Any) -> Tensor:
@@ -220,7 +222,9 @@ def randint_like(input: Tensor, low: Any, high: Any = None, **options: Any) -> T
     first, last = (0, low) if high is None else (low, high)
     if first >= last:
         raise RuntimeError(f"randint_like: low must be less than high, got low={first} and high={last}")
-    return _core.randint(first, last, list(input.shape), **_like(input, options))
+    wanted = options.pop("requires_grad", False)
+    drawn = _core.empty_like(input, **options).detach().random_(first, last)
+    return drawn.requires_grad_() if wanted else drawn
 
 
 @with_out
@@ -296,10 +300,15 @@ def _by_cumulated(weights: Tensor, n: int, generator: Any) -> Tensor:
     return _core.tensor(np.stack(drawn), dtype=_core.int64).reshape([*weights.shape[:-1], n])
 
 
+def _drawn(input: Tensor) -> Tensor:
+    """Room for float64 numbers, which are drawn in the order in which the input lies in memory."""
+    return _core.empty_like(input, dtype=_core.float64)
+
+
 def _unit(input: Tensor, generator: Any) -> Tensor:
     if not input.dtype.is_floating_point:
         raise RuntimeError(f"random fill: needs a floating tensor, got {input.dtype}")
-    return _core.empty(input.shape, dtype=_core.float64).uniform_(generator=generator)
+    return _drawn(input).uniform_(generator=generator)
 
 
 @method
@@ -315,7 +324,7 @@ def geometric_(input: Tensor, p: float, *, generator: Any = None) -> Tensor:
     """Fill with the number of trials up to the first success of probability p."""
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_: expects p to be in (0, 1), but got p={p}")
-    u = _core.empty(input.shape, dtype=_core.float64).uniform_(generator=generator)
+    u = _drawn(input).uniform_(generator=generator)
     return input.copy_(_core.ceil(_core.log(u) / math.log1p(-p)))
 
 
@@ -333,7 +342,8 @@ def log_normal_(input: Tensor, mean: float = 1.0, std: float = 2.0, *, generator
     if not std > 0:
         raise RuntimeError(f"log_normal_: expects std > 0.0, but found std={std}")
     # PyTorch draws doubles one by one here; normal_ does so for fewer than 16.
-    drawn = _core.empty(input.numel(), dtype=_core.float64)
+    drawn = _drawn(input)
+    flat = drawn.as_strided([input.numel()], [1])
     for start in range(0, input.numel(), 14):
-        drawn[start : start + 14].normal_(mean, std, generator=generator)
-    return input.copy_(_core.exp(drawn).reshape(input.shape))
+        flat[start : start + 14].normal_(mean, std, generator=generator)
+    return input.copy_(_core.exp(drawn))

@@ -194,7 +194,7 @@ def is_set_to(input: Tensor, tensor: Tensor) -> bool:
 @method
 def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """narrow, as a copy."""
-    return input.narrow(dim, start, length).clone()
+    return input.narrow(dim, start, length).clone(memory_format=_core.contiguous_format)
 
 
 @method

@@ -98,8 +98,8 @@ def dsplit(input: Tensor, indices_or_sections: Any = None, **kwargs: Any) -> tup
 
 @method
 def ravel(input: Tensor) -> Tensor:
-    """All elements in one dim; a view where possible."""
-    return input.reshape([-1])
+    """All elements in one dim: a view of a contiguous tensor, a copy of another."""
+    return input.contiguous().view(-1)
 
 
 @method
@@ -138,7 +138,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     if a == b:
         raise RuntimeError(f"rot90: expected rotation dims to be different, but got {tuple(dims)}")
     if k % 4 == 0:
-        return input.clone()
+        return input.clone(memory_format=_core.contiguous_format)
     if k % 4 == 2:
         return input.flip(a, b)
     return input.flip(b if k % 4 == 1 else a).transpose(a, b)

@@ -75,7 +75,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     x = input.movedim(d, -1)
     outside = _core.ones(n, n, dtype=_core.bool).triu(1)
     pairs = x.unsqueeze(-2).expand([*x.shape[:-1], n, n]).masked_fill(outside, -float("inf"))
-    return _core.logsumexp(pairs, -1).movedim(-1, d)
+    return _core.logsumexp(pairs, -1).movedim(-1, d).contiguous()
 
 
 @with_out
@@ -361,7 +361,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
         raise DTypeError(f"renorm: needs a floating tensor, got {input.dtype}")
     norms = _core.norm(input, p, [i for i in range(input.dim()) if i != d], True)
     factor = _core.where(norms > maxnorm, maxnorm / (norms + 1e-7), _core.ones_like(norms))
-    return input * factor
+    return (input * factor).contiguous()
 
 
 @method

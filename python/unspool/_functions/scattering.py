@@ -26,7 +26,7 @@ class _Extreme(Function):
         import numpy as np
 
         f = {"amax": np.maximum, "amin": np.minimum, "prod": np.multiply}[reduce]
-        y = x.detach().clone()
+        y = x.detach().clone(memory_format=_core.contiguous_format)
         part = src.detach()[tuple(slice(0, n) for n in index.shape)]
         if not include_self:
             kind = y.dtype

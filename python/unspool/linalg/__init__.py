@@ -28,7 +28,7 @@ from unspool.linalg._factorisations import (
     svd,
     svdvals,
 )
-from unspool.linalg._numpy import LinAlgError, as_tensor, check_matrix, numpy_linalg
+from unspool.linalg._numpy import LinAlgError, as_matrices, as_tensor, check_matrix, numpy_linalg
 
 __all__ = [
     "LinAlgError",
@@ -65,7 +65,7 @@ __all__ = [
 class _Inverse(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        y = as_tensor(numpy_linalg("inv", "inv", x), x.dtype)
+        y = as_matrices(numpy_linalg("inv", "inv", x), x.dtype)
         ctx.save_for_backward(y)
         return y
 
@@ -117,7 +117,7 @@ def det(A: Tensor) -> Tensor:
 class _Solution(Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        x = as_tensor(numpy_linalg("solve", "solve", a, b), a.dtype)
+        x = as_matrices(numpy_linalg("solve", "solve", a, b), a.dtype)
         ctx.save_for_backward(a, x)
         return x
 
@@ -153,7 +153,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
 class _Cholesky(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        y = as_tensor(numpy_linalg("cholesky", "cholesky", x), x.dtype)
+        y = as_matrices(numpy_linalg("cholesky", "cholesky", x), x.dtype)
         ctx.save_for_backward(y)
         return y
 
@@ -173,7 +173,7 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """L of A = L Lᵀ (or U of A = Uᵀ U), of symmetric positive definite matrices. LinAlgError where they are not."""
     check_matrix("cholesky", A)
     factor = _Cholesky.apply(A)
-    return factor.transpose(-2, -1) if upper else factor
+    return factor.contiguous().transpose(-2, -1) if upper else factor  # by columns, both
 
 
 def vander(x: Tensor, *, N: int | None = None) -> Tensor:
@@ -184,7 +184,7 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     n = x.shape[-1] if N is None else N
     if n <= 1:
         raise RuntimeError(f"linalg.vander: N must be greater than 1, got {n}")
-    return (x if x.dim() else x.reshape([1])).unsqueeze(-1) ** _core.arange(n)
+    return (x if x.dim() else x.reshape([1])).contiguous().unsqueeze(-1) ** _core.arange(n)
 
 
 @with_out

@@ -14,7 +14,7 @@ from unspool import _core
 from unspool._core import Tensor
 from unspool._functions._methods import named, need_tensor, with_out
 from unspool.autograd.function import Function
-from unspool.linalg._numpy import as_tensor, check_matrix, numpy_linalg
+from unspool.linalg._numpy import as_matrices, as_tensor, check_matrix, numpy_linalg
 
 
 def _gaps(values: Tensor) -> Tensor:
@@ -34,7 +34,8 @@ def _diagonal(values: Tensor) -> Tensor:
 class _SVD(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, full: bool) -> Any:
-        u, s, vh = (as_tensor(f, x.dtype) for f in numpy_linalg("svd", "svd", x, full_matrices=full))
+        factors = numpy_linalg("svd", "svd", x, full_matrices=full)
+        u, s, vh = (make(f, x.dtype) for make, f in zip((as_matrices, as_tensor, as_matrices), factors, strict=True))
         ctx.save_for_backward(u, s, vh)
         ctx.full = full and x.shape[-1] != x.shape[-2]
         return u, s, vh
@@ -82,7 +83,8 @@ def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
 class _Eigh(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, uplo: str) -> Any:
-        w, v = (as_tensor(f, x.dtype) for f in numpy_linalg("eigh", "eigh", x, UPLO=uplo))
+        values, vectors = numpy_linalg("eigh", "eigh", x, UPLO=uplo)
+        w, v = as_tensor(values, x.dtype), as_matrices(vectors, x.dtype)
         ctx.save_for_backward(w, v)
         return w, v
 
@@ -129,7 +131,7 @@ def eigvals(A: Tensor) -> Tensor:
 class _QR(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, mode: str) -> Any:
-        q, r = (as_tensor(f, x.dtype) for f in numpy_linalg("qr", "qr", x, mode=mode))
+        q, r = (as_matrices(f, x.dtype) for f in numpy_linalg("qr", "qr", x, mode=mode))
         ctx.save_for_backward(q, r)
         ctx.narrow = x.shape[-2] >= x.shape[-1] and (mode == "reduced" or x.shape[-2] == x.shape[-1])
         return q, r

@@ -45,3 +45,10 @@ def as_tensor(array: Any, dtype: Any) -> Tensor:
     import numpy as np
 
     return _core.tensor(np.ascontiguousarray(array).reshape(np.shape(array)), dtype=dtype)
+
+
+def as_matrices(array: Any, dtype: Any) -> Tensor:
+    """A copy of an array of matrices, each stored by columns, as PyTorch's come from LAPACK."""
+    import numpy as np
+
+    return as_tensor(np.swapaxes(array, -1, -2), dtype).transpose(-1, -2).detach()

@@ -28,23 +28,13 @@ def _dropped(name: str, input: Any, p: float, training: bool, inplace: bool, cha
             kept = _core.empty((*input.shape[:2], *(1,) * (input.dim() - 2)), dtype=input.dtype)
             kept.bernoulli_(1 - p)
         else:
-            kept = _draws(input, 1 - p)
+            kept = _core.empty_like(input, requires_grad=False).bernoulli_(1 - p)
         if alpha:
             scale = 1.0 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
             y = input * (kept * scale) + ((kept - 1) * (_ALPHA * scale) + _ALPHA * scale * p)
         else:
             y = input * kept.div_(1 - p)
     return input.copy_(y) if inplace else y
-
-
-def _draws(input: Any, p: float) -> Any:
-    """1 with probability p for each element. They are drawn in the order in which the input lies in memory."""
-    if input.is_contiguous():
-        return _core.empty(tuple(input.shape), dtype=input.dtype).bernoulli_(p)
-    strides = input.stride()
-    order = sorted(range(input.dim()), key=lambda d: -strides[d])
-    drawn = _core.empty([input.shape[d] for d in order], dtype=input.dtype).bernoulli_(p)
-    return drawn.permute([order.index(d) for d in range(input.dim())])
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:

@@ -134,7 +134,7 @@ def nll_loss(
     losses = -input.gather(dim, hit.unsqueeze(dim)).squeeze(dim)
     share = counted.to(input.dtype) if weight is None else _core.where(counted, weight[hit], 0.0)
     losses = _core.where(counted, losses * share, 0.0)
-    return losses.sum() / share.sum() if reduction == "mean" else reduced(losses, reduction)
+    return losses.sum() / share.sum() if reduction == "mean" else reduced(losses.contiguous(), reduction)
 
 
 @shown_as("BinaryCrossEntropyBackward0")

@@ -62,7 +62,7 @@ def batch_norm(
         raise RuntimeError("batch_norm: Expected running_mean and running_var to be defined when training=False")
     scale = 1 / (running_var + eps).sqrt()
     scale = (scale if weight is None else scale * weight).reshape(shape)
-    y = (input - running_mean.reshape(shape)) * scale
+    y = (input.contiguous() - running_mean.reshape(shape)) * scale
     return y if bias is None else y + bias.reshape(shape)
 
 
