@@ -156,7 +156,8 @@ void fill_(const Tensor& target, const Tensor& value) {
 }
 
 std::span<const OpDef* const> copy_ops() {
-  static const OpDef* const ops[] = {&clone_op, &lay_out_op, &contiguous_op, &convert_op, &copy_op, &fill_op, &zero_op};
+  static const OpDef* const ops[] = {&clone_op, &lay_out_op, &contiguous_op, &convert_op,
+                                     &copy_op,  &fill_op,    &zero_op};
   return ops;
 }
 

@@ -92,33 +92,25 @@ constexpr OpDef empty_like_op = {
     .schema = "empty_like(Tensor input, Options)",
     .doc = "A tensor of the input's shape and dtype whose elements are not set.",
     .surface = kFunction,
-    .composite =
-        [](Call& c) {
-          c.out[0] = finish(c, like(c));
-        },
+    .composite = [](Call& c) { c.out[0] = finish(c, like(c)); },
 };
 constexpr OpDef zeros_like_op = {
     .schema = "zeros_like(Tensor input, Options)",
     .doc = "Zeros of the input's shape and dtype.",
     .surface = kFunction,
-    .composite =
-        [](Call& c) { create(c, like(c), 0.0, 0); },
+    .composite = [](Call& c) { create(c, like(c), 0.0, 0); },
 };
 constexpr OpDef ones_like_op = {
     .schema = "ones_like(Tensor input, Options)",
     .doc = "Ones of the input's shape and dtype.",
     .surface = kFunction,
-    .composite =
-        [](Call& c) { create(c, like(c), 1.0, 1); },
+    .composite = [](Call& c) { create(c, like(c), 1.0, 1); },
 };
 constexpr OpDef full_like_op = {
     .schema = "full_like(Tensor input, Scalar fill_value, Options)",
     .doc = "One number in the input's shape and dtype.",
     .surface = kFunction,
-    .composite =
-        [](Call& c) {
-          fill_number(c, like(c), c.attrs[0]);
-        },
+    .composite = [](Call& c) { fill_number(c, like(c), c.attrs[0]); },
 };
 
 // ---- Sequences -----------------------------------------------------------------------------------------

@@ -79,8 +79,8 @@ void broadcast_views(const Shape& shape, const Tensor& out, std::span<const Tens
   if (!dense && is_dense(shape, out.strides())) {
     dense = true;
     for (const Tensor& t : in)
-      dense = dense &&
-              (t.ndim() == 0 || (t.shape() == shape && same_places(shape, t.strides(), out.strides())));
+      dense =
+          dense && (t.ndim() == 0 || (t.shape() == shape && same_places(shape, t.strides(), out.strides())));
   }
   auto flat = [](View& v, const Tensor& t, std::int64_t n) {
     v.data = t->data;

@@ -125,7 +125,8 @@ const OpDef narrow_op = {
 // attrs: offset from the input's first element; lists: shape, strides, and the strides of the input, which
 // a gradient or tangent of it is given before it is read by offsets.
 const OpDef as_strided_backward_op = {
-    .schema = "as_strided_backward(Tensor grad, int offset, int[] size, int[] stride, int[] base_stride, int[] base)",
+    .schema =
+        "as_strided_backward(Tensor grad, int offset, int[] size, int[] stride, int[] base_stride, int[] base)",
     .grad_name = "AsStridedBackwardBackward0",
     .cls = Class::Fused,
     .shape = [](Call& c) { c.allocate(0, c.attrs.list(3), c.attrs.list(2), c.in[0].dtype()); },
@@ -162,9 +163,9 @@ const OpDef as_strided_op = {
         [](Call& c) { make_view(c, c.attrs.list(0), c.attrs.list(1), c.in[0]->offset() + c.attrs.i(0)); },
     .forward = no_kernel,
     .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) {
-                     gx[0] = call(as_strided_backward_op, {g[0]},
-                                  {{r.attrs[0]},
-                                   {r.attrs.list(0), r.attrs.list(1), r.attrs.list(2), r.shape(0)}});
+                     gx[0] = call(
+                         as_strided_backward_op, {g[0]},
+                         {{r.attrs[0]}, {r.attrs.list(0), r.attrs.list(1), r.attrs.list(2), r.shape(0)}});
                    },
                    [](const Record& r, const Tensor* dx, Tensor* dy) {
                      dy[0] = as_strided(laid_out(dx[0], r.attrs.list(2)), r.attrs.list(0), r.attrs.list(1),

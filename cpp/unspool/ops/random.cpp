@@ -70,20 +70,14 @@ constexpr OpDef rand_like_op = {
     .doc = "Uniform numbers in [0, 1), in the input's shape and dtype.",
     .surface = kFunction,
     .cls = Class::Random,
-    .composite =
-        [](Call& c) {
-          draw_like(c, [](Generator& g, const View& v) { fill_uniform(g, v); });
-        },
+    .composite = [](Call& c) { draw_like(c, [](Generator& g, const View& v) { fill_uniform(g, v); }); },
 };
 constexpr OpDef randn_like_op = {
     .schema = "randn_like(Tensor input, *, Generator? generator=None, Options)",
     .doc = "Normal numbers of mean 0 and variance 1, in the input's shape and dtype.",
     .surface = kFunction,
     .cls = Class::Random,
-    .composite =
-        [](Call& c) {
-          draw_like(c, [](Generator& g, const View& v) { fill_normal(g, v); });
-        },
+    .composite = [](Call& c) { draw_like(c, [](Generator& g, const View& v) { fill_normal(g, v); }); },
 };
 constexpr OpDef normal_op = {
     .schema = "normal(float mean, float std, int[] size, *, Generator? generator=None, Options)",

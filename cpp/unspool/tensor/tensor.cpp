@@ -73,9 +73,12 @@ void destroy(TensorImpl* p) noexcept {
 
 View Tensor::view() const { return {p_->data, p_->dtype, p_->shape, p_->strides}; }
 
-Tensor empty(const Shape& shape, DType dtype, const char* op) {
-  const std::int64_t n = numel_of(shape, op);
-  const std::int64_t bytes = n * static_cast<std::int64_t>(item_size(dtype));
+namespace {
+
+// Of that shape, over `span` elements of fresh memory; its strides are not set.
+Tensor on_fresh_memory(const Shape& shape, std::int64_t numel, std::int64_t span, DType dtype,
+                       const char* op) {
+  const std::int64_t bytes = span * static_cast<std::int64_t>(item_size(dtype));
   void* memory = nullptr;
   try {
     memory = allocate(kStorageHeader + static_cast<std::size_t>(bytes));
@@ -88,19 +91,25 @@ Tensor empty(const Shape& shape, DType dtype, const char* op) {
   storage->bytes = bytes;
   TensorImpl* p = new_impl(storage, dtype);
   p->data = static_cast<char*>(storage->data);
-  p->numel = n;
+  p->numel = numel;
   p->shape = shape;
-  p->strides = contiguous_strides(shape);
   return Tensor::steal(p);
+}
+
+}  // namespace
+
+Tensor empty(const Shape& shape, DType dtype, const char* op) {
+  const std::int64_t n = numel_of(shape, op);
+  Tensor t = on_fresh_memory(shape, n, n, dtype, op);
+  t->strides = contiguous_strides(shape);
+  return t;
 }
 
 Tensor empty(const Shape& shape, const Strides& strides, DType dtype, const char* op) {
   const std::int64_t n = numel_of(shape, op);
   std::int64_t span = n ? 1 : 0;
   for (int d = 0; n && d < shape.ndim; ++d) span += (shape[d] - 1) * strides[d];
-  Tensor t = empty({span}, dtype, op);
-  t->numel = n;
-  t->shape = shape;
+  Tensor t = on_fresh_memory(shape, n, span, dtype, op);
   t->strides = strides;
   t->contiguous = is_contiguous(shape, strides);
   return t;
