@@ -328,7 +328,7 @@ def outcome(m: Any, steps: list[Step], shapes: list[tuple[int, ...]], seed: int)
         apply(m, step, live)
     values = [t.detach().numpy().copy() for t in live]
     # Where elements lie decides what a later reshape shares.
-    values += [np.array([k for n, k in zip(t.shape, t.stride()) if n != 1 and t.numel()]) for t in live]
+    values += [np.array([k for n, k in zip(t.shape, t.stride(), strict=True) if n != 1 and t.numel()]) for t in live]
     total = sum(((t * t).sum() * (0.1 + 0.01 * i) + t.sum() for i, t in enumerate(live)), m.zeros((), dtype=m.float64))
     if not total.requires_grad:
         return [values, [], []]
