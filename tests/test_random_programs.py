@@ -254,8 +254,9 @@ def write(r: random.Random, live: list[Any]) -> Step:
         x, y = v[i], v[j]
         if name == "index":
             x[at(m, index)] = number
-        elif name == "value":
-            x[at(m, index)] = y
+        elif name == "value":  # of its own memory PyTorch reads what it has just written, unspool what was there
+            shared = x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
+            x[at(m, index)] = y.clone() if shared else y
         elif name == "masked":
             x.masked_fill_(x.detach() > 0.2, number)
         elif name == "row":
