@@ -6,7 +6,8 @@
 //   direct   B's rows are contiguous and the problem small: tiles read A and B where they lie;
 //   small    B's rows are not, and A has few rows or k is short: a panel of B at a time is packed on the
 //            stack, and A is read where it lies;
-//   rows     a block of A is packed into the workspace, and of B a panel at a time on the stack;
+//   rows     a block of A is packed into the workspace, or read where it lies, and of B a panel at a time on
+//            the stack;
 //   columns  a block of B is packed into the workspace, and of A a panel at a time on the stack: B has fewer
 //            columns than A has rows, and one block of them.
 // A narrow C (n below a vector) is computed as its transpose, Bᵀ·Aᵀ: fma(a, b, c) == fma(b, a, c).
@@ -221,15 +222,18 @@ struct Block {
       copy_masked_a(p, ic + i, pc, rows, tile.k, to, int64_t{kTileRows});
     }
   }
+  const T* a_at(int64_t i) const { return p.a + (ic + i) * p.a_row + pc * p.a_col; }
+  void a_is_packed() {
+    tile.a_row = 1;
+    tile.a_col = kTileRows;
+  }
   inline void pack_b(T* to, int64_t j) const {
     pack_rows(to, nr, p.b + pc * p.b_row + (jc + j) * p.b_col, p.b_row, p.b_col, tile.k, smaller(nr, nb - j));
   }
-  // The tile at (i, j), of packed panels.
+  // The tile at (i, j), of a packed panel of B; the strides of A's are the tile's.
   UNSPOOL_INLINE void run(const T* a, const T* b, int64_t i, int64_t j) const {
     Tile<T> t = tile;
     t.a = a;
-    t.a_row = 1;
-    t.a_col = kTileRows;
     t.b = b;
     t.b_row = nr;
     t.columns = smaller(nr, nb - j);
@@ -248,25 +252,35 @@ struct Block {
 // What is shared is packed by all; then a chunk is a panel of the other, which stays in the caches of the
 // thread that packed it.
 template <class T>
-inline void run_rows(const Block<T>& block) {
+inline void run_rows(Block<T> block) {
   const int64_t k = block.tile.k, work = gemm_work<T>(block.mb, block.nb, k);
-  parallel((block.mb + kTileRows - 1) / kTileRows, work,
-           [&](int64_t c) { block.pack_a(block.shared + c * kTileRows * k, c * kTileRows); });
+  const T* a = block.a_at(0);
+  int64_t a_step = block.p.a_row;
+  if (!block.p.a_in_place()) {
+    parallel((block.mb + kTileRows - 1) / kTileRows, work,
+             [&](int64_t c) { block.pack_a(block.shared + c * kTileRows * k, c * kTileRows); });
+    block.a_is_packed();
+    a = block.shared;
+    a_step = k;
+  }
   parallel((block.nb + block.nr - 1) / block.nr, work, [&](int64_t c) {
     alignas(64) T panel[Blocks<T>::kKc * Tile<T>::kColumns];
     block.pack_b(panel, c * block.nr);
-    for (int64_t i = 0; i < block.mb; i += kTileRows) block.run(block.shared + i * k, panel, i, c * block.nr);
+    for (int64_t i = 0; i < block.mb; i += kTileRows) block.run(a + i * a_step, panel, i, c * block.nr);
   });
 }
 template <class T>
-inline void run_columns(const Block<T>& block, bool b_is_packed) {
+inline void run_columns(Block<T> block, bool b_is_packed) {
+  const bool in_place = block.p.a_in_place();
+  if (!in_place) block.a_is_packed();
   const int64_t k = block.tile.k, work = gemm_work<T>(block.mb, block.nb, k);
   parallel(b_is_packed ? 0 : (block.nb + block.nr - 1) / block.nr, work,
            [&](int64_t c) { block.pack_b(block.shared + c * block.nr * k, c * block.nr); });
   parallel((block.mb + kTileRows - 1) / kTileRows, work, [&](int64_t c) {
     alignas(64) T panel[Blocks<T>::kKc * kTileRows];
-    block.pack_a(panel, c * kTileRows);
-    for (int64_t j = 0; j < block.nb; j += block.nr) block.run(panel, block.shared + j * k, c * kTileRows, j);
+    const T* const a = in_place ? block.a_at(c * kTileRows) : panel;
+    if (!in_place) block.pack_a(panel, c * kTileRows);
+    for (int64_t j = 0; j < block.nb; j += block.nr) block.run(a, block.shared + j * k, c * kTileRows, j);
   });
 }
 

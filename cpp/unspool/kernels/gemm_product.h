@@ -26,6 +26,12 @@ struct Product {
   int64_t a_mask_row, a_mask_col;
   T* a_sums;
   const GemmTrial* trial;
+
+  // Whether tiles of packed panels of B read A where it lies. Rows a multiple of 4 KiB apart fall into one
+  // set of the first cache, where a tile's 8 and B do not fit.
+  UNSPOOL_INLINE bool a_in_place() const {
+    return a_col == 1 && a_mask == nullptr && a_row * static_cast<int64_t>(sizeof(T)) % 4096 != 0;
+  }
 };
 
 template <class T>
@@ -62,7 +68,8 @@ UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
 }
 
 constexpr int64_t kStackBytes = 16 * 1024;   // of a masked copy of A
-constexpr int64_t kDirectBytes = 96 * 1024;  // of B: stays in the second cache, read row by row
+constexpr int64_t kDirectBytes = 96 * 1024;  // of B, read row by row, where A's columns are contiguous
+constexpr int64_t kDirectMost = 1 << 20;     // and of both, where A's rows are: they stay in the second cache
 constexpr int64_t kDirectRows = 16;          // so few rows of A do not repay packing B
 constexpr int64_t kSmallK = 128;             // steps of a panel on the stack: 24 KiB
 
@@ -85,6 +92,7 @@ struct Blocks {
   static constexpr int64_t kNc = sizeof(T) == 4 ? 528 : 264;
   static constexpr int64_t kMc = 720;
   static constexpr int64_t kRows = 512;
+  static constexpr int64_t kLongRows = sizeof(T) == 4 ? 2048 : 512;
   int64_t nr;
   int64_t mc, nc, kc;
   int64_t shared_bytes, chains_bytes;
@@ -108,7 +116,8 @@ UNSPOOL_INLINE Blocks<T> blocks(const Product<T>& p, GemmPath path) {
   b.nc = trial != nullptr ? trial->nc : apart || path == GemmPath::Columns ? b.kNc : INT64_MAX / 2;
   b.mc = even_part(p.m, b.mc / kTileRows * kTileRows, kTileRows);
   b.nc = even_part(p.n, b.nc / b.nr * b.nr, b.nr);
-  b.shared_bytes = round_up((path == GemmPath::Rows ? b.mc : b.nc) * b.kc * sizeof(T), 64);
+  const int64_t packed = path != GemmPath::Rows ? b.nc : p.a_in_place() ? 0 : b.mc;
+  b.shared_bytes = round_up(packed * b.kc * sizeof(T), 64);
   b.chains_bytes = apart ? b.mc * b.nc * sizeof(T) : 0;
   return b;
 }
@@ -127,9 +136,13 @@ UNSPOOL_INLINE GemmPath path_of(const Product<T>& p) {
     return p.trial->path;
   if (!must_block) {
     const int64_t b_bytes = p.k * p.n * static_cast<int64_t>(sizeof(T));
-    if (in_rows && (p.m <= kDirectRows || b_bytes <= kDirectBytes)) return GemmPath::Direct;
+    const int64_t a_bytes = p.m * p.k * static_cast<int64_t>(sizeof(T));
+    const bool cached = p.a_col == 1 && b_bytes < kDirectMost && a_bytes < kDirectMost;
+    if (in_rows && (p.m <= kDirectRows || b_bytes <= kDirectBytes || cached)) return GemmPath::Direct;
     if (!in_rows && (p.m <= kDirectRows || p.k <= kSmallK)) return GemmPath::Small;
   }
+  // By columns C is written along its rows. That decides where C is large and k short.
+  if (p.m * p.n >= Blocks<T>::kLongRows * p.k) return GemmPath::Columns;
   return p.n > Blocks<T>::kNc || p.n >= p.m ? GemmPath::Rows : GemmPath::Columns;
 }
 

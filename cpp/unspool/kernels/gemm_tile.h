@@ -98,9 +98,11 @@ inline void tile(const Tile<T>& t) {
     for (int i = 0; i < kBases; ++i) a[i] += step;
   }
 
+  T* const first = t.to;  // read once: the stores may be to `t`, for all that the compiler knows
+  const int64_t to_row = t.to_row;
   unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
     unrolled<V>([&](auto v) UNSPOOL_LAMBDA {
-      T* to = t.to + r.value * t.to_row + v.value * L;
+      T* to = first + r.value * to_row + v.value * L;
       if constexpr (kTail && v.value == V - 1)
         Vec<T>(acc[r.value][v.value]).store(to, last);
       else
