@@ -216,14 +216,20 @@ class Peer:
         self.process.wait()
 
 
+def rounded(value: float) -> float:
+    """Five digits, which is more than is measured. What is measured, or follows from it, is rounded where it arises:
+    what is stored and what is printed are then the same numbers."""
+    return float(f"{value:.5g}")
+
+
 def spread(values: Sequence[float]) -> dict[str, float]:
     first, _, third = statistics.quantiles(values, n=4) if len(values) > 1 else (values[0],) * 3
     return {
-        "median": statistics.median(values),
-        "quarter": first,
-        "three_quarters": third,
-        "least": min(values),
-        "most": max(values),
+        "median": rounded(statistics.median(values)),
+        "quarter": rounded(first),
+        "three_quarters": rounded(third),
+        "least": rounded(min(values)),
+        "most": rounded(max(values)),
     }
 
 
@@ -241,7 +247,7 @@ def ratios(case: Case, times: dict[str, list[float]]) -> list[dict[str, Any]]:
         s = spread(quotients(ratio.over, ratio.under, times))
         best = None
         if PEAK in times and ratio.over == ("unspool",):
-            best = statistics.median(quotients([PEAK], ratio.under, times))
+            best = rounded(statistics.median(quotients([PEAK], ratio.under, times)))
         found.append(
             {"name": ratio.name(), "at_most": ratio.at_most, "at_least": ratio.at_least}
             | {"met": ratio.met(s["median"]), "best": best, "value": s}
@@ -257,32 +263,23 @@ def measure(case: Case, peers: Sequence[Peer], clock: str, seconds: float, round
     times: dict[str, list[float]] = {peer.name: [] for peer in peers}
     for _ in range(rounds):
         for peer in peers:
-            times[peer.name].append(peer.ask() / (ready[peer.name]["flops"] or 1))
+            times[peer.name].append(rounded(peer.ask() / (ready[peer.name]["flops"] or 1)))
     result: dict[str, Any] = {"name": case.name, "group": case.group, "dtype": case.dtype, "flops": case.flops}
     if "fma" in times:
         result["peak_gflops"] = spread([1e-9 / t for t in times["fma"]])
         if case.flops is not None:
-            times[PEAK] = [case.flops * t for t in times["fma"]]
+            times[PEAK] = [rounded(case.flops * t) for t in times["fma"]]
     result["peers"] = {name: {"seconds": spread(t), "rounds": t} for name, t in times.items()}
     result["ratios"] = ratios(case, times)
     return result
 
 
-def rounded(value: Any) -> Any:
-    """Five digits, which is more than is measured."""
-    if isinstance(value, float):
-        return float(f"{value:.5g}")
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    return [rounded(item) for item in value] if isinstance(value, list) else value
-
-
 def write_json(path: Path | None, result: dict[str, Any]) -> None:
-    """A line for each entry, and one for each case."""
+    """A line for each entry, and one for each case. Read again, it is `result`."""
     if path is None:
         return
     lines = []
-    for key, value in rounded(result).items():
+    for key, value in result.items():
         text = json.dumps(value, ensure_ascii=False)
         if key == "cases":
             text = "[\n  " + ",\n  ".join(json.dumps(case, ensure_ascii=False) for case in value) + "\n ]"

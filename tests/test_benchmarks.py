@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,6 +59,52 @@ def test_it_runs(name: str, tmp_path: Path) -> None:
     absent = [line for line in done.stdout.splitlines() if ": left out" in line]
     if absent:
         pytest.skip("ran without a peer: " + "; ".join(absent))
+
+
+class Answers:
+    """A peer whose rounds last as long as it is told."""
+
+    def __init__(self, name: str, seconds: list[float]) -> None:
+        self.name, self.seconds, self.about = name, iter(seconds), {}
+
+    def ask(self, **question: Any) -> Any:
+        if "case" in question:
+            return {"about": {}, "iterations": 1, "flops": 1e6 if self.name == "fma" else None}
+        return next(self.seconds)
+
+
+def measured(case: harness.Case, times: dict[str, list[float]]) -> dict[str, Any]:
+    """A result of one case, as harness.main makes it."""
+    peers: list[Any] = [Answers(name, seconds) for name, seconds in times.items()]
+    result = harness.measure(case, peers, "CPU time", 0.0, len(next(iter(times.values()))))
+    return {"benchmark": "", "rates": False, "clock": "CPU time", "peers": {}, "cases": [result]}
+
+
+@pytest.mark.parametrize("rates", [False, True])
+@pytest.mark.parametrize("rounds", [1, 2, 15])
+def test_what_is_printed_is_what_is_stored(
+    rates: bool, rounds: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every figure is rounded where it arises. 27.749996 µs are 27.7 µs, but 27.8 µs when rounded to 27.750 before."""
+    edge = 27.749996e-6
+    assert report.duration(edge) != report.duration(harness.rounded(edge))
+    draw = random.Random(0)
+    for seconds in (edge, *(draw.uniform(1e-6, 1e-3) for _ in range(100))):
+        times = {name: [seconds * draw.uniform(1, 1.0001) for _ in range(rounds)] for name in ("unspool", "torch")}
+        times["unspool"][0] = seconds
+        times["fma"] = [draw.uniform(1e-5, 2e-5) for _ in range(rounds)]
+        limits = (harness.against("torch", draw.uniform(0.9, 1.1)), harness.peak_share())
+        case = harness.Case("a case", ("fma", "unspool", "torch"), ratios=limits, flops=draw.uniform(1e5, 1e6))
+        result = measured(case, times) | {"rates": rates}
+        harness.write_json(tmp_path / "result.json", result)
+        stored = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+        assert stored == result
+        for peer in stored["cases"][0]["peers"].values():
+            assert peer["seconds"] == harness.spread(peer["rounds"])
+        report.print_cases(result)
+        printed = capsys.readouterr().out
+        report.print_cases(stored)
+        assert capsys.readouterr().out == printed
 
 
 def losses(peer: str, optimizer: str, dtype: str) -> list[float]:
