@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import fma_peak
+import openblas
 import report
 
 Iteration = Callable[[], object]
@@ -72,13 +73,13 @@ def peak_share(at_least: float | None = None) -> Ratio:
 
 @dataclass(frozen=True)
 class Case:
-    """One thing that is timed. A peer is a package's name, "fma", or one of these with its threads: "unspool@2"."""
+    """One thing that is timed. A peer is a package's name, "fma", "openblas", or one with its threads: "unspool@2"."""
 
     name: str
     peers: tuple[str, ...]
     arguments: dict[str, Any] = field(default_factory=dict)
     ratios: tuple[Ratio, ...] = ()
-    flops: float | None = None  # of an iteration
+    flops: float | None = None  # of what is timed
     dtype: str = "float32"  # that the FMA peak is measured in
     group: str = ""  # cases that are drawn as one line
     per: int = 1  # what is timed stands this many times in an iteration; times are of one
@@ -93,6 +94,8 @@ def missing(peer: str) -> str | None:
     package = peer.partition("@")[0]
     if package == "fma":
         return None if fma_peak.compiler() else "fma: left out, there is no C compiler"
+    if package == "openblas":
+        return None if openblas.path() else "openblas: left out, this NumPy brings none; a wheel from PyPI does"
     if importlib.util.find_spec(package) is None:
         return f"{package}: left out, it is not installed (pip install '.[bench]')"
     return None
@@ -126,6 +129,8 @@ def machine(cpus: Sequence[int]) -> dict[str, Any]:
 
 def about(package: str, module: Any) -> dict[str, Any]:
     """Version, instruction set and the library of matrix products, as far as the package tells."""
+    if package == "openblas":
+        return openblas.about()
     facts = {"version": module.__version__}
     if package == "unspool":
         config = dict(line.strip().split(": ", 1) for line in module.show_config().splitlines() if ": " in line)
@@ -173,10 +178,10 @@ def serve(cases: Sequence[Case], setup: Setup, peer: str, cpus: Sequence[int]) -
             case = next(case for case in cases if case.name == asked["case"])
             if package == "fma":
                 probe = fma_peak.probe(case.dtype, threads)
-                facts, iteration = {"isa": probe.isa}, probe.run
+                facts, iteration, per = {"isa": probe.isa}, probe.run, 1
                 flops = probe.flops
             else:
-                iteration = setup(package, **case.arguments)
+                iteration, per = setup(package, **case.arguments), case.per
             clock = CLOCKS[asked["clock"]]
             iteration()  # compiles, where something does
             count = 1
@@ -185,7 +190,7 @@ def serve(cases: Sequence[Case], setup: Setup, peer: str, cpus: Sequence[int]) -
             count = max(1, round(count * asked["seconds"] / took))
             answer: Any = {"about": facts, "iterations": count, "flops": flops}
         else:
-            answer = timed(iteration, count, clock) / (count * case.per)
+            answer = timed(iteration, count, clock) / (count * per)
         print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -216,14 +221,20 @@ class Peer:
         self.process.wait()
 
 
+def rounded(value: float) -> float:
+    """Five digits, which is more than is measured. What is measured, or follows from it, is rounded where it arises:
+    what is stored and what is printed are then the same numbers."""
+    return float(f"{value:.5g}")
+
+
 def spread(values: Sequence[float]) -> dict[str, float]:
     first, _, third = statistics.quantiles(values, n=4) if len(values) > 1 else (values[0],) * 3
     return {
-        "median": statistics.median(values),
-        "quarter": first,
-        "three_quarters": third,
-        "least": min(values),
-        "most": max(values),
+        "median": rounded(statistics.median(values)),
+        "quarter": rounded(first),
+        "three_quarters": rounded(third),
+        "least": rounded(min(values)),
+        "most": rounded(max(values)),
     }
 
 
@@ -234,14 +245,18 @@ def quotients(over: Sequence[str], under: Sequence[str], times: dict[str, list[f
 
 def ratios(case: Case, times: dict[str, list[float]]) -> list[dict[str, Any]]:
     """Those whose peers have answered. `best` is what a time at the FMA peak would have given."""
+
+    def at_peak(names: Sequence[str]) -> list[str]:
+        return [PEAK if name == "unspool" else name for name in names]
+
     found = []
     for ratio in case.ratios:
         if not {*ratio.over, *ratio.under} <= set(times):
             continue
         s = spread(quotients(ratio.over, ratio.under, times))
         best = None
-        if PEAK in times and ratio.over == ("unspool",):
-            best = statistics.median(quotients([PEAK], ratio.under, times))
+        if PEAK in times:
+            best = rounded(statistics.median(quotients(at_peak(ratio.over), at_peak(ratio.under), times)))
         found.append(
             {"name": ratio.name(), "at_most": ratio.at_most, "at_least": ratio.at_least}
             | {"met": ratio.met(s["median"]), "best": best, "value": s}
@@ -257,32 +272,23 @@ def measure(case: Case, peers: Sequence[Peer], clock: str, seconds: float, round
     times: dict[str, list[float]] = {peer.name: [] for peer in peers}
     for _ in range(rounds):
         for peer in peers:
-            times[peer.name].append(peer.ask() / (ready[peer.name]["flops"] or 1))
+            times[peer.name].append(rounded(peer.ask() / (ready[peer.name]["flops"] or 1)))
     result: dict[str, Any] = {"name": case.name, "group": case.group, "dtype": case.dtype, "flops": case.flops}
     if "fma" in times:
         result["peak_gflops"] = spread([1e-9 / t for t in times["fma"]])
         if case.flops is not None:
-            times[PEAK] = [case.flops * t for t in times["fma"]]
+            times[PEAK] = [rounded(case.flops * t) for t in times["fma"]]
     result["peers"] = {name: {"seconds": spread(t), "rounds": t} for name, t in times.items()}
     result["ratios"] = ratios(case, times)
     return result
 
 
-def rounded(value: Any) -> Any:
-    """Five digits, which is more than is measured."""
-    if isinstance(value, float):
-        return float(f"{value:.5g}")
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    return [rounded(item) for item in value] if isinstance(value, list) else value
-
-
 def write_json(path: Path | None, result: dict[str, Any]) -> None:
-    """A line for each entry, and one for each case."""
+    """A line for each entry, and one for each case. Read again, it is `result`."""
     if path is None:
         return
     lines = []
-    for key, value in rounded(result).items():
+    for key, value in result.items():
         text = json.dumps(value, ensure_ascii=False)
         if key == "cases":
             text = "[\n  " + ",\n  ".join(json.dumps(case, ensure_ascii=False) for case in value) + "\n ]"
@@ -313,8 +319,10 @@ def main(
     seconds: float = 0.1,
     rounds: int = 15,
     rates: bool = False,
+    prepare: Callable[[], str | None] = lambda: None,
 ) -> None:
-    """A benchmark's command line. With `rates` it prints GFLOP/s in place of times."""
+    """A benchmark's command line. With `rates` it prints GFLOP/s in place of times. `prepare` makes what the peers need
+    before they start, or says what it wants for that."""
     args = arguments(description, seconds, rounds).parse_args()
     if args.peer:
         serve(cases, setup, args.peer, args.cpus)
@@ -325,8 +333,9 @@ def main(
         print(reason)
     names = [name for name in names if missing(name) is None]
     most = max(map(threads_of, names))
-    if len(args.cpus) < most:
-        print(f"skipped: it wants {most} CPUs, and this process may use {len(args.cpus)}")
+    wants = f"it wants {most} CPUs, and this process may use {len(args.cpus)}" if len(args.cpus) < most else prepare()
+    if wants:
+        print(f"skipped: {wants}")
         return
     result = {
         "benchmark": Path(sys.argv[0]).stem,

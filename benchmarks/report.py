@@ -63,6 +63,18 @@ def peaks(cases: list[dict[str, Any]]) -> str:
     return "; ".join(parts)
 
 
+def at_peak(ratio: dict[str, Any]) -> float | None:
+    """What a ratio would be at the FMA peak, where even that is not what is wanted."""
+    best, most, least = ratio["best"], ratio["at_most"], ratio["at_least"]
+    if best is None or not ((most is not None and best > most) or (least is not None and best < least)):
+        return None
+    return best
+
+
+def bound(ratio: dict[str, Any]) -> str:
+    return f"≤ {three(ratio['at_most'])}" if ratio["at_most"] is not None else f"≥ {three(ratio['at_least'])}"
+
+
 def print_head(result: dict[str, Any]) -> None:
     print(wrapped(f"{result['benchmark']}: {result['question']}"))
     print(wrapped(f"machine: {described(result['machine'])}"))
@@ -82,7 +94,7 @@ def print_cases(result: dict[str, Any]) -> None:
     columns = list(dict.fromkeys(r["name"] for case in cases for r in case["ratios"] if r["met"] is None))
     first = max(len(case["name"]) for case in cases) + 1
     heads = [name.removeprefix("unspool") for name in columns]
-    wide = 8 if result["rates"] else 10
+    wide = max([8 if result["rates"] else 10, *(len(name) + 1 for name in peers)])
     print(" " * first + "".join(f"{name:>{wide}}" for name in peers) + "".join(f"{name:>8}" for name in heads))
     for case in cases:
         line = f"{case['name']:{first}}"
@@ -99,12 +111,12 @@ def print_cases(result: dict[str, Any]) -> None:
     second = max((len(ratio["name"].removeprefix("unspool")) for _, ratio in limits), default=0) + 1
     for name, ratio in limits:
         s = ratio["value"]
-        wanted = f"≤ {three(ratio['at_most'])}" if ratio["at_most"] is not None else f"≥ {three(ratio['at_least'])}"
         figure = f"{three(s['median'])} ({three(s['quarter'])}-{three(s['three_quarters'])})"
         verdict = "met" if ratio["met"] else "NO"
-        if ratio["best"] is not None and ratio["at_most"] is not None and ratio["best"] > ratio["at_most"]:
-            verdict += f"; peak {three(ratio['best'])}"
-        print(f"{name:{first}}{ratio['name'].removeprefix('unspool'):{second}}{figure:23}{wanted:8}{verdict}")
+        best = at_peak(ratio)
+        if best is not None:
+            verdict += f"; peak {three(best)}"
+        print(f"{name:{first}}{ratio['name'].removeprefix('unspool'):{second}}{figure:23}{bound(ratio):8}{verdict}")
 
 
 if __name__ == "__main__":

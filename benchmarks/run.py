@@ -1,7 +1,8 @@
 """Measures everything: runs each benchmark, stores results/*.json, draws the plot and writes README's table.
 
-`python benchmarks/run.py` takes about a quarter of an hour; with names (`run.py step sweeps`) it runs those only.
-Where it may use one CPU only, threads is skipped, and its stored result stays.
+`python benchmarks/run.py` takes about 20 minutes, the first time some more, in which gemm compiles the engine's
+kernels; with names (`run.py step sweeps`) it runs those only. Where it may use one CPU only, threads is skipped; where
+there is no CMake or C++ compiler, gemm is. Their stored results stay.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ SCRIPTS = (
     "float64",
     "sweeps",
     "matmul",
+    "gemm",
     "op_overhead",
     "optimizers",
     "data_loader",

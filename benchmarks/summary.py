@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from report import PEAK, described, duration, peaks, three, versions
+from report import PEAK, at_peak, bound, described, duration, peaks, three, versions
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER / "results"
@@ -50,23 +50,31 @@ def time_cell(case: Result, peer: str) -> str:
     return "" if seconds is None else duration(seconds)
 
 
-def against_torch(case: Result) -> list[str]:
+def rate_cell(case: Result, peer: str) -> str:
+    seconds = median(case, peer)
+    return "" if seconds is None else three(case["flops"] / seconds / 1e9)
+
+
+def ratio_cells(case: Result, name: str) -> list[str]:
     """The ratio with its spread, and what is wanted of it."""
     for ratio in case["ratios"]:
-        if ratio["name"] == "unspool/torch":
+        if ratio["name"] == name:
             s = ratio["value"]
             figure = f"{three(s['median'])} ({three(s['quarter'])} to {three(s['three_quarters'])})"
             return [figure, wanted(ratio)]
     return ["", ""]
 
 
+def against_torch(case: Result) -> list[str]:
+    return ratio_cells(case, "unspool/torch")
+
+
 def wanted(ratio: Result) -> str:
-    if ratio["at_most"] is None:
+    if ratio["met"] is None:
         return ""
-    text = f"≤ {three(ratio['at_most'])}, {'met' if ratio['met'] else 'missed'}"
-    if ratio["best"] is not None and ratio["best"] > ratio["at_most"]:
-        text += f"; {three(ratio['best'])} at the peak"
-    return text
+    best = at_peak(ratio)
+    text = f"{bound(ratio)}, {'met' if ratio['met'] else 'missed'}"
+    return text if best is None else f"{text}; {three(best)} at the peak"
 
 
 def steps(result: Result) -> list[str]:
@@ -109,6 +117,22 @@ def others(results: dict[str, Result]) -> list[str]:
     return table(["", "unspool", "PyTorch", "unspool / PyTorch", "wanted"], rows)
 
 
+def products(result: Result) -> list[str]:
+    """A line for each of the products that stand in README, none where they have not been measured."""
+    chosen = (
+        *("16³", "32³", "48³", "10×40·40×40 NT", "10×40·40×40 NN", "40×10·10×40 TN"),
+        *("64³", "32×64·64×64 NT", "32×64·64×64 NN", "64×32·32×64 TN"),
+        *("128×784·784×256 NT", "128×256·256×784 NN", "256×128·128×784 TN", "512³", "1024³", "2048³", "1024³ f64"),
+    )
+    rows = []
+    for case in result["cases"]:
+        if case["name"] in chosen:
+            rates = [rate_cell(case, peer) for peer in ("unspool", "openblas")]
+            rows.append([case["name"], *rates, *ratio_cells(case, "of peak"), *ratio_cells(case, "× OpenBLAS")])
+    head = ["product from C, GFLOP/s", "unspool", "OpenBLAS", "of the FMA peak", "wanted", "× OpenBLAS", "wanted"]
+    return [*table(head, rows), ""] if rows else []
+
+
 def sentences(results: dict[str, Result]) -> list[str]:
     found = []
     for case in results["step"]["cases"]:
@@ -144,6 +168,7 @@ def section(results: dict[str, Result]) -> str:
         "",
         *others(results),
         "",
+        *products(results.get("gemm", {"cases": []})),
         *([textwrap.fill(" ".join(sentences(results)), 120, break_on_hyphens=False), ""] if sentences(results) else []),
         f"![Step times, products and sweeps, beside the FMA peak]({plot})",
     ]
