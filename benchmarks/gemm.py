@@ -2,7 +2,7 @@
 
 Cubes, the three products of a layer (NT: x·wᵀ, forward; NN: g·w, the input's gradient; TN: gᵀ·x, the weight's) and
 products with a vector; in float32, where nothing else is said. `native/gemm.cpp` calls them in a loop; it is built
-with the engine's kernels of this tree when the script is run, in build/benchmark. OpenBLAS is the one in NumPy's wheel.
+with the engine of this tree when the script is run, in build/test or build/benchmark. OpenBLAS is the one in NumPy's wheel.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import harness
 import openblas
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILD = ROOT / "build" / "benchmark"
+TESTS = ROOT / "build" / "test"  # where tools/test.sh has built the engine, it need not be built twice
+BUILD = TESTS if (TESTS / "CMakeCache.txt").exists() else ROOT / "build" / "benchmark"
 
 CUBES = (16, 32, 48, 64, 128, 256, 512, 1024, 2048)
 LAYERS = ((10, 40, 40), (32, 64, 64), (128, 784, 256), (64, 4096, 4096))  # batch, inputs, outputs
@@ -40,7 +41,8 @@ def build() -> str | None:
         return "it wants CMake and a C++ compiler"
     generator = {"CMAKE_GENERATOR": "Ninja"} if shutil.which("ninja", path=path) else {}
     configure = ["-S", str(ROOT), "-B", str(BUILD), "-DUNSPOOL_BUILD_PYTHON=OFF", "-DCMAKE_BUILD_TYPE=Release"]
-    for command in (configure, ["--build", str(BUILD), "--target", "benchmark_gemm", "--parallel"]):
+    make = ["--build", str(BUILD), "--target", "benchmark_gemm", "--parallel"]
+    for command in [make] if BUILD == TESTS else [configure, make]:
         # What it says goes where the dots go.
         subprocess.run([cmake, *command], check=True, stdout=sys.stderr, env=generator | os.environ | {"PATH": path})
     return None
