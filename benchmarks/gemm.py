@@ -2,7 +2,8 @@
 
 Cubes, the three products of a layer (NT: x·wᵀ, forward; NN: g·w, the input's gradient; TN: gᵀ·x, the weight's) and
 products with a vector; in float32, where nothing else is said. `native/gemm.cpp` calls them in a loop; it is built
-with the engine of this tree when the script is run, in build/test or build/benchmark. OpenBLAS is the one in NumPy's wheel.
+with the engine of this tree when the script is run, in build/test or build/benchmark. OpenBLAS is the one in NumPy's
+wheel.
 """
 
 from __future__ import annotations
