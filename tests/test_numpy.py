@@ -283,3 +283,28 @@ def test_repeated_conversions_leak_nothing() -> None:
     gc.collect()
     assert sys.getrefcount(array) == count
     assert unspool.memory_stats()["live_bytes"] == live
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(12.0).reshape(3, 4).T,
+        np.arange(24.0).reshape(2, 3, 4).transpose(2, 0, 1),
+        np.arange(24.0).reshape(4, 6)[::2, ::3],
+        np.arange(24.0).reshape(4, 6)[:, ::2].T,
+        np.broadcast_to(np.arange(3.0), (2, 3)),
+        np.arange(8.0),
+    ],
+    ids=["transposed", "permuted", "gaps", "gaps transposed", "broadcast", "vector"],
+)
+def test_a_copy_has_the_order_of_the_arrays_strides(array: np.ndarray, torch: Any) -> None:
+    ours, theirs = unspool.tensor(array), torch.tensor(array)
+    assert ours.stride() == theirs.stride()
+    np.testing.assert_array_equal(ours.numpy(), array)
+
+
+def test_a_copy_of_an_array_that_no_tensor_can_share() -> None:
+    assert unspool.tensor(np.arange(6.0).reshape(2, 3)[::-1].T).tolist() == [[3.0, 0.0], [4.0, 1.0], [5.0, 2.0]]
+    crooked = np.frombuffer(b"123" + np.arange(4, dtype=np.float32).tobytes(), dtype=np.uint8)[3:].view(np.float32)
+    assert crooked.ctypes.data % 4 != 0
+    assert unspool.tensor(crooked).tolist() == [0.0, 1.0, 2.0, 3.0]

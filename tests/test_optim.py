@@ -44,9 +44,10 @@ _SETTINGS: list[tuple[str, dict[str, Any]]] = [
 _IDS = [name + " " + " ".join(kwargs) for name, kwargs in _SETTINGS]
 
 
-def _params(t: Any) -> list[Any]:
+def _params(t: Any, layout: str = "rows") -> list[Any]:
     rng = np.random.default_rng(5)
-    made = [t.nn.Parameter(t.tensor(rng.standard_normal(s).astype(np.float32))) for s in ((3, 4), (4,), (2, 2))]
+    values = [rng.standard_normal(s).astype(np.float32) for s in ((3, 4), (4,), (2, 2))]
+    made = [t.nn.Parameter(t.tensor(v if layout == "rows" else np.asfortranarray(v))) for v in values]
     made[2].requires_grad_(True)
     return made
 
@@ -57,11 +58,13 @@ def _gradients(t: Any, params: list[Any], step: int) -> None:
         p.grad = t.tensor(rng.standard_normal(tuple(p.shape)).astype(np.float32))
 
 
+@pytest.mark.parametrize("layout", ["rows", "columns"])  # of parameters; those of gradients are rows
 @pytest.mark.parametrize(("name", "kwargs"), _SETTINGS, ids=_IDS)
-def test_steps_and_state(name: str, kwargs: dict[str, Any]) -> None:
+def test_steps_and_state(name: str, kwargs: dict[str, Any], layout: str) -> None:
     made = []
     for t in (unspool, torch):
-        params = _params(t)
+        params = _params(t, layout)
+        assert params[0].is_contiguous() == (layout == "rows")
         optimizer = getattr(t.optim, name)(
             [{"params": params[:1]}, {"params": params[1:], "lr": 0.02}] if "lr" in kwargs else params, **kwargs
         )

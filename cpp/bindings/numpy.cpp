@@ -2,8 +2,6 @@
 // array holds the tensor alive, the tensor holds the array.
 #include <pybind11/numpy.h>
 
-#include <cstring>
-
 #include "handle.h"
 #include "unspool/kernels/table.h"
 #include "unspool/ops/ops.h"
@@ -113,14 +111,23 @@ Tensor from_numpy(const py::object& o) {
   return share("from_numpy", py::reinterpret_borrow<py::array>(o));
 }
 
+// In the order of the array's strides, as PyTorch's copy is.
 Tensor copy_of_array(const py::array& a) {
   const DType dtype = dtype_of_array("tensor", a);
-  const py::array dense = py::module_::import("numpy").attr("ascontiguousarray")(a);
-  Shape shape;
+  const auto item = static_cast<std::int64_t>(item_size(dtype));
   if (a.ndim() > kMaxDims) Dims::too_many(a.ndim());
-  for (py::ssize_t d = 0; d < a.ndim(); ++d) shape.push(a.shape(d));
-  Tensor t = empty(shape, dtype, "tensor");
-  if (t.numel()) std::memcpy(t->data, dense.data(), static_cast<std::size_t>(dense.nbytes()));
+  bool plain = reinterpret_cast<std::uintptr_t>(a.data()) % static_cast<std::size_t>(item) == 0;
+  for (py::ssize_t d = 0; d < a.ndim(); ++d) plain = plain && a.strides(d) >= 0 && a.strides(d) % item == 0;
+  py::array from = a;
+  if (!plain) from = py::module_::import("numpy").attr("array")(a, py::arg("order") = "C");
+  Shape shape;
+  Strides strides;
+  for (py::ssize_t d = 0; d < from.ndim(); ++d) {
+    shape.push(from.shape(d));
+    strides.push(from.strides(d) / item);
+  }
+  Tensor t = empty(shape, copy_strides(shape, strides), dtype, "tensor");
+  kernels().copy(t.view(), {const_cast<void*>(from.data()), dtype, shape, strides});
   return t;
 }
 

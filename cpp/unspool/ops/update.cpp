@@ -28,10 +28,7 @@ void check(Call& c) {
 class Dense {
  public:
   explicit Dense(const Tensor& t) : original_(t), dense_(t) {
-    if (t && is_half(t.dtype()))
-      dense_ = to(t, DType::Float32);
-    else if (t && !t.contiguous())
-      dense_ = clone(t);
+    if (t) dense_ = contiguous(is_half(t.dtype()) ? to(t, DType::Float32) : t);
   }
   ~Dense() {
     if (dense_.get() != original_.get() && written_) kernels().copy(original_.view(), dense_.view());

@@ -74,7 +74,7 @@ class LBFGS(Optimizer):
 
     def _gradient(self) -> Any:
         """All gradients as one vector."""
-        rows = [_core.zeros(p.numel(), dtype=p.dtype) if p.grad is None else p.grad.view(-1) for p in self._params]
+        rows = [_core.zeros(p.numel(), dtype=p.dtype) if p.grad is None else p.grad.reshape(-1) for p in self._params]
         return _core.cat(rows, 0)
 
     def _move(self, length: Any, direction: Any) -> None:
