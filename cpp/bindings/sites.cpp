@@ -1,12 +1,16 @@
 // Sites: where the program made a call, as a number. A call is recorded too often for a string or a
 // reference, so (code object, instruction) pairs are kept in a table; its numbers are the sites.
-#define Py_BUILD_CORE  // the interpreter's frames, whose public form would have to be made for each call
+// Reading the interpreter's own frames costs a few nanoseconds; their public form is an object that has to be
+// made for most calls.
 #include <Python.h>
-#if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030C0000
+#if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030E0000
+#define UNSPOOL_OWN_FRAMES 1
+#define Py_BUILD_CORE
 #include <internal/pycore_frame.h>
-#define UNSPOOL_FRAMES 1
-#endif
 #undef Py_BUILD_CORE
+#elif PY_VERSION_HEX < 0x030B0000
+#include <frameobject.h>
+#endif
 
 #include <cstring>
 #include <unordered_map>
@@ -46,7 +50,7 @@ struct File {
 File files[64];       // the fast table for these
 std::string package;  // its folder
 
-[[maybe_unused]] bool in_package(PyCodeObject* code) {
+bool in_package(PyCodeObject* code) {
   File& file = files[(reinterpret_cast<std::uintptr_t>(code->co_filename) >> 5) % std::size(files)];
   if (code->co_filename == file.name) return file.own;
   auto it = own_files.find(code->co_filename);
@@ -61,7 +65,7 @@ std::string package;  // its folder
   return file.own;
 }
 
-[[maybe_unused]] std::uint32_t number_of_site(PyCodeObject* code, int instruction) {
+std::uint32_t number_of_site(PyCodeObject* code, int instruction) {
   const std::pair key{code, instruction};
   Slot& slot = slots[(SiteHash{}(key) >> 4) % kSlots];
   if (slot.code == code && slot.instruction == instruction) return slot.site;
@@ -76,19 +80,65 @@ std::string package;  // its folder
   return it->second;
 }
 
-#ifdef UNSPOOL_FRAMES
-// The innermost line outside of this package; the innermost of all where there is none.
-std::uint32_t here() {
-  PyThreadState* thread = _PyThreadState_UncheckedGet();
-  if (!thread || thread != PyGILState_GetThisThreadState() || !thread->cframe)
-    return 0;  // without the GIL: none
-  _PyInterpreterFrame* frame = thread->cframe->current_frame;
-  while (frame && in_package(frame->f_code)) frame = frame->previous;
-  if (!frame) return 0;
-  return number_of_site(frame->f_code,
-                        _PyInterpreterFrame_LASTI(frame) * static_cast<int>(sizeof(_Py_CODEUNIT)));
+// What is asked of a frame, by version.
+#ifdef UNSPOOL_OWN_FRAMES
+using Frame = _PyInterpreterFrame*;
+Frame innermost(PyThreadState* thread) {
+#if PY_VERSION_HEX >= 0x030D0000
+  return thread->current_frame;
+#else
+  return thread->cframe ? thread->cframe->current_frame : nullptr;
+#endif
+}
+// Null of a frame that stands for a call from C.
+PyCodeObject* code_of(Frame frame) {
+#if PY_VERSION_HEX >= 0x030D0000
+  return frame->owner == FRAME_OWNED_BY_CSTACK ? nullptr : _PyFrame_GetCode(frame);
+#elif PY_VERSION_HEX >= 0x030C0000
+  return frame->owner == FRAME_OWNED_BY_CSTACK ? nullptr : frame->f_code;
+#else
+  return frame->f_code;
+#endif
+}
+Frame outer(Frame frame) { return frame->previous; }
+int instruction_of(Frame frame) {
+  return _PyInterpreterFrame_LASTI(frame) * static_cast<int>(sizeof(_Py_CODEUNIT));
+}
+#else
+using Frame = py::object;
+Frame owned(PyFrameObject* frame) {
+  return py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(frame));
+}
+PyFrameObject* raw(const Frame& frame) { return reinterpret_cast<PyFrameObject*>(frame.ptr()); }
+Frame innermost(PyThreadState* thread) { return owned(PyThreadState_GetFrame(thread)); }
+PyCodeObject* code_of(const Frame& frame) {
+  PyCodeObject* code = PyFrame_GetCode(raw(frame));
+  Py_DECREF(code);  // the frame holds it
+  return code;
+}
+Frame outer(const Frame& frame) { return owned(PyFrame_GetBack(raw(frame))); }
+int instruction_of(const Frame& frame) {
+#if PY_VERSION_HEX >= 0x030B0000
+  return PyFrame_GetLasti(raw(frame));
+#else
+  return raw(frame)->f_lasti * 2;
+#endif
 }
 #endif
+
+// The innermost line outside of this package; none where there is none.
+std::uint32_t here() {
+#if PY_VERSION_HEX >= 0x030D0000
+  PyThreadState* thread = PyThreadState_GetUnchecked();
+#else
+  PyThreadState* thread = _PyThreadState_UncheckedGet();
+#endif
+  if (!thread || thread != PyGILState_GetThisThreadState()) return 0;  // without the GIL: none
+  for (Frame frame = innermost(thread); frame; frame = outer(frame))
+    if (PyCodeObject* code = code_of(frame); code && !in_package(code))
+      return number_of_site(code, instruction_of(frame));
+  return 0;
+}
 
 std::string text(std::uint32_t site) {
   const Site& s = all[site];
@@ -100,9 +150,7 @@ std::string text(std::uint32_t site) {
 
 void bind_sites(const std::string& folder) {
   package = folder;
-#ifdef UNSPOOL_FRAMES
   sites.here = here;
-#endif
   sites.text = text;
 }
 
