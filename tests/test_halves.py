@@ -221,3 +221,39 @@ def test_as_the_default_dtype(name: str) -> None:
             t.set_default_dtype(t.float32)
     for ours, theirs in zip(*found, strict=True):
         same(ours, theirs, 1)
+
+
+@pytest.mark.parametrize("name", HALVES)
+@pytest.mark.parametrize("n", [15, 16, 17, 25, 32, 100])
+def test_normal_numbers_are_drawn_as_pytorchs(name: str, n: int) -> None:
+    """The last 16 take the place of the incomplete block; in a tensor with gaps each is drawn by itself."""
+    for make in (lambda m, kind: m.empty(n, dtype=kind), lambda m, kind: m.empty(n, 2, dtype=kind)[:, 0]):
+        seen = []
+        for m in (unspool, torch):
+            m.manual_seed(3)
+            x = make(m, getattr(m, name)).normal_(1.0, 2.0)
+            seen.append((x.tolist(), m.rand(2).tolist()))
+        assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, x: m.linalg.vector_norm(x),
+        lambda m, x: m.norm(x, 3),
+        lambda m, x: m.linalg.matrix_norm(x),
+        lambda m, x: m.dist(x, -x),
+        lambda m, x: x.std(),
+        lambda m, x: x[:1].repeat(1, 4).var(),
+        lambda m, x: m.dot(x[0], m.tensor([300.0, -300.0, 1.0], dtype=x.dtype)),
+        lambda m, x: m.addmm(x[:, :2], x, x.T, alpha=0.1),
+        lambda m, x: m.nn.functional.scaled_dot_product_attention(x, x, x),
+    ],
+)
+def test_parts_of_a_result_may_exceed_float16(call: Any) -> None:
+    seen = []
+    for m in (unspool, torch):
+        x = m.tensor([[300.0, 299.0, 3.0], [-410.0, 305.0, 2.0]], dtype=m.float16)
+        seen.append(call(m, x).double().numpy())
+    assert np.isfinite(seen[0]).all()
+    np.testing.assert_allclose(seen[0], seen[1], rtol=2 * STEP["float16"])

@@ -60,6 +60,7 @@ _ELSEWHERE = frozenset(
         "mish",
         "mse_loss",
         "one_hot",
+        "plan_step",
         "rmsprop_step",
         "sgd_step",
         "silu",

@@ -237,8 +237,10 @@ struct Network {
                              .weight_decay = 0.0,
                              .nesterov = false,
                              .maximize = false};
-    for (int i = 0; i < 2 * kLayers; ++i)
-      sgd_update(parameter(i), parameter(i)->grad, momentum[i], options, count == 0);
+    for (int i = 0; i < 2 * kLayers; ++i) {
+      Tensor in[] = {parameter(i), parameter(i)->grad, momentum[i]};
+      sgd_update(in, options, count == 0);
+    }
     ++count;
   }
   void adam_step() {
@@ -251,8 +253,10 @@ struct Network {
                               .maximize = false,
                               .decoupled = false};
     ++count;
-    for (int i = 0; i < 2 * kLayers; ++i)
-      adam_update(parameter(i), parameter(i)->grad, momentum[i], square[i], Tensor(), options, count);
+    for (int i = 0; i < 2 * kLayers; ++i) {
+      Tensor in[] = {parameter(i), parameter(i)->grad, momentum[i], square[i], Tensor()};
+      adam_update(in, options, count);
+    }
   }
   double step(const Tensor& x, const Tensor& y, bool adam) {
     zero_grad();

@@ -40,99 +40,41 @@ constexpr OpDef abs_op = {
     .domain = Domain::NonZero,
 };
 
-constexpr OpDef exp_op = {
-    .schema = "exp(Tensor input)",
-    .doc = "e to the power of each element.",
-    .grad_name = "ExpBackward0",
-    .surface = kBoth | kInplace,
-    .promote = Promote::Floating,
-    .map = map_id<Exp>,
-    .derivative = elementwise<Exp>(),
-    .doctest = ">>> unspool.exp(unspool.tensor([0.0, 1.0]))\ntensor([1.0000, 2.7183])",
-};
-
-constexpr OpDef log_op = {
-    .schema = "log(Tensor input)",
-    .doc = "The natural logarithm of each element; -inf at 0, NaN below.",
-    .grad_name = "LogBackward0",
-    .surface = kBoth | kInplace,
-    .promote = Promote::Floating,
-    .map = map_id<Log>,
-    .derivative = elementwise<Log>(),
-    .domain = Domain::Positive,
-};
-
-constexpr OpDef sqrt_op = {
-    .schema = "sqrt(Tensor input)",
-    .doc = "The square root of each element; NaN below 0.",
-    .grad_name = "SqrtBackward0",
-    .surface = kBoth | kInplace,
-    .promote = Promote::Floating,
-    .map = map_id<Sqrt>,
-    .derivative = elementwise<Sqrt>(),
-    .domain = Domain::Positive,
-};
-
-constexpr OpDef reciprocal_op = {
-    .schema = "reciprocal(Tensor input)",
-    .doc = "1/x of each element.",
-    .grad_name = "ReciprocalBackward0",
-    .surface = kBoth | kInplace,
-    .promote = Promote::Floating,
-    .map = map_id<Reciprocal>,
-    .derivative = elementwise<Reciprocal>(),
-    .domain = Domain::NonZero,
-};
-
-constexpr OpDef tanh_op = {
-    .schema = "tanh(Tensor input)",
-    .doc = "The hyperbolic tangent of each element.",
-    .grad_name = "TanhBackward0",
-    .surface = kBoth | kInplace,
-    .promote = Promote::Floating,
-    .map = map_id<Tanh>,
-    .derivative = elementwise<Tanh>(),
-};
-
-constexpr OpDef sigmoid_op = {
-    .schema = "sigmoid(Tensor input)",
-    .doc = "1 / (1 + e^-x) of each element.",
-    .grad_name = "SigmoidBackward0",
-    .surface = kBoth | kInplace,
-    .promote = Promote::Floating,
-    .map = map_id<Sigmoid>,
-    .derivative = elementwise<Sigmoid>(),
-};
-
-constexpr OpDef erf_op = {
-    .schema = "erf(Tensor input)",
-    .doc = "The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.",
-    .grad_name = "ErfBackward0",
-    .surface = kBoth | kInplace,
-    .promote = Promote::Floating,
-    .map = map_id<Erf>,
-    .derivative = elementwise<Erf>(),
-};
-
-constexpr OpDef log1p_op = {
-    .schema = "log1p(Tensor input)",
-    .doc = "ln(1 + x), accurate for small x.",
-    .grad_name = "Log1PBackward0",
-    .surface = kBoth | kInplace,
-    .promote = Promote::Floating,
-    .map = map_id<Log1p>,
-    .derivative = elementwise<Log1p>(),
-};
-
-constexpr OpDef expm1_op = {
-    .schema = "expm1(Tensor input)",
-    .doc = "e^x - 1, accurate for small x.",
-    .grad_name = "Expm1Backward0",
-    .surface = kBoth | kInplace,
-    .promote = Promote::Floating,
-    .map = map_id<Expm1>,
-    .derivative = elementwise<Expm1>(),
-};
+// Floating functions whose kernel, value and derivative stand in elementwise.h.
+template <class F>
+constexpr OpDef smooth(const char* schema, const char* doc, const char* grad_name,
+                       Domain domain = Domain::Real, const char* doctest = nullptr) {
+  return {.schema = schema,
+          .doc = doc,
+          .grad_name = grad_name,
+          .surface = kBoth | kInplace,
+          .promote = Promote::Floating,
+          .map = map_id<F>,
+          .derivative = elementwise<F>(),
+          .doctest = doctest,
+          .domain = domain};
+}
+constexpr OpDef exp_op =
+    smooth<Exp>("exp(Tensor input)", "e to the power of each element.", "ExpBackward0", Domain::Real,
+                ">>> unspool.exp(unspool.tensor([0.0, 1.0]))\ntensor([1.0000, 2.7183])");
+constexpr OpDef log_op =
+    smooth<Log>("log(Tensor input)", "The natural logarithm of each element; -inf at 0, NaN below.",
+                "LogBackward0", Domain::Positive);
+constexpr OpDef sqrt_op = smooth<Sqrt>("sqrt(Tensor input)", "The square root of each element; NaN below 0.",
+                                       "SqrtBackward0", Domain::Positive);
+constexpr OpDef reciprocal_op = smooth<Reciprocal>("reciprocal(Tensor input)", "1/x of each element.",
+                                                   "ReciprocalBackward0", Domain::NonZero);
+constexpr OpDef tanh_op =
+    smooth<Tanh>("tanh(Tensor input)", "The hyperbolic tangent of each element.", "TanhBackward0");
+constexpr OpDef sigmoid_op =
+    smooth<Sigmoid>("sigmoid(Tensor input)", "1 / (1 + e^-x) of each element.", "SigmoidBackward0");
+constexpr OpDef erf_op = smooth<Erf>(
+    "erf(Tensor input)", "The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.",
+    "ErfBackward0");
+constexpr OpDef log1p_op =
+    smooth<Log1p>("log1p(Tensor input)", "ln(1 + x), accurate for small x.", "Log1PBackward0");
+constexpr OpDef expm1_op =
+    smooth<Expm1>("expm1(Tensor input)", "e^x - 1, accurate for small x.", "Expm1Backward0");
 
 // Integers are whole already.
 template <class F>

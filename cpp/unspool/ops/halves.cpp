@@ -35,7 +35,8 @@ Tensor widened(const Tensor& t, DType common) {
 Tensor readable(const Tensor& x) { return is_half(x.dtype()) ? to(x, DType::Float32) : x; }
 
 bool needs_floats(const OpDef& op, std::span<const Tensor> in, const AttrsView& attrs) {
-  if (op.takes_halves || op.composite || op.cls == Class::View || op.cls == Class::Update) return false;
+  if (op.takes_halves || (op.composite && !op.wide) || op.cls == Class::View || op.cls == Class::Update)
+    return false;
   for (const Tensor& t : in)
     if (t && is_half(t.dtype())) return true;
   if (has_half_dtype(attrs)) return true;

@@ -1,6 +1,7 @@
 // float16 and bfloat16 are storage: an op that does not just move elements runs in float32 between two
 // conversions, both of which are recorded. So no kernel but copies and no derivative rule knows these types.
-// Views, writes in place (which convert what they write) and ops with `takes_halves` run as they are.
+// Views, writes in place (which convert what they write) and ops with `takes_halves` run as they are; of
+// composites the parts take that way, or all of it together (`wide`).
 #pragma once
 
 #include "unspool/ops/op.h"

@@ -110,7 +110,7 @@ void write(const Walk& w, void* data, Draw&& draw) {
   }
 }
 
-// The 16-bit types take their numbers from floats, rounded. PyTorch does so for uniforms, not for normals.
+// The 16-bit types take their numbers from floats, rounded.
 template <class Fill>
 void write_halves(const char* op, const View& out, Fill&& fill) {
   const Walk walk = memory_order(op, out);
@@ -356,8 +356,16 @@ void fill_uniform(Generator& generator, const View& out, double from, double to)
 void fill_normal(Generator& generator, const View& out, double mean, double std) {
   check_floating("normal_", out);
   check_std("normal_", std);
-  if (is_half(out.dtype))
-    return write_halves("normal_", out, [&](const View& v) { fill_normal(generator, v, mean, std); });
+  if (is_half(out.dtype)) {
+    // As float32's, but the last 16 numbers are drawn in place of the incomplete block, not after it.
+    return write_halves("normal_", out, [&](const View& v) {
+      float* const x = v.as<float>();
+      const std::int64_t n = v.numel(), whole = n / 16 * 16;
+      const bool blocks = n >= 16 && out.contiguous();
+      draw_normal(generator, x, blocks ? whole : n, mean, std, blocks);
+      if (blocks && n > whole) draw_normal(generator, x + n - 16, 16, mean, std, true);
+    });
+  }
   visit_floating(out.dtype, [&]<class T>() {
     const Walk walk = memory_order("normal_", out);
     if (walk.numel >= 16 && out.contiguous())

@@ -502,6 +502,7 @@ constexpr OpDef dot_op = {
                  c.in[0].numel(), " and ", c.in[1].numel());
           c.out[0] = to(sum(c.in[0] * c.in[1]), c.in[0].dtype());
         },
+    .wide = true,
 };
 constexpr OpDef mv_op = {
     .schema = "mv(Tensor input, Tensor vec)",

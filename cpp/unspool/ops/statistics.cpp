@@ -91,20 +91,23 @@ void spread_by_flag(Call& c) {
                                    .doc = text,                                                             \
                                    .grad_name = grad,                                                       \
                                    .surface = kBoth,                                                        \
-                                   .composite = spread_of_all<Std, Mean>};                                  \
+                                   .composite = spread_of_all<Std, Mean>,                                   \
+                                   .wide = true};                                                           \
   constexpr OpDef Name##_flag_op = {                                                                        \
       .schema = name "(Tensor input, int[]? dim, bool unbiased, bool keepdim=False)" results,               \
       .doc = text " Of n elements: over n - 1 where unbiased, else over n.",                                \
       .grad_name = grad,                                                                                    \
       .surface = kBoth,                                                                                     \
-      .composite = spread_by_flag<Std, Mean>};                                                              \
+      .composite = spread_by_flag<Std, Mean>,                                                               \
+      .wide = true};                                                                                        \
   constexpr OpDef Name##_op = {                                                                             \
       .schema =                                                                                             \
           name "(Tensor input, int[]? dim=None, *, Scalar? correction=None, bool keepdim=False)" results,   \
       .doc = text " In two passes; the divisor is n - correction (1 where None), NaN of too few elements.", \
       .grad_name = grad,                                                                                    \
       .surface = kBoth,                                                                                     \
-      .composite = spread_by_correction<Std, Mean>};
+      .composite = spread_by_correction<Std, Mean>,                                                         \
+      .wide = true};
 
 UNSPOOL_SPREAD(var, "var", "VarBackward0", false, false, "", "The variance over dim, or of all elements.")
 UNSPOOL_SPREAD(std, "std", "StdBackward0", true, false, "",
@@ -196,6 +199,7 @@ constexpr OpDef logsumexp_op = {
           }
           c.out[0] = without_dims(log(sum_over(exp(x - shift), dims, true)) + shift, dims, c.attrs.i(0) != 0);
         },
+    .wide = true,
 };
 
 // ---- Norms -------------------------------------------------------------------------------------------
@@ -224,6 +228,7 @@ constexpr OpDef norm_op = {
     .grad_name = "LinalgVectorNormBackward0",
     .surface = kBoth,
     .composite = [](Call& c) { norm(c, c.attrs.given(0) ? c.attrs.f(0) : 2.0, 1); },
+    .wide = true,
 };
 constexpr OpDef frobenius_op = {
     .schema = "norm(Tensor input, {fro} p, int[]? dim=None, bool keepdim=False, *, DType? dtype=None)",
@@ -231,6 +236,7 @@ constexpr OpDef frobenius_op = {
     .grad_name = "LinalgVectorNormBackward0",
     .surface = kBoth,
     .composite = [](Call& c) { norm(c, 2.0, 1); },
+    .wide = true,
 };
 
 // ---- Along the last dim ------------------------------------------------------------------------------

@@ -27,24 +27,32 @@ void check(Call& c) {
 // The kernels walk dense arrays of float32 or float64; another tensor is updated beside and copied back.
 class Dense {
  public:
-  explicit Dense(const Tensor& t) : original_(t), dense_(t) {
-    if (t) dense_ = contiguous(is_half(t.dtype()) ? to(t, DType::Float32) : t);
+  // Of a tensor that outlives it: a step of small parameters would spend a tenth of its time on counting
+  // references.
+  explicit Dense(const Tensor& t) : original_(t) {
+    if (t && is_half(t.dtype()))
+      copy_ = contiguous(to(t, DType::Float32));
+    else if (t && !t.contiguous())
+      copy_ = contiguous(t);
   }
   ~Dense() {
-    if (dense_.get() != original_.get() && written_) kernels().copy(original_.view(), dense_.view());
+    if (copy_ && written_) kernels().copy(original_.view(), copy_.view());
   }
   Dense(const Dense&) = delete;
   Dense& operator=(const Dense&) = delete;
-  DType dtype() const { return dense_.dtype(); }
-  const void* read() const { return dense_ ? dense_->data : nullptr; }
+  DType dtype() const { return dense().dtype(); }
+  const void* read() const { return dense() ? dense()->data : nullptr; }
   void* write() {
     written_ = true;
     if (original_) bump_version(original_);
-    return dense_ ? dense_->data : nullptr;
+    return dense() ? dense()->data : nullptr;
   }
 
  private:
-  Tensor original_, dense_;
+  const Tensor& dense() const { return copy_ ? copy_ : original_; }
+
+  const Tensor& original_;
+  Tensor copy_;
   bool written_ = false;
 };
 
@@ -131,21 +139,15 @@ constexpr OpDef rmsprop_op = {
 
 }  // namespace
 
-void sgd_update(const Tensor& param, const Tensor& grad, const Tensor& buffer, const SgdOptions& o,
-                bool first) {
-  Tensor in[] = {param, grad, buffer};
+void sgd_update(std::span<Tensor, 3> in, const SgdOptions& o, bool first) {
   call(sgd_op, in, Attrs{o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, o.maximize, first});
 }
 
-void adam_update(const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
-                 const Tensor& max_exp_avg_sq, const AdamOptions& o, double step) {
-  Tensor in[] = {param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq};
+void adam_update(std::span<Tensor, 5> in, const AdamOptions& o, double step) {
   call(adam_op, in, Attrs{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.maximize, o.decoupled, step});
 }
 
-void rmsprop_update(const Tensor& param, const Tensor& grad, const Tensor& square_avg,
-                    const Tensor& momentum_buffer, const Tensor& grad_avg, const RmspropOptions& o) {
-  Tensor in[] = {param, grad, square_avg, momentum_buffer, grad_avg};
+void rmsprop_update(std::span<Tensor, 5> in, const RmspropOptions& o) {
   call(rmsprop_op, in, Attrs{o.lr, o.alpha, o.eps, o.weight_decay, o.momentum, o.maximize});
 }
 

@@ -31,8 +31,14 @@ __all__ = [
 ]
 
 
-def _combined(op: str, input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
-    """beta · input + alpha · product; with beta 0 what input holds is ignored, NaN included."""
+def _combined(op: str, input: Tensor, f: Any, a: Tensor, b: Tensor, beta: Any, alpha: Any) -> Tensor:
+    """beta · input + alpha · f(a, b); with beta 0 what input holds is ignored, NaN included."""
+    if a.dtype.itemsize == 2 and input.dtype == a.dtype == b.dtype:  # the product alone may overflow
+        return _combined(op, input.float(), f, a.float(), b.float(), beta, alpha).to(a.dtype)
+    try:
+        product = f(a, b)
+    except ShapeError as error:
+        raise ShapeError(f"{op}: {error}") from None
     if not product.dtype.is_floating_point:
         if op == "addmm" and (isinstance(beta, float) or isinstance(alpha, float)):
             raise RuntimeError(f"{op}: for integral tensors beta and alpha must be whole, got {beta} and {alpha}")
@@ -58,14 +64,6 @@ def _shaped(op: str, name: str, x: Any, ndim: int) -> None:
         raise ShapeError(f"{op}: {name} must be a {ndim}-D tensor, got shape {tuple(x.shape)}")
 
 
-def _product(op: str, f: Any, a: Tensor, b: Tensor) -> Tensor:
-    """f(a, b), whose error names the op that was called."""
-    try:
-        return f(a, b)
-    except ShapeError as error:
-        raise ShapeError(f"{op}: {error}") from None
-
-
 @with_out
 @with_inplace
 @shown_as("AddmmBackward0")
@@ -73,7 +71,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     """beta · input + alpha · mat1 mat2, of (n, m) and (m, p); the input broadcasts."""
     _shaped("addmm", "mat1", mat1, 2)
     _shaped("addmm", "mat2", mat2, 2)
-    return _combined("addmm", input, _product("addmm", _core.matmul, mat1, mat2), beta, alpha)
+    return _combined("addmm", input, _core.matmul, mat1, mat2, beta, alpha)
 
 
 @with_out
@@ -83,7 +81,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
     """beta · input + alpha · mat vec, of (n, m) and (m,)."""
     _shaped("addmv", "mat", mat, 2)
     _shaped("addmv", "vec", vec, 1)
-    return _combined("addmv", input, _product("addmv", _core.matmul, mat, vec), beta, alpha)
+    return _combined("addmv", input, _core.matmul, mat, vec, beta, alpha)
 
 
 @with_out
@@ -93,11 +91,11 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     """beta · input + alpha · vec1 ⊗ vec2, of (n,) and (m,)."""
     _shaped("addr", "vec1", vec1, 1)
     _shaped("addr", "vec2", vec2, 1)
-    product = _core.outer(vec1, vec2)
-    if product.dtype == _core.bool:
+    if vec1.dtype == vec2.dtype == _core.bool:
+        product = _core.outer(vec1, vec2)
         return product if not beta else input | product
-    both = _core.result_type(input, product)
-    return _combined("addr", input.to(both), product.to(both), beta, alpha)
+    both = _core.result_type(input, vec1.to(_core.promote_types(vec1.dtype, vec2.dtype)))
+    return _combined("addr", input.to(both), _core.outer, vec1.to(both), vec2.to(both), beta, alpha)
 
 
 @with_out
@@ -105,7 +103,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
 @shown_as("BaddbmmBackward0")
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · batch1 batch2, of (b, n, m) and (b, m, p)."""
-    return _combined("baddbmm", input, _product("baddbmm", _core.bmm, batch1, batch2), beta, alpha)
+    return _combined("baddbmm", input, _core.bmm, batch1, batch2, beta, alpha)
 
 
 @with_out
@@ -113,9 +111,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
 @shown_as("AddbmmBackward0")
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · the sum over the batch of batch1 batch2."""
-    return _combined(
-        "addbmm", input, _product("addbmm", _core.bmm, batch1, batch2).sum(0).to(batch1.dtype), beta, alpha
-    )
+    return _combined("addbmm", input, lambda a, b: _core.bmm(a, b).sum(0).to(a.dtype), batch1, batch2, beta, alpha)
 
 
 @with_out

@@ -102,7 +102,9 @@ def matrix_exp(input: Tensor) -> Tensor:
     """e to square matrices: the series of A / 2^s to A^18, squared s times (Moler and Van Loan, 2003)."""
     from unspool.linalg._numpy import check_matrix
 
-    check_matrix("matrix_exp", input)
+    check_matrix("matrix_exp", input, halves=True)
+    if input.dtype.itemsize == 2:
+        return matrix_exp(input.float()).to(input.dtype)
     if input.numel() == 0:
         return input.clone()
     norm = float(input.detach().abs().sum(-2).amax())

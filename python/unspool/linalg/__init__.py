@@ -271,7 +271,7 @@ def matrix_norm(
 ) -> Tensor:
     """The Frobenius norm; the largest (1, inf) or smallest (-1, -inf) sum of |a| over columns or rows; the largest (2)
     or smallest (-2) singular value, or the sum of them ("nuc")."""
-    check_matrix("matrix_norm", A, square=False)
+    check_matrix("matrix_norm", A, square=False, halves=True)
     rows, columns = (wrap_dim("linalg.matrix_norm", d, A.dim()) for d in dim)
     if rows == columns:
         raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got {tuple(dim)}")

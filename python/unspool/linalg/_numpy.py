@@ -13,8 +13,8 @@ class LinAlgError(RuntimeError):
     """A matrix that has no inverse, or no factorisation."""
 
 
-def check_matrix(op: str, x: Any, square: bool = True) -> None:
-    """RuntimeError unless x is a floating tensor of (square) matrices."""
+def check_matrix(op: str, x: Any, square: bool = True, halves: bool = False) -> None:
+    """RuntimeError unless x is a floating tensor of (square) matrices, of more than 16 bits unless `halves`."""
     need_tensor(op, "A", x)
     if x.dim() < 2:
         raise RuntimeError(
@@ -26,7 +26,7 @@ def check_matrix(op: str, x: Any, square: bool = True) -> None:
         )
     if not x.dtype.is_floating_point:
         raise RuntimeError(f"linalg.{op}: Expected a floating point tensor as input, got {x.dtype}")
-    if x.dtype.itemsize == 2:
+    if x.dtype.itemsize == 2 and not halves:
         raise RuntimeError(f"linalg.{op}: Low precision dtypes are not supported, got {x.dtype}")
 
 

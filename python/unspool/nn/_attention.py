@@ -60,6 +60,9 @@ def scaled_dot_product_attention(
                 f"{t.dtype} of {name}"
             )
     bias = _bias(attn_mask, query, (query.shape[-2], key.shape[-2]), is_causal)
+    kept = query.dtype
+    if kept.itemsize == 2:  # scores overflow float16, and a bfloat16 one is off by up to 1/256 of it
+        query, key, value = query.float(), key.float(), value.float()
     if enable_gqa:
         heads = query.shape[-3]
         key, value = (t.repeat_interleave(heads // t.shape[-3], -3) for t in (key, value))
@@ -70,7 +73,7 @@ def scaled_dot_product_attention(
     weights = _safe_softmax(scores if bias is None else scores + bias, bias is not None)
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p, True)
-    return weights @ value  # (L×S)·(S×Ev) → (L×Ev)
+    return (weights @ value).to(kept)  # (L×S)·(S×Ev) → (L×Ev)
 
 
 def _safe_softmax(scores: Any, masked: bool) -> Any:

@@ -134,6 +134,9 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
         )
     if bias is not None and tuple(bias.shape) != (o,):
         raise ShapeError(f"bilinear: bias must have shape ({o},), got {tuple(bias.shape)}")
+    if input1.dtype.itemsize == 2:  # its products overflow float16
+        wide = [None if t is None else t.float() for t in (input1, input2, weight, bias)]
+        return bilinear(*wide).to(input1.dtype)
     x1, x2 = input1.reshape(-1, i), input2.reshape(-1, j)
     # (n×i)·(i×oj) → (n×oj), then each o with x2
     y = ((x1 @ weight.permute(1, 0, 2).reshape(i, o * j)).reshape(-1, o, j) * x2.unsqueeze(1)).sum(-1)

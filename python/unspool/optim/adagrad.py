@@ -49,7 +49,7 @@ class Adagrad(PerParameter):
         super().__init__(params, defaults)
         for group in self.param_groups:  # the state is there before the first step
             for p in group["params"]:
-                self.state[p].update(step=_core.tensor(0.0, dtype=_core.float32), **self._start(group, p))
+                self.state[p].update(self._fresh_state(group, p))
 
     def _start(self, group: dict[str, Any], p: Any) -> dict[str, Any]:
         return {"sum": _core.full_like(p, group["initial_accumulator_value"])}

@@ -70,10 +70,10 @@ class Adam(Optimizer):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; returns what `closure`, called first, returns."""
-        self._opt_called = True
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        _adam_step(self.param_groups, self.state)
+        _adam_step(self)
+        self._opt_called = True
         return loss

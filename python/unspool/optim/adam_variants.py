@@ -65,6 +65,7 @@ class NAdam(PerParameter):
     """
 
     _not_negative = ("eps", "weight_decay", "momentum_decay")
+    _counters = ("step", "mu_product")
     _shaped_state = ("exp_avg", "exp_avg_sq")
 
     def __init__(

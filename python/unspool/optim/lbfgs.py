@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import sqrt
+from numbers import Real
 from typing import Any, NamedTuple
 
 from unspool import _core
@@ -85,30 +86,80 @@ class LBFGS(Optimizer):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Minimise; `closure` clears the gradients, computes the loss, calls backward and returns the loss, each time
-        that it is called. Returns the first loss."""
-        self._opt_called = True
+        that it is called. Returns the first loss.
+
+        Where settings, state, a gradient or the loss can't be used, parameters and state are as before the call. What
+        the closure itself raises leaves the parameters where they were evaluated, as in PyTorch.
+        """
         if closure is None:
             raise TypeError("LBFGS: step needs a closure that returns the loss, got None")
         with no_grad():
-            return self._minimise(enable_grad()(closure))
+            loss = self._minimise(enable_grad()(closure))
+        self._opt_called = True
+        return loss
+
+    def _evaluator(self, closure: Callable[[], Any]) -> Callable[[], tuple[Any, float, Any]]:
+        """A function that gives the closure's loss, the loss as a number and the gradient. Where they can't be used, it
+        takes parameters and state back to where they are now."""
+        start = [p.clone() for p in self._params]
+        state = self.state.get(self._params[0])
+        kept = {k: list(v) if isinstance(v, list) else v for k, v in (state or {}).items()}
+
+        def evaluate() -> tuple[Any, float, Any]:
+            loss = closure()
+            try:
+                _core.plan_step(self)
+                return loss, _number(loss), self._gradient()
+            except Exception:
+                for p, before in zip(self._params, start, strict=True):
+                    p.copy_(before)
+                if state is None:
+                    self.state.pop(self._params[0], None)
+                else:
+                    state.clear()
+                    state.update(kept)
+                raise
+
+        return evaluate
+
+    def _check_own_state(self) -> None:
+        """Raise unless what the last step left can be gone on with."""
+        state = self.state.get(self._params[0]) or {}
+        n = state.get("n_iter", 0)
+        if _is_number(n, 1) and n == 0:
+            return
+        size = sum(p.numel() for p in self._params)
+        kinds = {"number": ("n_iter", "func_evals", "t", "prev_loss", "H_diag"), "vector": ("d", "prev_flat_grad")}
+        kinds |= {"list of vectors": ("old_dirs", "old_stps"), "list of numbers": ("ro",)}
+        for kind, names in kinds.items():
+            for name in names:
+                if name not in state:
+                    raise KeyError(f"LBFGS.step: the state lacks {name!r}")
+                values = state[name] if kind.startswith("list") else [state[name]]
+                good = _is_vector if "vector" in kind else _is_number
+                if not isinstance(values, list) or not all(good(v, size) for v in values):
+                    raise ValueError(f"LBFGS.step: state {name!r} must be a {kind} for {size} elements: {values!r:.80}")
+        if not len(state["old_dirs"]) == len(state["old_stps"]) == len(state["ro"]):
+            raise ValueError("LBFGS.step: state 'old_dirs', 'old_stps' and 'ro' must be of one length")
 
     def _minimise(self, closure: Callable[[], Any]) -> Any:
         group = self.param_groups[0]
         if group["line_search_fn"] not in (None, "strong_wolfe"):
             raise RuntimeError(f"LBFGS: only 'strong_wolfe' is supported, got {group['line_search_fn']!r}")
+        turns = range(1, group["max_iter"] + 1)
+        self._check_own_state()
+        evaluate = self._evaluator(closure)
+        first_loss, loss, g = evaluate()
+        evaluations = 1
         # The state is that of all parameters; it stands with the first, so that it is saved and loaded.
         state = self.state[self._params[0]]
-        state.setdefault("func_evals", 0)
+        state["func_evals"] = state.get("func_evals", 0) + 1
         state.setdefault("n_iter", 0)
-        first_loss = closure()
-        loss, evaluations = _number(first_loss), 1
-        state["func_evals"] += 1
-        g = self._gradient()
         if g.abs().max() <= group["tolerance_grad"]:
             return first_loss
 
         direction, t = state.get("d"), state.get("t")
-        for n in range(1, group["max_iter"] + 1):
+        for n in turns:
             state["n_iter"] += 1
             direction = self._direction(state, g, direction, t, group["history_size"])
             state["prev_flat_grad"], state["prev_loss"] = g.clone(), loss
@@ -121,13 +172,14 @@ class LBFGS(Optimizer):
             calls = 0
             if group["line_search_fn"]:
                 start = _Point(0, loss, g, slope)
-                found, calls = self._search(closure, start, t, direction, group, group["max_eval"] - evaluations)
+                found, calls = self._search(evaluate, start, t, direction, group, group["max_eval"] - evaluations)
                 t, loss, g = found.t, found.loss, found.gradient
                 self._move(t, direction)
             else:
                 self._move(t, direction)
                 if n != group["max_iter"]:  # nobody reads what would be evaluated after the last step
-                    loss, g, calls = _number(closure()), self._gradient(), 1
+                    _, loss, g = evaluate()
+                    calls = 1
             evaluations += calls
             state["func_evals"] += calls
             if (
@@ -166,7 +218,13 @@ class LBFGS(Optimizer):
         return r
 
     def _search(
-        self, closure: Callable[[], Any], start: _Point, t: Any, direction: Any, group: dict[str, Any], most: int
+        self,
+        evaluate: Callable[[], tuple[Any, float, Any]],
+        start: _Point,
+        t: Any,
+        direction: Any,
+        group: dict[str, Any],
+        most: int,
     ) -> tuple[_Point, int]:
         """A point of the strong Wolfe conditions (c1 = 1e-4, c2 = 0.9), in at most `most` turns, and how often the
         closure was called. The parameters are where they were."""
@@ -177,8 +235,7 @@ class LBFGS(Optimizer):
             nonlocal calls
             calls += 1
             self._move(length, direction)
-            loss = _number(closure())
-            g = self._gradient()
+            _, loss, g = evaluate()
             for p, before in zip(self._params, origin, strict=True):
                 p.copy_(before)
             return _Point(length, loss, g, g.dot(direction))
@@ -240,7 +297,17 @@ class LBFGS(Optimizer):
         return bracket[low], calls
 
 
+def _is_number(x: Any, _size: int) -> bool:
+    return isinstance(x, Real) or (isinstance(x, _core.Tensor) and x.numel() == 1)
+
+
+def _is_vector(x: Any, size: int) -> bool:
+    return isinstance(x, _core.Tensor) and x.is_floating_point() and tuple(x.shape) == (size,)
+
+
 def _number(loss: Any) -> float:
+    if not _is_number(loss, 1):
+        raise TypeError(f"LBFGS.step: the closure must return the loss, one number, got {loss!r:.80}")
     return float(loss.detach() if isinstance(loss, _core.Tensor) else loss)
 
 

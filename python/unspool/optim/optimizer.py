@@ -77,8 +77,11 @@ class Optimizer:
     # whether step() itself notes that it ran, for the schedulers' check of the order of calls
     _notes_steps = False
     _opt_called = False
-    # names of state tensors that have their parameter's shape
+    # names of state tensors: of those that have their parameter's shape, and of single numbers
     _shaped_state: tuple[str, ...] = ()
+    _counters: tuple[str, ...] = ()
+    # settings, besides lr, that must be at least 0; a schedule may end a little below with lr
+    _not_negative: tuple[str, ...] = ()
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         if isinstance(params, _core.Tensor):

@@ -13,10 +13,11 @@ __all__ = ["PerParameter"]
 
 
 class PerParameter(Optimizer):
-    """A subclass gives `_start`, the state of a parameter before its first step, and `_update`, one step."""
+    """A subclass gives `_start`, the state of a parameter before its first step, and `_update`, one step, which must
+    not fail: what it reads has been checked by then."""
 
     _notes_steps = True
-    _not_negative: tuple[str, ...] = ()
+    _counters: tuple[str, ...] = ("step",)
 
     def _check_group(self, group: dict[str, Any]) -> None:
         op = type(self).__name__
@@ -34,25 +35,24 @@ class PerParameter(Optimizer):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; returns what `closure`, called first, returns."""
-        self._opt_called = True
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
         with no_grad():
-            for group in self.param_groups:
-                for p in group["params"]:
-                    if p.grad is not None:
-                        self._step_one(group, p)
+            for group, p, state in _core.plan_step(self):
+                self._step_one(group, p, state)
+        self._opt_called = True
         return loss
 
-    def _step_one(self, group: dict[str, Any], p: Any) -> None:
-        state = self.state[p]
-        if not state:
-            state["step"] = _core.tensor(0.0, dtype=_core.float32)
-            state.update(self._start(group, p))
-        state["step"] += 1
-        g = -p.grad if group["maximize"] else p.grad
+    def _fresh_state(self, group: dict[str, Any], p: Any) -> dict[str, Any]:
+        return {"step": _core.tensor(0.0, dtype=_core.float32), **self._start(group, p)}
+
+    def _step_one(self, group: dict[str, Any], p: Any, state: dict[str, Any]) -> None:
+        t = state["step"].add_(1).item()
+        g = p.grad
+        if group["maximize"]:
+            g = -g
         if group.get("weight_decay") and not group.get("decoupled_weight_decay"):
             g = g.add(p, alpha=group["weight_decay"])
-        self._update(group, p, g, state, state["step"].item())
+        self._update(group, p, g, state, t)

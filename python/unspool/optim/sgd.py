@@ -69,10 +69,10 @@ class SGD(Optimizer):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; returns what `closure`, called first, returns."""
-        self._opt_called = True
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        _sgd_step(self.param_groups, self.state)
+        _sgd_step(self)
+        self._opt_called = True
         return loss
