@@ -404,7 +404,7 @@ py::object state_dict_of(PyObject* optimizer, const Place& at) {
 }
 
 struct Update {
-  std::size_t rule;
+  std::size_t rule = 0;
   bool first = false;  // its state is new
   Tensor count, in[5]{};
 };
@@ -423,7 +423,8 @@ PyObject* step(PyObject*, PyObject* optimizer) {
     each_update(
         optimizer, at, [&](const Settings& s) { rules.emplace_back(s); },
         [&](PyObject* handle, const Tensor& p, PyObject*) {
-          Update& u = updates.emplace_back(rules.size() - 1);
+          Update& u = updates.emplace_back();
+          u.rule = rules.size() - 1;
           u.in[0] = p;
           u.in[1] = p->grad;
           const Kept kept = rules.back().kept();
