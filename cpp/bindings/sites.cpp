@@ -3,7 +3,7 @@
 // Reading the interpreter's own frames costs a few nanoseconds; their public form is an object that has to be
 // made for most calls.
 #include <Python.h>
-#if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030E0000
+#if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030C0000
 #define UNSPOOL_OWN_FRAMES 1
 #define Py_BUILD_CORE
 #include <internal/pycore_frame.h>
@@ -83,23 +83,8 @@ std::uint32_t number_of_site(PyCodeObject* code, int instruction) {
 // What is asked of a frame, by version.
 #ifdef UNSPOOL_OWN_FRAMES
 using Frame = _PyInterpreterFrame*;
-Frame innermost(PyThreadState* thread) {
-#if PY_VERSION_HEX >= 0x030D0000
-  return thread->current_frame;
-#else
-  return thread->cframe ? thread->cframe->current_frame : nullptr;
-#endif
-}
-// Null of a frame that stands for a call from C.
-PyCodeObject* code_of(Frame frame) {
-#if PY_VERSION_HEX >= 0x030D0000
-  return frame->owner == FRAME_OWNED_BY_CSTACK ? nullptr : _PyFrame_GetCode(frame);
-#elif PY_VERSION_HEX >= 0x030C0000
-  return frame->owner == FRAME_OWNED_BY_CSTACK ? nullptr : frame->f_code;
-#else
-  return frame->f_code;
-#endif
-}
+Frame innermost(PyThreadState* thread) { return thread->cframe ? thread->cframe->current_frame : nullptr; }
+PyCodeObject* code_of(Frame frame) { return frame->f_code; }
 Frame outer(Frame frame) { return frame->previous; }
 int instruction_of(Frame frame) {
   return _PyInterpreterFrame_LASTI(frame) * static_cast<int>(sizeof(_Py_CODEUNIT));
@@ -135,7 +120,7 @@ std::uint32_t here() {
 #endif
   if (!thread || thread != PyGILState_GetThisThreadState()) return 0;  // without the GIL: none
   for (Frame frame = innermost(thread); frame; frame = outer(frame))
-    if (PyCodeObject* code = code_of(frame); code && !in_package(code))
+    if (PyCodeObject* code = code_of(frame); !in_package(code))
       return number_of_site(code, instruction_of(frame));
   return 0;
 }
