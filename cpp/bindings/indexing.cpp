@@ -202,7 +202,7 @@ PyObject* subscript(PyObject* self, PyObject* index) {
     const Indexed x = read_index(unwrap(self), index);
     if (!x.advanced) return wrap(x.view);
     const Tensor y = take_flat(x.view, indexed_places("index", x.view.shape(), x.indices));
-    return wrap(laid_out(y, indexed_strides(x.view, x.indices)));
+    return wrap(laid_out_as_indexed(y, x.view, x.indices));
   });
 }
 

@@ -142,7 +142,7 @@ class Settings {
 
   // A setting by the kind of its default: a number, several, or something else, which has no rule.
   void check(PyObject* key, PyObject* like, bool negative) const {
-    if (key == names().betas || PyUnicode_Compare(key, names().betas) == 0) {
+    if (PyUnicode_Compare(key, names().betas) == 0) {
       betas();
     } else if (PyTuple_Check(like)) {
       const auto all = py::reinterpret_borrow<py::object>(get(key));

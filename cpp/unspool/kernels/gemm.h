@@ -8,8 +8,8 @@
 //            stack, and A is read where it lies;
 //   rows     a block of A is packed into the workspace, or read where it lies, and of B a panel at a time on
 //            the stack;
-//   columns  a block of B is packed into the workspace, and of A a panel at a time on the stack: B has fewer
-//            columns than A has rows, and one block of them.
+//   columns  a block of B is packed into the workspace, and of A a panel at a time on the stack, or A is read
+//            where it lies: C is large beside k, or B has fewer columns than A has rows, one block of them.
 // A narrow C (n below a vector) is computed as its transpose, Bᵀ·Aᵀ: fma(a, b, c) == fma(b, a, c).
 // A masked A is copied onto the stack where it fits, and is masked as it is packed where not.
 // Threads share the tiles of C and the panels to pack, never the steps over k.

@@ -7,6 +7,8 @@ namespace {
 
 void copy_forward(Call& c) { kernels().copy(c.out[0].view(), c.in[0].view()); }
 
+constexpr Derivative kPassedOn = linear([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; });
+
 const OpDef clone_op = {
     .schema = "clone(Tensor input, *, MemoryFormat? memory_format=None)",
     .doc =
@@ -20,10 +22,10 @@ const OpDef clone_op = {
           if (c.attrs.i(0))
             c.allocate(0, x.shape(), x.dtype());
           else
-            c.allocate(0, x.shape(), copy_strides(x.shape(), x.strides()), x.dtype());
+            c.allocate_alike(0, x.shape(), x.dtype());
         },
     .forward = copy_forward,
-    .derivative = linear([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }),
+    .derivative = kPassedOn,
     .takes_halves = true,
 };
 
@@ -32,7 +34,7 @@ const OpDef lay_out_op = {
     .grad_name = "CloneBackward0",
     .shape = [](Call& c) { c.allocate(0, c.in[0].shape(), c.attrs.list(0), c.in[0].dtype()); },
     .forward = copy_forward,
-    .derivative = linear([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }),
+    .derivative = kPassedOn,
     .takes_halves = true,
 };
 
@@ -46,14 +48,10 @@ const OpDef contiguous_op = {
 const OpDef convert_op = {
     .schema = "convert(Tensor input, DType dtype)",
     .grad_name = "ToCopyBackward0",
-    .shape =
-        [](Call& c) {
-          const Tensor& x = c.in[0];
-          c.allocate(0, x.shape(), copy_strides(x.shape(), x.strides()), c.attrs[0].dtype());
-        },
+    .shape = [](Call& c) { c.allocate_alike(0, c.in[0].shape(), c.attrs[0].dtype()); },
     .forward = copy_forward,
     // The engine brings a gradient to the dtype of the input it is for.
-    .derivative = linear([](const Record&, const Tensor* g, Tensor* gx) { gx[0] = g[0]; }),
+    .derivative = kPassedOn,
     .takes_halves = true,
 };
 

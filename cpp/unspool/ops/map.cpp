@@ -76,7 +76,7 @@ void broadcast_views(const Shape& shape, const Tensor& out, std::span<const Tens
                      View* in_views) {
   bool dense = out.contiguous();
   for (const Tensor& t : in) dense &= t.ndim() == 0 || (t.contiguous() && t.shape() == shape);
-  if (!dense && is_dense(shape, out.strides())) {
+  if (!out.contiguous() && is_dense(shape, out.strides())) {
     dense = true;
     for (const Tensor& t : in)
       dense =

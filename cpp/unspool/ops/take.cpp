@@ -235,11 +235,11 @@ Tensor indexed_places(const char* op, const Shape& shape, std::span<const Tensor
   return places;
 }
 
-Strides indexed_strides(const Tensor& x, std::span<const Tensor> indices) {
+Tensor laid_out_as_indexed(const Tensor& y, const Tensor& x, std::span<const Tensor> indices) {
   bool dense = x.contiguous();
   for (const Tensor& t : indices) dense = dense && (!t || t.contiguous());
+  if (dense) return y;
   const Indexing to = indexing_of("index", x.shape(), indices);
-  if (dense) return contiguous_strides(to.result);
   Vector<Operand> operands;
   auto add = [&](auto&& stride_of) {
     Operand o{to.result, to.result};
@@ -252,7 +252,7 @@ Strides indexed_strides(const Tensor& x, std::span<const Tensor> indices) {
     const Tensor wide = expand(t, to.common);
     add([&](int d) { return to.chosen[d] < 0 ? 0 : wide.strides()[to.chosen[d]]; });
   }
-  return result_strides(to.result, operands.data(), static_cast<int>(operands.size()));
+  return laid_out(y, result_strides(to.result, operands.data(), static_cast<int>(operands.size())));
 }
 
 Tensor gathered_places(const char* op, const Shape& shape, int dim, const Tensor& index, bool negative) {

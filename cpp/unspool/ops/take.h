@@ -19,8 +19,8 @@ Tensor put_flat(const Tensor& x, const Tensor& places, const Tensor& values, boo
 // dim of `shape`. Their broadcast shape stands where the first of them does if they are neighbours,
 // and in front otherwise: NumPy's and PyTorch's rule. Throws IndexError naming op, index and size.
 Tensor indexed_places(const char* op, const Shape& shape, std::span<const Tensor> indices);
-// The strides of that result where x is not contiguous: PyTorch's rule, over the tensor and the indices.
-Strides indexed_strides(const Tensor& x, std::span<const Tensor> indices);
+// That result, y, in PyTorch's order of strides, which the tensor's and the indices' decide.
+Tensor laid_out_as_indexed(const Tensor& y, const Tensor& x, std::span<const Tensor> indices);
 // Element (…, i, …) of `index` stands at (…, index[…, i, …], …) of `shape`.
 // A negative index counts from the end where `negative` allows it, and is a RuntimeError otherwise.
 Tensor gathered_places(const char* op, const Shape& shape, int dim, const Tensor& index,

@@ -209,11 +209,8 @@ def asarray(
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability that stands in each element (or `p`), else 0, in the tensor's dtype."""
     need_tensor("bernoulli", "input", input)
-    if p is not None:
-        rows = _core.empty_like(input, memory_format=_core.contiguous_format)
-        return rows.bernoulli_(p, generator=generator)
     rows = _core.empty_like(input, memory_format=_core.contiguous_format)
-    return rows.bernoulli_(input.detach(), generator=generator)
+    return rows.bernoulli_(input.detach() if p is None else p, generator=generator)
 
 
 def randint_like(input: Tensor, low: Any, high: Any = None, **options: Any) -> Tensor:
