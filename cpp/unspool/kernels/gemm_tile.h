@@ -52,9 +52,14 @@ struct Tile {
   int64_t to_row;
 };
 
-constexpr int64_t kStepsAhead = 12;  // of B, which a whole tile has from the second cache
+// A whole tile of so many vectors asks for B, which it has from the second cache, so many steps ahead. Of
+// AVX-512's tile it is worth a percent; of AVX2's the two instructions cost more than they save
+// (docs/gemm.md).
+constexpr int kPrefetchVecs = 3;
+constexpr int64_t kStepsAhead = 12;
 
-template <class T, int R, int V, bool kTail>
+// kAStep, kBStep: what a_col and b_row are where that is known; then the rows of A packed so are 1 apart.
+template <class T, int R, int V, bool kTail, int kAStep = 0, int kBStep = 0>
 inline void tile(const Tile<T>& t) {
   constexpr int L = Vec<T>::kLanes;
   const int64_t last = t.columns - (V - 1) * L;  // columns in the last vector, when kTail
@@ -79,14 +84,17 @@ inline void tile(const Tile<T>& t) {
   // Rows of A by threes: a pointer and an index of one or two strides each, which loads encode.
   constexpr int kBases = (R + 2) / 3;
   const char* a[kBases];
-  const int64_t row = t.a_row * static_cast<int64_t>(sizeof(T)),
-                step = t.a_col * static_cast<int64_t>(sizeof(T));
+  const int64_t row = (kAStep > 1 ? 1 : t.a_row) * static_cast<int64_t>(sizeof(T)),
+                step = (kAStep > 0 ? kAStep : t.a_col) * static_cast<int64_t>(sizeof(T));
   for (int i = 0; i < kBases; ++i) a[i] = reinterpret_cast<const char*>(t.a) + 3 * i * row;
   const T* b = t.b;
-  const int64_t b_row = t.b_row;
+  const int64_t b_row = kBStep > 0 ? kBStep : t.b_row;
+// By fours: 21 instructions a step of AVX2's 6 × 2 tile for 29, which counts where another thread has its
+// share of the core's decoders.
+#pragma GCC unroll 4
   for (int64_t p = t.k; p > 0; --p, b += b_row) {
     Raw bv[V];
-    if constexpr (R == kTileRows && V == kTileVecs)
+    if constexpr (V == kPrefetchVecs && R == kTileRows)
       unrolled<V>([&](auto v) UNSPOOL_LAMBDA { __builtin_prefetch(b + kStepsAhead * b_row + v.value * L); });
     unrolled<V>([&](auto v) UNSPOOL_LAMBDA { bv[v.value] = load(b, v).v; });
     unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
@@ -142,7 +150,12 @@ template <class T>
 UNSPOOL_INLINE void run_tile(const Tile<T>& t, int64_t rows) {
   constexpr int L = Vec<T>::kLanes;
   const int64_t vecs = (t.columns + L - 1) / L;
-  if (t.columns > t.kColumns) return tile<T, 1, 8, false>(t);  // of gemm_row
+  if (t.columns > t.kColumns) return tile<T, 1, 8, false>(t);                   // of gemm_row
+  if (rows == kTileRows && t.columns == t.kColumns && t.b_row == t.kColumns) {  // of a packed panel of B
+    constexpr int kB = t.kColumns;
+    if (t.a_col == 1) return tile<T, kTileRows, kTileVecs, false, 1, kB>(t);
+    if (t.a_col == kTileRows && t.a_row == 1) return tile<T, kTileRows, kTileVecs, false, kTileRows, kB>(t);
+  }
   kTiles<T>.fn[rows - 1][vecs - 1][t.columns != vecs * L](t);
 }
 
