@@ -64,6 +64,10 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
       return -1;
     }
   }
+  if (capturing) {
+    refuse(view, "buffer: reads a tensor's value while the function is being frozen");
+    return -1;
+  }
   auto* shown = new Shown;
   shown->tensor = alias(t);  // so that set_ or .data of the tensor does not free the memory
   const auto item = static_cast<Py_ssize_t>(item_size(t.dtype()));

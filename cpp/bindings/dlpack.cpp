@@ -84,6 +84,7 @@ void delete_capsule(PyObject* capsule) {
 
 template <class M>
 py::object exported(const Tensor& t) {
+  refuse_reading("__dlpack__");
   auto* e = new Export<M>;
   e->tensor = alias(t);
   for (int d = 0; d < t.ndim(); ++d) {

@@ -9,6 +9,7 @@ namespace {
 
 PyObject* shape_error = nullptr;
 PyObject* dtype_error = nullptr;
+PyObject* plan_error = nullptr;
 
 PyObject* type_of(ErrorKind kind) {
   switch (kind) {
@@ -28,6 +29,8 @@ PyObject* type_of(ErrorKind kind) {
       return PyExc_NotImplementedError;
     case ErrorKind::Memory:
       return PyExc_MemoryError;
+    case ErrorKind::Plan:
+      return plan_error;
   }
   return PyExc_RuntimeError;
 }
@@ -64,6 +67,11 @@ void bind_errors(py::module_& m) {
       new_type(m, "ShapeError", "Shapes that do not fit each other.", PyExc_ValueError, PyExc_RuntimeError);
   dtype_error = new_type(m, "DTypeError", "A dtype that an operation does not take.", PyExc_TypeError,
                          PyExc_RuntimeError);
+  plan_error = PyErr_NewExceptionWithDoc("unspool.errors.PlanError",
+                                         "What cannot be frozen, or no longer fits what was.",
+                                         PyExc_RuntimeError, nullptr);
+  if (!plan_error) throw py::error_already_set();
+  m.attr("PlanError") = py::handle(plan_error);
   py::register_exception_translator([](std::exception_ptr p) {
     try {
       std::rethrow_exception(std::move(p));

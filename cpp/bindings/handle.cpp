@@ -175,10 +175,16 @@ int set_requires_grad(PyObject* self, PyObject* value, void*) {
 PyObject* get_is_leaf(PyObject* self, void*) {
   return guarded([&] { return PyBool_FromLong(history(unwrap(self)) == nullptr); });
 }
-PyObject* get_grad(PyObject* self, void*) { return wrap(impl_of(self)->grad); }
+PyObject* get_grad(PyObject* self, void*) {
+  return guarded([&] {
+    note_gradient(impl_of(self), true);
+    return wrap(impl_of(self)->grad);
+  });
+}
 int set_grad(PyObject* self, PyObject* value, void*) {
   PyObject* done = guarded([&]() -> PyObject* {
     TensorImpl* t = impl_of(self);
+    note_gradient(t, false);
     if (!value || value == Py_None) {
       t->grad = Tensor();
       Py_RETURN_NONE;
@@ -210,6 +216,7 @@ int set_data_attribute(PyObject* self, PyObject* value, void*) {
     if (t.requires_grad() && !is_floating(from.dtype()))
       fail(ErrorKind::DType, "data: a tensor that requires grad needs floating data, got ",
            name(from.dtype()));
+    refuse_in_capture("data", "moves a tensor to other memory");
     set_data(t, from);
     Py_RETURN_NONE;
   });

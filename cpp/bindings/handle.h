@@ -65,6 +65,13 @@ void check_device(PyObject* o);         // throws for anything but the CPU
 bool row_major(const char* op, PyObject* o);
 bool is_generator(PyObject* o);
 
+// What a plan cannot replay, while a function is being frozen: an error that names the line.
+void refuse_in_capture(const char* op, const char* what);
+inline void refuse_reading(const char* op) {
+  if (capturing) [[unlikely]]
+    refuse_in_capture(op, "reads a tensor's value");
+}
+
 // ---- Subjects, each in a file of its own ---------------------------------------------------------------
 
 void bind_errors(py::module_& m);
@@ -86,6 +93,7 @@ void bind_random(py::module_& m);
 void bind_init(py::module_& m);
 void bind_modules(py::module_& m);  // calls of nn.Module
 void bind_optim(py::module_& m);
+void bind_compile(py::module_& m);
 void bind_data(py::module_& m);
 void bind_threads(py::module_& m);  // and the GIL around long work
 

@@ -82,6 +82,7 @@ int apply(Indexed& x, PyObject* item, const Tensor& index, int dim, int& origina
   }
   if (PyBool_Check(item) || (index && index.ndim() == 0 && index.dtype() == DType::Bool)) {
     // A new dim, of size 1 where it is true and 0 where it is not.
+    if (!PyBool_Check(item)) refuse_reading("index");
     const bool truth = PyBool_Check(item) ? item == Py_True : index->data[0] != 0;
     t = unsqueeze(t, dim);
     open(dim);

@@ -8,6 +8,7 @@
 namespace unspool::python {
 
 PyObject* to_scalar(const Tensor& t) {
+  refuse_reading("item");
   switch (t.dtype()) {
     case DType::Bool:
       return PyBool_FromLong(*reinterpret_cast<bool*>(t->data));
@@ -204,7 +205,12 @@ PyObject* storage(PyObject* self, PyObject*) {
   const Storage& s = *impl_of(self)->storage;
   return Py_BuildValue("(NL)", PyLong_FromVoidPtr(s.data), static_cast<long long>(s.bytes));
 }
-PyObject* data_ptr(PyObject* self, PyObject*) { return PyLong_FromVoidPtr(impl_of(self)->data); }
+PyObject* data_ptr(PyObject* self, PyObject*) {
+  return guarded([&] {
+    refuse_reading("data_ptr");
+    return PyLong_FromVoidPtr(impl_of(self)->data);
+  });
+}
 PyObject* storage_offset(PyObject* self, PyObject*) { return PyLong_FromLongLong(impl_of(self)->offset()); }
 PyObject* is_contiguous(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
   return guarded([&] {

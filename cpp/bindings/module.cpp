@@ -2,6 +2,7 @@
 #include "handle.h"
 #include "unspool/base/cpu.h"
 #include "unspool/base/pool.h"
+#include "unspool/plan/recording.h"
 #include "unspool/tape/node.h"
 
 namespace unspool::python {
@@ -37,6 +38,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The native engine of unspool.";
   m.attr("__version__") = UNSPOOL_VERSION;
   install_tape();
+  install_capture();
   bind_errors(m);
   try {
     chosen_isa();  // what the environment asks for and cannot have is an error of the import
@@ -65,6 +67,7 @@ PYBIND11_MODULE(_core, m) {
   bind_init(m);
   bind_modules(m);
   bind_optim(m);
+  bind_compile(m);
   bind_data(m);
   bind_threads(m);
 

@@ -101,8 +101,8 @@ Tensor share(const char* op, const py::array& a) {
         1);
     if (raised < 0) throw py::error_already_set();
   }
-  return from_memory(const_cast<void*>(a.data()), a.size() ? last + item : 0, shape, strides, dtype, readonly,
-                     release_object, py::object(a).release().ptr());
+  return made_of_numbers(from_memory(const_cast<void*>(a.data()), a.size() ? last + item : 0, shape, strides,
+                                     dtype, readonly, release_object, py::object(a).release().ptr()));
 }
 
 Tensor from_numpy(const py::object& o) {
@@ -128,7 +128,7 @@ Tensor copy_of_array(const py::array& a) {
   }
   Tensor t = empty(shape, copy_strides(shape, strides), dtype, "tensor");
   kernels().copy(t.view(), {const_cast<void*>(from.data()), dtype, shape, strides});
-  return t;
+  return made_of_numbers(t);
 }
 
 // ---- Nested sequences
@@ -169,7 +169,7 @@ class Nested {
       T* out = reinterpret_cast<T*>(t->data);
       fill(data, 0, out);
     });
-    return t;
+    return made_of_numbers(t);
   }
 
  private:
@@ -377,6 +377,7 @@ py::array to_numpy(const py::object& self, bool force) {
          "tensor.detach().numpy() instead");
   if (!format_of(t.dtype()))
     fail(ErrorKind::Type, "numpy: NumPy has no dtype for ", name(t.dtype()), "; convert with .float() first");
+  refuse_reading("numpy");
   const auto item = static_cast<py::ssize_t>(item_size(t.dtype()));
   std::vector<py::ssize_t> shape, strides;
   for (int d = 0; d < t.ndim(); ++d) {

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "handle.h"
+#include "compile.h"
 #include "unspool/base/cpu.h"
 #include "unspool/ops/ops.h"
 #include "unspool/ops/update.h"
@@ -101,6 +101,7 @@ void zero_grad(const py::object& groups, bool set_to_none) {
   Place at;
   each_group(groups.ptr(), at, [&](PyObject* group) {
     each_param(group, at, [&](PyObject*, const Tensor& p) {
+      note_gradient(p.get(), !set_to_none);
       if (!p->grad) return;
       if (set_to_none) {
         p->grad = Tensor();
@@ -248,15 +249,6 @@ double count_of(const Tensor& t) {
   return t.dtype() == DType::Float64 ? *reinterpret_cast<double*>(t->data)
                                      : static_cast<double>(*reinterpret_cast<float*>(t->data));
 }
-// In the tensor's own dtype: a count of float32 stays at 2^24.
-void add_one(const Tensor& t) {
-  bump_version(t);
-  if (t.dtype() == DType::Float64)
-    *reinterpret_cast<double*>(t->data) += 1.0;
-  else
-    *reinterpret_cast<float*>(t->data) += 1.0f;
-}
-
 void check_counter(const Tensor& t, PyObject* key, const Place& at) {
   if (t.numel() != 1 || !(t.dtype() == DType::Float32 || t.dtype() == DType::Float64))
     fail(ErrorKind::Runtime, at.op(), ": state '", PyUnicode_AsUTF8(key), "'", at.of_param(),
@@ -331,9 +323,9 @@ struct Sgd {
                 s.number(names().dampening), s.not_negative(names().weight_decay),
                 s.flag(names().nesterov),    s.flag(names().maximize)} {}
   Kept kept() const { return {{}, {key.data(), options.momentum != 0.0 ? 1u : 0u}}; }
-  void update(std::span<Tensor, 5> in, double, bool first) const {
-    sgd_update(in.first<3>(), options, first);
-  }
+  static std::size_t place(std::size_t i) { return 2 + i; }
+  Attrs attrs(bool first) const { return attrs_of(options, first); }
+  static void update(std::span<Tensor, 6> in, const Attrs& attrs) { sgd_update(in.first<3>(), attrs); }
 };
 
 struct Adam {
@@ -352,7 +344,9 @@ struct Adam {
                 s.flag(names().decoupled)},
         amsgrad(s.flag(names().amsgrad)) {}
   Kept kept() const { return {{key.data(), 1}, {key.data() + 1, amsgrad ? 3u : 2u}}; }
-  void update(std::span<Tensor, 5> in, double count, bool) const { adam_update(in, options, count); }
+  static std::size_t place(std::size_t i) { return 2 + i; }
+  Attrs attrs(bool) const { return attrs_of(options); }
+  static void update(std::span<Tensor, 6> in, const Attrs& attrs) { adam_update(in, attrs); }
 };
 
 struct Rmsprop {
@@ -373,10 +367,10 @@ struct Rmsprop {
     if (centered) key[n++] = names().grad_avg;
   }
   Kept kept() const { return {{key.data(), 1}, {key.data() + 1, n - 1}}; }
-  void update(std::span<Tensor, 5> in, double, bool) const {
-    if (centered && !(options.momentum > 0)) std::swap(in[3], in[4]);  // grad_avg came as the second
-    rmsprop_update(in, options);
-  }
+  // Where the kept tensor i stands among the update's inputs: grad_avg is the last, also without momentum.
+  std::size_t place(std::size_t i) const { return key[1 + i] == names().grad_avg ? 4 : 2 + i; }
+  Attrs attrs(bool) const { return attrs_of(options); }
+  static void update(std::span<Tensor, 6> in, const Attrs& attrs) { rmsprop_update(in, attrs); }
 };
 
 // ---- Steps ---------------------------------------------------------------------------------------------
@@ -389,6 +383,7 @@ void each_update(PyObject* optimizer, Place& at, Group&& on_group, Param&& on_pa
   each_group(groups.ptr(), at, [&](PyObject* group) {
     on_group(Settings(group, at));
     each_param(group, at, [&](PyObject* handle, const Tensor& p) {
+      note_gradient(p.get(), true);
       if (!p->grad) return;
       check_grad(p, at);
       on_param(handle, p, group);
@@ -403,11 +398,70 @@ py::object state_dict_of(PyObject* optimizer, const Place& at) {
   return state;
 }
 
+// Reads a captured step's settings again, into the plan; false where the parameters or their state are others.
+template <class Rule>
+bool refresh(const OptimizerUse& use, Plan& plan) {
+  Place at{use.optimizer.ptr()};
+  const py::object state = state_dict_of(at.optimizer, at);
+  std::size_t setting = use.first_setting, number = 0;
+  bool same = true;
+  const py::object groups = attribute(at.optimizer, names().param_groups);
+  each_group(groups.ptr(), at, [&](PyObject* group) {
+    const Rule rule(Settings(group, at));
+    const Attrs attrs = rule.attrs(false);
+    const Kept kept = rule.kept();
+    each_param(group, at, [&](PyObject* handle, const Tensor&) {
+      if (!same || number == use.updated.size() || use.updated[number].handle != handle) {
+        same = false;
+        return;
+      }
+      const Updated& u = use.updated[number++];
+      if (!u.updated) return;
+      PyObject* own = kept.nothing() ? nullptr : entry(state.ptr(), handle);
+      std::size_t k = 0;
+      for (const auto keys : {kept.counters, kept.shaped})
+        for (PyObject* key : keys) {
+          PyObject* t = own && PyDict_Check(own) ? entry(own, key) : nullptr;
+          same = same && t && is_tensor(t) && k < u.state.size() && impl_of(t)->storage == u.state[k];
+          ++k;
+        }
+      same = same && k == u.state.size();
+      for (int i = 0; same && i < attrs.n; ++i) plan.setting(setting++) = attrs.v[i];
+    });
+  });
+  return same && number == use.updated.size();
+}
+
 struct Update {
   std::size_t rule = 0;
   bool first = false;  // its state is new
-  Tensor count, in[5]{};
+  Tensor in[6]{};
 };
+
+// Tells the capture which numbers of the steps to come are settings of this optimizer.
+template <class Rule>
+void note_use(PyObject* optimizer, const std::vector<Rule>& rules, const std::vector<Update>& updates) {
+  Recording& recording = *current_recording();
+  OptimizerUse use{py::reinterpret_borrow<py::object>(optimizer), recording.settings.size(), {}, refresh<Rule>};
+  std::size_t next = 0;
+  Place at{optimizer};
+  const py::object groups = attribute(optimizer, names().param_groups);
+  each_group(groups.ptr(), at, [&](PyObject* group) {
+    each_param(group, at, [&](PyObject* handle, const Tensor& p) {
+      Updated& u = use.updated.emplace_back();
+      u.handle = handle;
+      u.updated = next < updates.size() && updates[next].in[0].get() == p.get();
+      if (!u.updated) return;
+      const Update& update = updates[next++];
+      if (update.in[5]) u.state.push_back(update.in[5]->storage);
+      for (int i = 2; i < 5; ++i)
+        if (update.in[i]) u.state.push_back(update.in[i]->storage);
+      const int n = rules[update.rule].attrs(false).n;
+      for (int i = 0; i < n; ++i) recording.settings.emplace_back(recording.steps.size() + next - 1, i);
+    });
+  });
+  capture_uses()->push_back(std::move(use));
+}
 
 // The step of an optimizer whose update is one op a parameter.
 template <class Rule>
@@ -438,15 +492,14 @@ PyObject* step(PyObject*, PyObject* optimizer) {
             for (PyObject* key : kept.shaped) put(key, zeros_like(p));
           };
           state_of(state.ptr(), handle, p, kept, made, at, make, [&](bool count, std::size_t i, Tensor&& t) {
-            (count ? u.count : u.in[2 + i]) = std::move(t);
+            u.in[count ? 5 : rules.back().place(i)] = std::move(t);
           });
         });
     made.keep();
+    if (capturing) [[unlikely]]
+      note_use(optimizer, rules, updates);
     const FlushSubnormals flush;  // once, not once a parameter
-    for (Update& u : updates) {
-      if (u.count) add_one(u.count);
-      rules[u.rule].update(u.in, u.count ? count_of(u.count) : 0.0, u.first);
-    }
+    for (Update& u : updates) Rule::update(u.in, rules[u.rule].attrs(u.first));
     Py_RETURN_NONE;
   });
 }

@@ -18,6 +18,7 @@ from unspool.autograd.grad_mode import no_grad as no_grad
 from unspool.autograd.grad_mode import set_grad_enabled as set_grad_enabled
 
 if TYPE_CHECKING:
+    from unspool._compile import compile as compile
     from unspool import autograd as autograd
     from unspool import backends as backends
     from unspool import cuda as cuda
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _ELSEWHERE = frozenset(
     (
+        "Captured",
+        "FrozenFunction",
         "ModuleBase",
         "Node",
         "RemovableHandle",
@@ -136,6 +139,10 @@ def __getattr__(name: str) -> Any:
         from unspool.nn import functional
 
         return getattr(functional, name)
+    if name == "compile":
+        from unspool._compile import compile
+
+        return compile
     if name == "__version__":
         version = getattr(_core, "__version__", None)
         if version is None:

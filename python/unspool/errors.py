@@ -6,6 +6,6 @@ programs written for PyTorch (which raises RuntimeError) and plain Python catch 
 
 from __future__ import annotations
 
-from unspool._core import DTypeError, ShapeError
+from unspool._core import DTypeError, PlanError, ShapeError
 
-__all__ = ["DTypeError", "ShapeError"]
+__all__ = ["DTypeError", "PlanError", "ShapeError"]

@@ -239,7 +239,7 @@ struct Network {
                              .maximize = false};
     for (int i = 0; i < 2 * kLayers; ++i) {
       Tensor in[] = {parameter(i), parameter(i)->grad, momentum[i]};
-      sgd_update(in, options, count == 0);
+      sgd_update(in, attrs_of(options, count == 0));
     }
     ++count;
   }
@@ -254,8 +254,9 @@ struct Network {
                               .decoupled = false};
     ++count;
     for (int i = 0; i < 2 * kLayers; ++i) {
-      Tensor in[] = {parameter(i), parameter(i)->grad, momentum[i], square[i], Tensor()};
-      adam_update(in, options, count);
+      if (!steps[i]) steps[i] = zeros({}, DType::Float32);
+      Tensor in[] = {parameter(i), parameter(i)->grad, momentum[i], square[i], Tensor(), steps[i]};
+      adam_update(in, attrs_of(options));
     }
   }
   double step(const Tensor& x, const Tensor& y, bool adam) {

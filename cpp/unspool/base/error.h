@@ -17,6 +17,7 @@ enum class ErrorKind {
   DType,           // DTypeError: a TypeError and a RuntimeError
   NotImplemented,  // NotImplementedError
   Memory,          // MemoryError
+  Plan,            // PlanError: a RuntimeError
 };
 
 class Error : public std::runtime_error {

@@ -72,6 +72,8 @@ void write_jvp(const Record& r, const Tensor* dx, Tensor* dy) {
   dy[0] = dx[1] ? to(expand(dx[1], r.shape(0)), r.dtype(0)) : zeros_like(dx[0]);
 }
 
+}  // namespace
+
 const OpDef copy_op = {
     .schema = "copy_(Tensor input, Tensor src)",
     .doc = "Writes src, broadcast and converted, into the tensor.",
@@ -93,6 +95,8 @@ const OpDef copy_op = {
         },
     .derivative = custom(write_vjp, write_jvp),
 };
+
+namespace {
 
 const OpDef fill_op = {
     .schema = "fill_(Tensor input, Operand value)",

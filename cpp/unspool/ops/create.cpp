@@ -226,7 +226,7 @@ constexpr OpDef eye_op = {
 Tensor full(const Shape& shape, double value, DType dtype) {
   Tensor t = empty(shape, dtype, "full");
   kernels().fill(t.view(), value, static_cast<std::int64_t>(value));
-  return t;
+  return made_of_numbers(t);
 }
 Tensor zeros(const Shape& shape, DType dtype) { return full(shape, 0.0, dtype); }
 Tensor ones_like(const Tensor& x) { return full(x.shape(), 1.0, x.dtype()); }

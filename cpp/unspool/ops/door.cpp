@@ -12,6 +12,8 @@ namespace unspool {
 
 Recorder recorder;
 Sites sites;
+Tracer tracer;
+UNSPOOL_NEAR constinit thread_local bool capturing = false;
 
 namespace {
 
@@ -22,7 +24,7 @@ UNSPOOL_NEAR thread_local bool grad_mode = true;
 Tensor number_as(const Tensor& x, DType dtype) {
   Tensor y = empty({}, dtype);
   kernels().copy(y.view(), x.view());
-  return y;
+  return made_of_numbers(y);
 }
 
 void bring_to_one_dtype(const OpDef& op, std::span<Tensor> in) {
@@ -62,7 +64,10 @@ namespace {
 // A composite's error comes from the op that it called; its own name goes in front.
 void run_composite(Call& c) {
   try {
-    c.op->composite(c);
+    if (capturing) [[unlikely]]
+      tracer.composite(c);
+    else
+      c.op->composite(c);
   } catch (const Error& e) {
     const std::string name = name_of(*c.op), text = e.what();
     if (c.op->surface == kInternal || text.compare(0, name.size(), name) == 0) throw;
@@ -72,6 +77,24 @@ void run_composite(Call& c) {
 
 bool in_floats(const OpDef& op, std::span<const Tensor> in, const AttrsView& attrs) {
   return __builtin_expect(halves_in_use.load(std::memory_order_relaxed), 0) && needs_floats(op, in, attrs);
+}
+
+}  // namespace
+
+void run_kernel(Call& c) {
+  if (c.op->forward)
+    c.op->forward(c);
+  else
+    run_map(c);
+}
+
+namespace {
+
+void run(Call& c) {
+  if (capturing) [[unlikely]]
+    tracer.run(c);
+  else
+    run_kernel(c);
 }
 
 }  // namespace
@@ -110,10 +133,7 @@ void call(Call& c, std::span<Tensor> inputs, AttrsView attrs) {
     op.shape(c);
   else
     map_shape(c);
-  if (op.forward)
-    op.forward(c);
-  else
-    run_map(c);
+  run(c);
   if (c.recording) recorder.record(c);
 }
 
@@ -156,7 +176,7 @@ void write_result(Call& c, const Tensor& target) {
              " doesn't match the broadcast shape; other has shape ", t.shape());
     c.out[0] = target;
     map_shape(c);
-    op.forward ? op.forward(c) : run_map(c);
+    run(c);
   } else {
     op.shape ? op.shape(c) : map_shape(c);
     const Tensor& y = c.out[0];
@@ -166,8 +186,10 @@ void write_result(Call& c, const Tensor& target) {
     if (info(y.dtype()).category > info(target.dtype()).category)
       fail(ErrorKind::DType, name_of(op), "_: result type ", name(y.dtype()),
            " can't be cast to the desired output type ", name(target.dtype()));
-    op.forward ? op.forward(c) : run_map(c);
+    run(c);
     kernels().copy(target.view(), y.view());
+    if (capturing) [[unlikely]]
+      tracer.copied(target, y);
     c.out[0] = target;
   }
 }
@@ -222,7 +244,7 @@ void call_inplace(const OpDef& op, std::span<Tensor> inputs, AttrsView attrs) {
   if (op.cls == Class::Update) {
     op.shape(c);
     c.out[0] = target;
-    op.forward(c);
+    run(c);
   } else {
     write_result(c, target);
   }

@@ -135,20 +135,37 @@ const OpDef unpick_op = {
                          kSaveIn1),
 };
 
+// Where the extremes along a dim stand; in halves as they are, which promote to nothing here.
+template <bool Max>
+constexpr OpDef extreme_places_op = {
+    .schema = "extreme_places(Tensor input, int dim, bool keepdim)",
+    .cls = Class::Reduction,
+    .shape =
+        [](Call& c) {
+          const Tensor& x = c.in[0];
+          const std::uint32_t mask = (1u << c.attrs.i(0)) & all_dims(x.ndim());
+          c.allocate(0, reduced(x.shape(), mask, c.attrs.i(1)), DType::Int64);
+        },
+    .forward =
+        [](Call& c) {
+          const Tensor& x = c.in[0];
+          if (x.ndim() == 0) return kernels().fill(c.out[0].view(), 0.0, 0);
+          const auto dim = static_cast<int>(c.attrs.i(0));
+          (Max ? kernels().argmax : kernels().argmin)(kept_view(c.out[0], x, 1u << dim), x.view(), dim);
+        },
+    .derivative = none("its result is an index"),
+};
+
 template <bool Max>
 void extreme_dim(Call& c) {
   const Tensor& x = c.in[0];
   const int dim = wrap_dim(c.op->schema, c.attrs.i(0), x.ndim());
   const std::uint32_t mask = (1u << dim) & all_dims(x.ndim());
   refuse_empty(c, mask);
-  Tensor index = empty(reduced(x.shape(), mask, c.attrs.i(1)), DType::Int64);
-  if (x.ndim() == 0) {
-    kernels().fill(index.view(), 0.0, 0);
-  } else {
-    const View at = kept_view(index, x, mask);
-    GradMode off(false);
-    (Max ? kernels().argmax : kernels().argmin)(at, readable(alias(x)).view(), dim);
-  }
+  const bool recorded = grad_enabled();
+  GradMode off(false);
+  Tensor index = call(extreme_places_op<Max>, {readable(alias(x))}, {dim, c.attrs.i(1) != 0});
+  const GradMode on(recorded);
   c.n_out = 2;
   c.out[0] = call(pick_op, {x, index}, {dim});
   c.out[1] = std::move(index);
@@ -245,7 +262,8 @@ constexpr OpDef argmin_op = {
 
 std::span<const OpDef* const> extreme_ops() {
   static const OpDef* const ops[] = {&max_all_op, &min_all_op,   &unpick_op,    &pick_op,   &max_dim_op,
-                                     &min_dim_op, &max_other_op, &min_other_op, &argmax_op, &argmin_op};
+                                     &min_dim_op, &max_other_op, &min_other_op, &argmax_op, &argmin_op,
+                                     &extreme_places_op<true>, &extreme_places_op<false>};
   return ops;
 }
 

@@ -2,6 +2,7 @@
 // take_flat and put_flat_ (take.h); the indexing of Python's brackets is in bindings/indexing.cpp.
 #include <utility>
 
+#include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
 #include "unspool/ops/take.h"
 
@@ -437,7 +438,8 @@ constexpr OpDef one_hot_op = {
           Shape shape = index.shape();
           shape.push(classes);
           numel_of(shape, "one_hot");
-          Tensor y = zeros(shape, DType::Int64);
+          Tensor y = empty(shape, DType::Int64);  // not of zeros(): the numbers are the index's
+          kernels().fill(y.view(), 0.0, 0);
           auto* out = reinterpret_cast<std::int64_t*>(y->data);
           for (std::int64_t i = 0; i < index.numel(); ++i) out[i * classes + at[i]] = 1;
           c.out[0] = std::move(y);

@@ -121,7 +121,8 @@ double denominator(const AttrsView& attrs, const Tensor& target, const Tensor& w
 Tensor target_rows(const Record& r) {
   const Tensor &x = r.x(0), &target = r.x(1), &weight = r.x(2);
   const std::int64_t n = x.shape()[0], classes = x.shape()[1];
-  Tensor q = zeros(x.shape(), DType::Float64);
+  Tensor q = empty(x.shape(), DType::Float64);  // not of zeros(): the numbers are the target's
+  kernels().fill(q.view(), 0.0, 0);
   auto* out = reinterpret_cast<double*>(q->data);
   const auto* t = reinterpret_cast<const std::int64_t*>(target->data);
   const Tensor w = weight ? contiguous(to(weight, DType::Float64)) : full({classes}, 1.0, DType::Float64);
@@ -142,7 +143,8 @@ Tensor times_cross_entropy_slope(const Record& r, const Tensor& v) {
   const Tensor q = target_rows(r);
   const Tensor zero = wrapped_number(0.0);
   const Tensor ignored = unsqueeze(r.x(1) == wrapped_number(r.attrs.i(0)), 1);
-  const Tensor share = full({}, 1.0 / denominator(r.attrs, r.x(1), r.x(2)), r.dtype(0));
+  const Tensor share = empty({}, r.dtype(0));
+  kernels().fill(share.view(), 1.0 / denominator(r.attrs, r.x(1), r.x(2)), 0);
   const Tensor slope = (sum(q, {1}, true) * softmax(r.x(0), 1) - q) * where(ignored, zero, share);
   return where(ignored, zero, v * slope);
 }
@@ -188,7 +190,7 @@ const OpDef cross_entropy_rows_op = {
             fail(ErrorKind::Index, "cross_entropy: Target ", t[bad], " is out of bounds; target[", bad,
                  "] must be in [0, ", classes, ") or ", c.attrs.i(0), " (ignore_index)");
           const Tensor losses = c.attrs.i(1) == kNone ? c.out[0] : empty({n}, x.dtype());
-          c.aux = empty(x.shape(), x.dtype());
+          if (!c.aux) c.aux = empty(x.shape(), x.dtype());
           const View w = weight ? weight.view() : View{};
           kernels().cross_entropy(losses.view(), c.aux.view(), x.view(),
                                   kernel_call(c.attrs, target, weight ? &w : nullptr));

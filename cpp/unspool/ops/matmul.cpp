@@ -2,6 +2,7 @@
 #include "unspool/base/pool.h"
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
+#include "unspool/ops/fusions.h"
 
 namespace unspool {
 namespace {
@@ -205,6 +206,8 @@ std::int64_t rows_of(const Shape& x) {
   return rows;
 }
 
+}  // namespace
+
 // The three gradients of a linear layer in one call; those not wanted stay empty. With a mask, grad counts
 // as 0 where its bit is clear: the gradients of relu(linear(input)).
 const OpDef linear_backward_op = {
@@ -250,6 +253,8 @@ const OpDef linear_backward_op = {
                           bits ? matrix(relu_backward(c.in[0], c.in[3]), n, out) : g, 1);
         },
 };
+
+namespace {
 
 Tensor flat(const Tensor& t) {  // rows of the last dim
   return t.ndim() == 2 ? t : reshape(t, {rows_of(t.shape()), t.shape()[t.ndim() - 1]});
@@ -308,7 +313,7 @@ void linear_forward(Call& c) {
   const std::int64_t rows = rows_of(x.shape());
   const View y = matrix(c.out[0], rows, c.in[1].shape()[0]);
   const View in = x.ndim() == 2 ? x.view() : matrix(x, rows, x.shape()[x.ndim() - 1]);
-  if (kRelu && c.recording) c.aux = relu_mask(c.out[0]);
+  if (kRelu && c.recording && !c.aux) c.aux = relu_mask(c.out[0]);
   gemm(y, in, transposed(c.in[1].view()), [&](GemmCall& call) {
     call.relu = kRelu;
     if (c.aux) call.relu_mask = reinterpret_cast<std::uint64_t*>(c.aux->data);
@@ -317,6 +322,8 @@ void linear_forward(Call& c) {
     call.bias_stride = bias.strides()[0];
   });
 }
+
+}  // namespace
 
 const OpDef linear_op = {
     .schema = "linear(Tensor input, Tensor weight, Tensor? bias=None)",
@@ -349,8 +356,6 @@ const OpDef linear_relu_op = {
     .first = &linear_op,
     .second = &relu_op,
 };
-
-}  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b) { return call(matmul_op, {a, b}); }
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {

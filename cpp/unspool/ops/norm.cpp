@@ -133,7 +133,7 @@ void norm_forward(Call& c) {
   const Tensor& x = c.in[0];
   std::int64_t n = 1;
   for (std::int64_t d : c.attrs.list(0)) n *= d;
-  c.aux = empty({n ? x.numel() / n : 0, 2}, x.dtype());
+  if (!c.aux) c.aux = empty({n ? x.numel() / n : 0, 2}, x.dtype());
   Tensor weight = c.in[1];
   const Tensor bias = c.in.size() > 2 ? c.in[2] : Tensor();
   if (bias && !weight) weight = full(bias.shape(), 1.0, x.dtype());

@@ -220,6 +220,29 @@ struct Recorder {
 };
 extern Recorder recorder;
 
+// A capture installs these (plan/capture.cpp); they are asked while `capturing` is on for the thread.
+struct Tracer {
+  void (*run)(Call&) = nullptr;                                    // runs the kernel, and notes the call
+  void (*composite)(Call&) = nullptr;                              // runs a composite
+  void (*copied)(const Tensor& target, const Tensor& y) = nullptr;  // by copy_, without a call
+  void (*constant)(const Tensor& t) = nullptr;                     // what it holds is the program's own number
+  void (*gradient)(TensorImpl* leaf, bool read) = nullptr;         // its slot is about to be read, or replaced
+};
+extern Tracer tracer;
+UNSPOOL_NEAR extern constinit thread_local bool capturing;
+// What a tensor holds was made of numbers that the program, not a tensor, has.
+inline const Tensor& made_of_numbers(const Tensor& t) {
+  if (capturing) [[unlikely]]
+    tracer.constant(t);
+  return t;
+}
+inline void note_gradient(TensorImpl* leaf, bool read) {
+  if (capturing) [[unlikely]]
+    tracer.gradient(leaf, read);
+}
+// The op's kernel on the inputs and results of the call.
+void run_kernel(Call& c);
+
 // Where the program is: an opaque number that the bindings make, and its text.
 struct Sites {
   std::uint32_t (*here)() = nullptr;
@@ -259,6 +282,7 @@ inline std::uint32_t saves_of(const OpDef& op, std::span<Tensor> in) {
 
 std::span<const OpDef* const> op_table();
 extern const OpDef as_strided_scatter_op;  // the tape rewrites a base's history with it
+extern const OpDef copy_op;                // captures and plans copy with it
 std::string name_of(const OpDef& op);      // the schema up to its parenthesis
 
 }  // namespace unspool

@@ -2,6 +2,7 @@
 // through forward and backward, and the gradient is selected, not multiplied (0·inf never appears).
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
+#include "unspool/ops/fusions.h"
 
 namespace unspool {
 
@@ -12,9 +13,6 @@ Tensor relu_mask(const Tensor& x) {
   return empty({rows, (columns + 63) / 64}, DType::Int64);
 }
 
-namespace {
-extern const OpDef relu_backward_op;
-}
 Tensor relu_backward(const Tensor& g, const Tensor& mask) { return call(relu_backward_op, {g, mask}); }
 
 const OpDef relu_op = {
@@ -36,7 +34,7 @@ const OpDef relu_op = {
             kernels().copy(c.out[0].view(), max(x, wrapped_number(std::int64_t{0})).view());
             return;
           }
-          if (c.recording) c.aux = relu_mask(x);
+          if (c.recording && !c.aux) c.aux = relu_mask(x);
           kernels().relu(c.out[0].view(), x.view(),
                          c.aux ? reinterpret_cast<std::uint64_t*>(c.aux->data) : nullptr);
         },
@@ -46,8 +44,6 @@ const OpDef relu_op = {
     .doctest = ">>> unspool.relu(unspool.tensor([-1.0, 0.0, 2.0]))\ntensor([0., 0., 2.])",
     .domain = Domain::NonZero,
 };
-
-namespace {
 
 const OpDef relu_backward_op = {
     .schema = "relu_backward(Tensor grad, Tensor mask)",
@@ -65,8 +61,6 @@ const OpDef relu_backward_op = {
                [](const Record& r, const Tensor* dx, Tensor* dy) { dy[0] = relu_backward(dx[0], r.x(1)); },
                kSaveIn1),
 };
-
-}  // namespace
 
 Tensor relu(const Tensor& x) { return call(relu_op, {x}); }
 

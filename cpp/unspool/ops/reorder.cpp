@@ -139,7 +139,7 @@ Tensor places_of(const Record& r, const OpDef& view) {
   GradMode off(false);
   Tensor all = empty(r.shape(0), DType::Int64);
   for (std::int64_t i = 0; i < all.numel(); ++i) reinterpret_cast<std::int64_t*>(all->data)[i] = i;
-  return contiguous(call(view, {all}, {r.attrs[0], r.attrs[1], r.attrs[2]}));
+  return contiguous(call(view, {made_of_numbers(all)}, {r.attrs[0], r.attrs[1], r.attrs[2]}));
 }
 
 const OpDef diagonal_op = {
@@ -342,7 +342,7 @@ void triangle(Call& c) {
   for (std::int64_t i = 0; i < rows; ++i)
     for (std::int64_t j = 0; j < columns; ++j)
       reinterpret_cast<bool*>(keep->data)[i * columns + j] = Lower ? j - i <= k : j - i >= k;
-  c.out[0] = contiguous(where(keep, x, full({}, 0.0, x.dtype())));
+  c.out[0] = contiguous(where(made_of_numbers(keep), x, full({}, 0.0, x.dtype())));
 }
 constexpr OpDef tril_op = {
     .schema = "tril(Tensor input, int diagonal=0)",
@@ -379,7 +379,7 @@ constexpr OpDef diag_op = {
           for (std::int64_t i = 0; i < n; ++i)
             reinterpret_cast<std::int64_t*>(places->data)[i] =
                 (i + (k < 0 ? -k : 0)) * size + i + (k > 0 ? k : 0);
-          c.out[0] = put_flat(zeros({size, size}, x.dtype()), places, x, false);
+          c.out[0] = put_flat(zeros({size, size}, x.dtype()), made_of_numbers(places), x, false);
         },
 };
 

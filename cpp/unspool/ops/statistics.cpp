@@ -310,7 +310,7 @@ Tensor masked_square(const Tensor& x, Keep keep) {
   Tensor mask = empty({n, n}, DType::Bool);
   for (std::int64_t i = 0; i < n; ++i)
     for (std::int64_t j = 0; j < n; ++j) reinterpret_cast<bool*>(mask->data)[i * n + j] = keep(i, j);
-  return where(mask, unsqueeze(x, x.ndim() - 1), number(1.0));
+  return where(made_of_numbers(mask), unsqueeze(x, x.ndim() - 1), number(1.0));
 }
 
 // The product of all other elements of the row: y/x, or without a division where an element is 0.
@@ -364,7 +364,7 @@ Tensor cumprod_slopes(const Tensor& x) {
       for (std::int64_t j = 0; j < n; ++j, ++at) reinterpret_cast<bool*>(mask->data)[at] = j <= k && j != i;
     }
   const Tensor wide = unsqueeze(unsqueeze(x, x.ndim() - 1), x.ndim() - 1);
-  return where(counts, prod_rows(where(mask, wide, number(1.0))), number(0.0));
+  return where(made_of_numbers(counts), prod_rows(where(made_of_numbers(mask), wide, number(1.0))), number(0.0));
 }
 const OpDef cumprod_rows_op = {
     .schema = "cumprod_rows(Tensor input)",
@@ -453,17 +453,25 @@ constexpr OpDef prod_op = {
 // ---- Orders ------------------------------------------------------------------------------------------
 
 // For each row of the last dim the positions of its elements in order; NaN counts as the largest.
-Tensor order_of(const Tensor& x, bool descending) {
-  Tensor order = empty(x.shape(), DType::Int64);
-  auto* out = reinterpret_cast<std::int64_t*>(order->data);
-  const Tensor scratch = empty({order_scratch(x.shape()[x.ndim() - 1])}, DType::Int64);
-  visit_dtype(x.dtype(), [&]<class T>() {
-    each_row<T>(x, [&](const T* v, std::int64_t r, std::int64_t n) {
-      order_row(v, n, descending, out + r * n, reinterpret_cast<std::uint64_t*>(scratch->data));
-    });
-  });
-  return order;
-}
+constexpr OpDef order_op = {
+    .schema = "order_rows(Tensor input, bool descending)",
+    .cls = Class::Fused,
+    .shape = [](Call& c) { c.allocate(0, c.in[0].shape(), DType::Int64); },
+    .forward =
+        [](Call& c) {
+          const Tensor& x = c.in[0];
+          const bool descending = c.attrs.i(0) != 0;
+          auto* out = reinterpret_cast<std::int64_t*>(c.out[0]->data);
+          const Tensor scratch = empty({order_scratch(x.shape()[x.ndim() - 1])}, DType::Int64);
+          visit_dtype(x.dtype(), [&]<class T>() {
+            each_row<T>(x, [&](const T* v, std::int64_t r, std::int64_t n) {
+              order_row(v, n, descending, out + r * n, reinterpret_cast<std::uint64_t*>(scratch->data));
+            });
+          });
+        },
+    .derivative = none("its result is an index"),
+};
+Tensor order_of(const Tensor& x, bool descending) { return call(order_op, {x}, {descending}); }
 
 Tensor ordered(const Tensor& x, int dim, bool descending) {
   GradMode off(false);
@@ -562,24 +570,33 @@ constexpr OpDef kthvalue_op = {
 };
 
 // The lower middle of the order; a NaN, where there is one.
+constexpr OpDef median_rows_op = {
+    .schema = "median_rows(Tensor input, Tensor order)",
+    .cls = Class::Fused,
+    .shape =
+        [](Call& c) {
+          Shape shape = c.in[0].shape();
+          shape[shape.ndim - 1] = 1;
+          c.allocate(0, shape, DType::Int64);
+        },
+    .forward =
+        [](Call& c) {
+          visit_dtype(c.in[0].dtype(), [&]<class T>() {
+            each_row<T>(c.in[0], [&](const T* v, std::int64_t r, std::int64_t n) {
+              const auto* at = reinterpret_cast<const std::int64_t*>(c.in[1]->data) + r * n;
+              std::int64_t pick = at[(n - 1) / 2];
+              if (v[at[n - 1]] != v[at[n - 1]])  // the first of the NaNs, which stand at the end
+                pick = *std::find_if(at, at + n, [v](std::int64_t i) { return v[i] != v[i]; });
+              reinterpret_cast<std::int64_t*>(c.out[0]->data)[r] = pick;
+            });
+          });
+        },
+    .derivative = none("its result is an index"),
+};
 Tensor median_places(const Tensor& x, int dim) {
   GradMode off(false);
   const Tensor rows = last(readable(alias(x)), dim);
-  const Tensor order = order_of(rows, false);
-  Shape shape = rows.shape();
-  const std::int64_t n = shape[shape.ndim - 1];
-  shape[shape.ndim - 1] = 1;
-  Tensor places = empty(shape, DType::Int64);
-  visit_dtype(rows.dtype(), [&]<class T>() {
-    each_row<T>(rows, [&](const T* v, std::int64_t r, std::int64_t) {
-      const auto* at = reinterpret_cast<const std::int64_t*>(order->data) + r * n;
-      std::int64_t pick = at[(n - 1) / 2];
-      if (v[at[n - 1]] != v[at[n - 1]])  // the first of the NaNs, which stand at the end
-        pick = *std::find_if(at, at + n, [v](std::int64_t i) { return v[i] != v[i]; });
-      reinterpret_cast<std::int64_t*>(places->data)[r] = pick;
-    });
-  });
-  return back(places, dim, x.ndim());
+  return back(call(median_rows_op, {rows, order_of(rows, false)}), dim, x.ndim());
 }
 constexpr OpDef median_dim_op = {
     .schema = "median(Tensor input, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
@@ -632,7 +649,7 @@ constexpr OpDef count_nonzero_op = {
 }  // namespace
 
 std::span<const OpDef* const> statistics_ops() {
-  static const OpDef* const ops[] = {
+  static const OpDef* const ops[] = {&order_op, &median_rows_op, 
       &var_all_op,       &std_all_op,    &var_mean_all_op, &std_mean_all_op,  &var_flag_op,
       &var_op,           &std_flag_op,   &std_op,          &var_mean_flag_op, &var_mean_op,
       &std_mean_flag_op, &std_mean_op,   &amax_op,         &amin_op,          &logsumexp_op,

@@ -1,6 +1,10 @@
 // take_flat and put_flat_: see take.h.
 #include "unspool/ops/take.h"
 
+#include <mutex>
+#include <set>
+#include <string>
+
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
 
@@ -201,10 +205,20 @@ Indexing indexing_of(const char* op, const Shape& shape, std::span<const Tensor>
   return x;
 }
 
-}  // namespace
+// Places follow from the values of indices: ops of their own, so that a plan computes them again. The name in
+// their errors is the caller's.
+const char* name_in(const AttrsView& attrs, int i) { return static_cast<const char*>(attrs[i].p); }
+Attr named(const char* op) {
+  static std::mutex mutex;
+  static std::set<std::string> names;
+  const std::lock_guard lock(mutex);
+  return const_cast<char*>(names.insert(op).first->c_str());
+}
 
-Tensor indexed_places(const char* op, const Shape& shape, std::span<const Tensor> indices) {
-  GradMode off(false);
+void find_indexed(Call& c) {
+  const char* op = name_in(c.attrs, 0);
+  const Shape& shape = c.attrs.list(0);
+  const std::span<const Tensor> indices = c.in;
   const Strides strides = contiguous_strides(shape);
   const Indexing x = indexing_of(op, shape, indices);
   // What the index tensors say together.
@@ -228,11 +242,65 @@ Tensor indexed_places(const char* op, const Shape& shape, std::span<const Tensor
     through.push(x.source[d] < 0 ? 0 : strides[x.source[d]]);
     within.push(x.chosen[d] < 0 ? 0 : chosen.strides()[x.chosen[d]]);
   }
-  Tensor places = empty(x.result, DType::Int64, op);
-  auto* out = reinterpret_cast<std::int64_t*>(places->data);
+  auto* out = reinterpret_cast<std::int64_t*>(c.out[0]->data);
   walk(x.result, through, [&](std::int64_t i, std::int64_t at) { out[i] = at; });
   if (any) walk(x.result, within, [&](std::int64_t i, std::int64_t at) { out[i] += offsets[at]; });
-  return places;
+}
+
+constexpr OpDef indexed_places_op = {
+    .schema = "indexed_places(Tensor[] indices, int op, int[] size)",
+    .cls = Class::Fused,
+    .shape =
+        [](Call& c) {
+          c.allocate(0, indexing_of(name_in(c.attrs, 0), c.attrs.list(0), c.in).result, DType::Int64);
+        },
+    .forward = find_indexed,
+    .derivative = none("its result is an index"),
+};
+
+void find_gathered(Call& c) {
+  const char* op = name_in(c.attrs, 0);
+  const Shape& shape = c.attrs.list(0);
+  const Tensor& index = c.in[0];
+  const auto dim = static_cast<int>(c.attrs.i(1));
+  const bool negative = c.attrs.i(2) != 0;
+  auto refuse = [&](std::int64_t i, std::int64_t n) {
+    fail(ErrorKind::Runtime, op, ": index ", i, " is out of bounds for dimension ", dim, " with size ", n);
+  };
+  const Strides strides = contiguous_strides(shape);
+  auto* out = reinterpret_cast<std::int64_t*>(c.out[0]->data);
+  const auto* values = reinterpret_cast<const std::int64_t*>(index->data);
+  if (shape.ndim == 0) {
+    for (std::int64_t i = 0; i < index.numel(); ++i) {
+      if (values[i] != 0 && !(negative && values[i] == -1)) refuse(values[i], 1);
+      out[i] = 0;
+    }
+    return;
+  }
+  Strides rest = strides;
+  rest[dim] = 0;
+  if (index.ndim() == 0) rest = {};
+  const std::int64_t size = shape[dim];
+  walk(index.shape(), rest, [&](std::int64_t i, std::int64_t at) {
+    const std::int64_t x = negative && values[i] < 0 ? values[i] + size : values[i];
+    if (x < 0 || x >= size) refuse(values[i], size);
+    out[i] = at + x * strides[dim];
+  });
+}
+
+constexpr OpDef gathered_places_op = {
+    .schema = "gathered_places(Tensor index, int op, int dim, bool negative, int[] size)",
+    .cls = Class::Fused,
+    .shape = [](Call& c) { c.allocate(0, c.in[0].shape(), DType::Int64); },
+    .forward = find_gathered,
+    .derivative = none("its result is an index"),
+};
+
+}  // namespace
+
+Tensor indexed_places(const char* op, const Shape& shape, std::span<const Tensor> indices) {
+  Vector<Tensor> in(indices.begin(), indices.end());
+  return call(indexed_places_op, {in.data(), in.size()}, Attrs{{named(op)}, {shape}});
 }
 
 Tensor laid_out_as_indexed(const Tensor& y, const Tensor& x, std::span<const Tensor> indices) {
@@ -256,30 +324,7 @@ Tensor laid_out_as_indexed(const Tensor& y, const Tensor& x, std::span<const Ten
 }
 
 Tensor gathered_places(const char* op, const Shape& shape, int dim, const Tensor& index, bool negative) {
-  auto refuse = [&](std::int64_t i, std::int64_t n) {
-    fail(ErrorKind::Runtime, op, ": index ", i, " is out of bounds for dimension ", dim, " with size ", n);
-  };
-  const Strides strides = contiguous_strides(shape);
-  Tensor places = empty(index.shape(), DType::Int64, op);
-  auto* out = reinterpret_cast<std::int64_t*>(places->data);
-  const auto* values = reinterpret_cast<const std::int64_t*>(index->data);
-  if (shape.ndim == 0) {
-    for (std::int64_t i = 0; i < index.numel(); ++i) {
-      if (values[i] != 0 && !(negative && values[i] == -1)) refuse(values[i], 1);
-      out[i] = 0;
-    }
-    return places;
-  }
-  Strides rest = strides;
-  rest[dim] = 0;
-  if (index.ndim() == 0) rest = {};
-  const std::int64_t size = shape[dim];
-  walk(index.shape(), rest, [&](std::int64_t i, std::int64_t at) {
-    const std::int64_t x = negative && values[i] < 0 ? values[i] + size : values[i];
-    if (x < 0 || x >= size) refuse(values[i], size);
-    out[i] = at + x * strides[dim];
-  });
-  return places;
+  return call(gathered_places_op, {index}, {{named(op), dim, negative}, {shape}});
 }
 
 Tensor separable_places(const char* op, const Shape& shape, std::span<const Vector<std::int64_t>> tables) {
@@ -322,7 +367,7 @@ Vector<Tensor> nonzero_columns(const Tensor& mask) {
 }
 
 std::span<const OpDef* const> take_ops() {
-  static const OpDef* const ops[] = {&take_op, &put_op};
+  static const OpDef* const ops[] = {&take_op, &put_op, &indexed_places_op, &gathered_places_op};
   return ops;
 }
 

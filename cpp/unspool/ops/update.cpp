@@ -10,9 +10,9 @@
 namespace unspool {
 namespace {
 
-void check(Call& c) {
+void check_all(Call& c, std::size_t n) {
   const Tensor& param = c.in[0];
-  for (std::size_t i = 1; i < c.in.size(); ++i) {
+  for (std::size_t i = 1; i < n; ++i) {
     const Tensor& t = c.in[i];
     if (!t) continue;
     if (!(t.shape() == param.shape()) || t.dtype() != param.dtype())
@@ -22,6 +22,21 @@ void check(Call& c) {
   }
   if (!is_floating(param.dtype()))
     fail(ErrorKind::DType, name_of(*c.op), ": parameters must be floating, got ", name(param.dtype()));
+}
+
+void check(Call& c) { check_all(c, c.in.size()); }
+// The last input counts the parameter's steps.
+void check_counted(Call& c) { check_all(c, c.in.size() - 1); }
+
+// In the tensor's own dtype: a count of float32 stays at 2^24.
+template <class T>
+double counted_up(const Tensor& step) {
+  T& count = *reinterpret_cast<T*>(step->data);
+  return static_cast<double>(count += T{1});
+}
+double count_step(const Tensor& step) {
+  bump_version(step);
+  return step.dtype() == DType::Float64 ? counted_up<double>(step) : counted_up<float>(step);
 }
 
 // The kernels walk dense arrays of float32 or float64; another tensor is updated beside and copied back.
@@ -85,10 +100,10 @@ constexpr OpDef sgd_op = {
 constexpr OpDef adam_op = {
     .schema =
         "adam_update(Tensor param, Tensor grad, Tensor exp_avg, Tensor exp_avg_sq, Tensor? "
-        "max_exp_avg_sq, float lr, float beta1, float beta2, float eps, float weight_decay, "
-        "bool maximize, bool decoupled, float step)",
+        "max_exp_avg_sq, Tensor step, float lr, float beta1, float beta2, float eps, float weight_decay, "
+        "bool maximize, bool decoupled)",
     .cls = Class::Update,
-    .shape = check,
+    .shape = check_counted,
     .forward =
         [](Call& c) {
           Dense param(c.in[0]), grad(c.in[1]), mean(c.in[2]), square(c.in[3]), largest(c.in[4]);
@@ -107,19 +122,20 @@ constexpr OpDef adam_op = {
                           .weight_decay = c.attrs.f(4),
                           .maximize = c.attrs.i(5) != 0,
                           .decoupled = c.attrs.i(6) != 0,
-                          .step = c.attrs.f(7)});
+                          .step = count_step(c.in[5])});
         },
 };
 
 constexpr OpDef rmsprop_op = {
     .schema =
         "rmsprop_update(Tensor param, Tensor grad, Tensor square_avg, Tensor? momentum_buffer, Tensor? grad_avg, "
-        "float lr, float alpha, float eps, float weight_decay, float momentum, bool maximize)",
+        "Tensor step, float lr, float alpha, float eps, float weight_decay, float momentum, bool maximize)",
     .cls = Class::Update,
-    .shape = check,
+    .shape = check_counted,
     .forward =
         [](Call& c) {
           Dense param(c.in[0]), grad(c.in[1]), square(c.in[2]), buffer(c.in[3]), mean(c.in[4]);
+          count_step(c.in[5]);
           const FlushSubnormals flush;
           kernels().rmsprop({.dtype = param.dtype(),
                              .n = c.in[0].numel(),
@@ -139,17 +155,19 @@ constexpr OpDef rmsprop_op = {
 
 }  // namespace
 
-void sgd_update(std::span<Tensor, 3> in, const SgdOptions& o, bool first) {
-  call(sgd_op, in, Attrs{o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, o.maximize, first});
+Attrs attrs_of(const SgdOptions& o, bool first) {
+  return {o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, o.maximize, first};
+}
+Attrs attrs_of(const AdamOptions& o) {
+  return {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.maximize, o.decoupled};
+}
+Attrs attrs_of(const RmspropOptions& o) {
+  return {o.lr, o.alpha, o.eps, o.weight_decay, o.momentum, o.maximize};
 }
 
-void adam_update(std::span<Tensor, 5> in, const AdamOptions& o, double step) {
-  call(adam_op, in, Attrs{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.maximize, o.decoupled, step});
-}
-
-void rmsprop_update(std::span<Tensor, 5> in, const RmspropOptions& o) {
-  call(rmsprop_op, in, Attrs{o.lr, o.alpha, o.eps, o.weight_decay, o.momentum, o.maximize});
-}
+void sgd_update(std::span<Tensor, 3> in, const Attrs& attrs) { call(sgd_op, in, attrs); }
+void adam_update(std::span<Tensor, 6> in, const Attrs& attrs) { call(adam_op, in, attrs); }
+void rmsprop_update(std::span<Tensor, 6> in, const Attrs& attrs) { call(rmsprop_op, in, attrs); }
 
 std::span<const OpDef* const> update_ops() {
   static const OpDef* const ops[] = {&sgd_op, &adam_op, &rmsprop_op};

@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "unspool/tensor/tensor.h"
+#include "unspool/ops/op.h"
 
 namespace unspool {
 
@@ -13,21 +13,25 @@ struct SgdOptions {
 };
 // in: param, grad, momentum_buffer, which is null where momentum is 0; `first` says that it holds nothing
 // yet.
-void sgd_update(std::span<Tensor, 3> in, const SgdOptions& o, bool first);
+void sgd_update(std::span<Tensor, 3> in, const Attrs& attrs);
+Attrs attrs_of(const SgdOptions& o, bool first);
 
 struct AdamOptions {
   double lr, beta1, beta2, eps, weight_decay;
   bool maximize, decoupled;
 };
-// in: param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, which is null without amsgrad; `step` counts from 1.
-void adam_update(std::span<Tensor, 5> in, const AdamOptions& o, double step);
+// in: param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, which is null without amsgrad, and step, the number of
+// updates before this one, which counts up.
+void adam_update(std::span<Tensor, 6> in, const Attrs& attrs);
+Attrs attrs_of(const AdamOptions& o);
 
 struct RmspropOptions {
   double lr, alpha, eps, weight_decay, momentum;
   bool maximize;
 };
 // in: param, grad, square_avg, momentum_buffer, which is null without momentum, grad_avg, null where the
-// update isn't centered.
-void rmsprop_update(std::span<Tensor, 5> in, const RmspropOptions& o);
+// update isn't centered, and step.
+void rmsprop_update(std::span<Tensor, 6> in, const Attrs& attrs);
+Attrs attrs_of(const RmspropOptions& o);
 
 }  // namespace unspool

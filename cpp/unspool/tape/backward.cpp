@@ -306,6 +306,7 @@ class Sweep {
   // Undivided: several threads may add to one leaf.
   void keep(TensorImpl* leaf, Tensor g) {
     const Undivided whole;
+    if (!targets_ || collect_into_grad) note_gradient(leaf, true);
     if (targets_ && !collect_into_grad) {
       accumulate(leaf_grads[leaf], std::move(g));
     } else if (!leaf->grad) {

@@ -7,6 +7,7 @@
 namespace unspool {
 
 TensorHooks tensor_hooks;
+UNSPOOL_NEAR constinit thread_local std::uint16_t capture_number = 0;
 std::atomic<bool> halves_in_use{false};
 
 namespace {
@@ -23,6 +24,8 @@ void drop(Version* v) noexcept {
 
 void drop(Storage* s) noexcept {
   if (s->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (s->born) [[unlikely]]
+    tensor_hooks.storage_died(s);
   auto* release = s->release;
   void* owner = s->owner;
   const std::size_t block = kStorageHeader + (release ? 0 : static_cast<std::size_t>(s->bytes));
@@ -89,6 +92,7 @@ Tensor on_fresh_memory(const Shape& shape, std::int64_t numel, std::int64_t span
   auto* storage = new (block) Storage;
   storage->data = block + kStorageHeader;
   storage->bytes = bytes;
+  storage->born = capture_number;
   TensorImpl* p = new_impl(storage, dtype);
   p->data = static_cast<char*>(storage->data);
   p->numel = numel;
@@ -123,6 +127,7 @@ Tensor from_memory(void* data, std::int64_t bytes, const Shape& shape, const Str
   storage->bytes = bytes;
   storage->readonly = readonly;
   storage->release = release;
+  storage->born = capture_number;
   storage->owner = owner;
   TensorImpl* p = new_impl(storage, dtype);
   p->data = static_cast<char*>(data);

@@ -33,6 +33,7 @@ struct Version {
 struct Storage {
   std::atomic<std::uint32_t> refs{1};
   bool readonly = false;
+  std::uint16_t born = 0;  // the capture that it was made in: `capture_number` of then
   void* data = nullptr;
   std::int64_t bytes = 0;
   void (*release)(void* owner) = nullptr;
@@ -128,11 +129,15 @@ struct TensorImpl {
 
 // Set by the layers that own these resources, so that tensor/ needs neither.
 struct TensorHooks {
+  void (*storage_died)(Storage*) noexcept = nullptr;      // plan: of those born in a capture
   void (*release_node)(Node*) noexcept = nullptr;         // tape
   void (*release_hooks)(TensorImpl*) noexcept = nullptr;  // tape
   void (*release_attributes)(void*) noexcept = nullptr;   // bindings
 };
 extern TensorHooks tensor_hooks;
+
+// Of the capture that this thread is in (plan/capture.cpp); 0 where it is in none.
+UNSPOOL_NEAR extern constinit thread_local std::uint16_t capture_number;
 
 void destroy(TensorImpl* p) noexcept;
 

@@ -39,11 +39,14 @@ class PerParameter(Optimizer):
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad():
-            for group, p, state in _core.plan_step(self):
-                self._step_one(group, p, state)
+        _core._python_step(self._step_all, [p for group in self.param_groups for p in group["params"]])
         self._opt_called = True
         return loss
+
+    @no_grad()
+    def _step_all(self) -> None:
+        for group, p, state in _core.plan_step(self):
+            self._step_one(group, p, state)
 
     def _fresh_state(self, group: dict[str, Any], p: Any) -> dict[str, Any]:
         return {"step": _core.tensor(0.0, dtype=_core.float32), **self._start(group, p)}

@@ -1,0 +1,77 @@
+// The plan as text: an instruction a line, the same for the same program.
+#include <map>
+
+#include "unspool/ops/fusions.h"
+#include "unspool/plan/plan.h"
+
+namespace unspool {
+namespace {
+
+// Multiply-adds count two. Of products only: the rest is memory traffic.
+std::int64_t flops_of(const Instruction& i) {
+  auto columns = [](const Tensor& t) { return t.ndim() ? t.shape()[t.ndim() - 1] : 1; };
+  const OpDef& op = *i.call.op;
+  if (&op == &linear_op || &op == &linear_relu_op) return 2 * i.out[0].numel() * columns(i.in[0]);
+  if (&op == &linear_backward_op) {
+    const Dims& x = i.attrs.lists[0];
+    const std::int64_t one = 2 * i.in[0].numel() * x[x.ndim - 1];
+    return (i.out[0] ? one : 0) + (i.out[1] ? one : 0);
+  }
+  if (op.cls == Class::Contraction && i.in.size() == 2 && i.out[0]) return 2 * i.out[0].numel() * columns(i.in[0]);
+  return 0;
+}
+
+std::int64_t bytes_of(const Instruction& i) {
+  std::int64_t bytes = 0;
+  auto add = [&](const Tensor& t) {
+    if (t) bytes += t.numel() * static_cast<std::int64_t>(item_size(t.dtype()));
+  };
+  for (const Tensor& t : i.in) add(t);
+  for (const Tensor& t : i.out) add(t);
+  add(i.aux);
+  return bytes;
+}
+
+}  // namespace
+
+std::string Plan::explain() const {
+  // Tensors are named in the order in which they appear; p: from outside, x: arguments, c: constants.
+  std::map<int, std::string> names;
+  std::map<char, int> counts;
+  std::map<const TensorImpl*, int> place_of;
+  for (std::size_t p = 0; p < at_place_.size(); ++p)
+    if (at_place_[p]) place_of[at_place_[p].get()] = static_cast<int>(p);
+  auto name = [&](const Tensor& t) -> std::string {
+    if (!t) return "-";
+    const int buffer = r_.places[static_cast<std::size_t>(place_of.at(t.get()))].buffer;
+    std::string& known = names[buffer];
+    if (known.empty()) {
+      const Buffer::Kind kind = r_.buffers[static_cast<std::size_t>(buffer)].kind;
+      const char letter = kind == Buffer::Input ? 'x' : kind == Buffer::External ? 'p' : kind == Buffer::Constant ? 'c' : 't';
+      known = letter + std::to_string(counts[letter]++);
+    }
+    return known + t.shape().str();
+  };
+  std::string text;
+  std::int64_t flops = 0, bytes = 0;
+  for (std::size_t k = 0; k < instructions_.size(); ++k) {
+    const Instruction& i = *instructions_[k];
+    std::string line = std::to_string(k) + ": ", results;
+    for (const Tensor& t : i.out)
+      if (t) results += (results.empty() ? "" : ", ") + name(t);
+    line += results + " = " + name_of(*i.call.op) + "(";
+    for (std::size_t a = 0; a < i.in.size(); ++a) line += (a ? ", " : "") + name(i.in[a]);
+    line += ")";
+    if (i.fused > 1) line += "  of " + std::to_string(i.fused) + " operations";
+    if (const std::int64_t f = flops_of(i)) line += "  " + std::to_string(f) + " flop";
+    line += "  " + std::to_string(bytes_of(i)) + " bytes" + at_site(i.site);
+    flops += flops_of(i);
+    bytes += bytes_of(i);
+    text += line + "\n";
+  }
+  return text + std::to_string(instructions_.size()) + " instructions, " + std::to_string(flops) + " flop, " +
+         std::to_string(bytes) + " bytes read and written; arena of " + std::to_string(layout_.bytes) +
+         " bytes for temporaries of " + std::to_string(layout_.temporary) + "\n";
+}
+
+}  // namespace unspool

@@ -1,0 +1,147 @@
+// From a recording to a plan: the passes in order, then the plan's own tensors and calls.
+#include <algorithm>
+#include <cstring>
+
+#include "unspool/ops/ops.h"
+#include "unspool/plan/plan.h"
+
+namespace unspool {
+namespace {
+
+// The place p in memory that begins where `bytes`, a tensor of bytes, begins.
+Tensor shown(const Tensor& bytes, const Place& p) {
+  Tensor t = alias(bytes, p.shape, p.strides, p.offset);
+  t->dtype = p.dtype;
+  return t;
+}
+
+Tensor bytes_of(const Tensor& t) {  // its whole storage
+  Tensor all = alias(t, {t->storage->bytes}, {1}, 0);
+  all->dtype = DType::UInt8;
+  return all;
+}
+
+Tensor fresh_bytes(std::int64_t n) { return empty({n}, DType::UInt8, "plan"); }
+
+// Indices, labels and masks are other ones at each call: their op looks at them again.
+bool reads_places(const Recording& r, const Step& s) {
+  return std::any_of(s.in.begin(), s.in.end(), [&](int p) {
+    if (p < 0 || is_floating(r.places[static_cast<std::size_t>(p)].dtype)) return false;
+    return r.buffer_of(p).kind != Buffer::Constant;
+  });
+}
+
+}  // namespace
+
+Tensor Plan::tensor_at(int place) {
+  if (place < 0) return {};
+  Tensor& t = at_place_[static_cast<std::size_t>(place)];
+  if (t) return t;
+  const Place& p = r_.places[static_cast<std::size_t>(place)];
+  const auto b = static_cast<std::size_t>(p.buffer);
+  if (layout_.offset[b] >= 0) {
+    Place in_arena = p;
+    in_arena.offset += layout_.offset[b];
+    t = shown(arena_, in_arena);
+  } else {
+    t = shown(base_[b], p);
+    if (moving_of_[b] >= 0) moving_[static_cast<std::size_t>(moving_of_[b])].tensors.push_back({t, p.offset});
+  }
+  return t;
+}
+
+Plan::Plan(Recording r) : r_(std::move(r)) {
+  fuse(r_);
+  const std::size_t n = r_.buffers.size();
+  std::vector<bool> own(n), stored(n);
+  moving_of_.assign(n, -1);
+  auto move = [&](int place, bool gradient) {
+    const int b = r_.places[static_cast<std::size_t>(place)].buffer;
+    Buffer& buffer = r_.buffers[static_cast<std::size_t>(b)];
+    if (buffer.kind == Buffer::External || buffer.kind == Buffer::Input) return;
+    int& m = moving_of_[static_cast<std::size_t>(b)];
+    if (m < 0) {
+      m = static_cast<int>(moving_.size());
+      moving_.push_back({.buffer = b, .base = {}, .tensors = {}, .bytes = buffer.bytes});
+    }
+    moving_[static_cast<std::size_t>(m)].gradient |= gradient;
+  };
+  for (int place : r_.outputs) move(place, false);
+  for (const GradientSlot& g : r_.gradients)
+    if (g.after >= 0) move(g.after, true);
+  for (std::size_t b = 0; b < n; ++b)
+    if (r_.buffers[b].kind == Buffer::Input) {
+      moving_of_[b] = static_cast<int>(moving_.size());
+      moving_.push_back({.buffer = static_cast<int>(b), .base = {}, .tensors = {}});
+    }
+
+  std::vector<bool> written(n);
+  for (const Step& s : r_.steps) {
+    for (int k = 0; k < s.n_out; ++k)
+      if (s.out[k] >= 0) written[static_cast<std::size_t>(r_.places[static_cast<std::size_t>(s.out[k])].buffer)] = true;
+    for (int p : s.wrote) written[static_cast<std::size_t>(r_.places[static_cast<std::size_t>(p)].buffer)] = true;
+  }
+  base_.resize(n);
+  for (std::size_t b = 0; b < n; ++b) {
+    Buffer& buffer = r_.buffers[b];
+    switch (buffer.kind) {
+      case Buffer::External:
+        base_[b] = bytes_of(buffer.held);
+        outside_.push_back(base_[b]->storage);
+        if (written[b]) written_.push_back(static_cast<int>(b));
+        break;
+      case Buffer::Input:
+        base_[b] = fresh_bytes(0);
+        buffer.held = Tensor();
+        break;
+      case Buffer::Constant:
+        base_[b] = fresh_bytes(buffer.bytes);
+        if (buffer.bytes) std::memcpy(base_[b]->data, buffer.bits.data(), buffer.bits.size());
+        if (written[b] || moving_of_[b] >= 0) restored_.push_back({static_cast<int>(b), 0});
+        break;
+      default:
+        if (moving_of_[b] >= 0) base_[b] = fresh_bytes(buffer.bytes);
+    }
+    own[b] = static_cast<bool>(base_[b]);
+    if (moving_of_[b] >= 0) moving_[static_cast<std::size_t>(moving_of_[b])].base = base_[b];
+  }
+  layout_ = lay_out(r_, own);
+  arena_ = fresh_bytes(layout_.bytes);
+
+  at_place_.resize(r_.places.size());
+  for (const Step& s : r_.steps) {
+    auto& i = *instructions_.emplace_back(std::make_unique<Instruction>(*s.op));
+    i.attrs = s.attrs;
+    for (int p : s.in) i.in.push_back(tensor_at(p));
+    i.call.in = i.in;
+    i.call.attrs = i.attrs;
+    i.call.recording = s.recording;
+    i.call.inplace = s.inplace;
+    i.call.n_out = s.n_out;
+    for (int k = 0; k < s.n_out; ++k) i.call.out[k] = i.out[k] = tensor_at(s.out[k]);
+    i.call.aux = i.aux = tensor_at(s.aux);
+    i.checks = s.op->shape != nullptr && reads_places(r_, s);
+    i.whole = s.whole;
+    i.fused = s.steps;
+    i.site = s.site;
+  }
+  for (int p : r_.inputs) tensor_at(p);
+  for (int p : r_.outputs) tensor_at(p);
+  for (const GradientSlot& g : r_.gradients) tensor_at(g.after);
+  for (const Tensor& t : r_.leaves) leaves_.push_back({t, t->storage});
+}
+
+Attr& Plan::setting(std::size_t i) {
+  const auto& [step, attr] = r_.settings[i];
+  return instructions_[step]->attrs.v[attr];
+}
+
+PlanMemory Plan::memory() const {
+  PlanMemory m{layout_.bytes, layout_.temporary, 0, 0, 0};
+  for (const Moving& x : moving_) (x.gradient ? m.gradients : m.outputs) += x.bytes;
+  for (const Buffer& b : r_.buffers)
+    if (b.kind == Buffer::Constant) m.constants += b.bytes;
+  return m;
+}
+
+}  // namespace unspool

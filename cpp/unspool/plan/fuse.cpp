@@ -1,0 +1,140 @@
+// The third pass: fewer steps, the same bits. Each rule is one function.
+#include <algorithm>
+
+#include "unspool/ops/fusions.h"
+#include "unspool/plan/plan.h"
+
+namespace unspool {
+namespace {
+
+template <class F>
+void each_place(const Step& s, const F& f) {
+  for (int p : s.in)
+    if (p >= 0) f(p);
+  for (int i = 0; i < s.n_out; ++i)
+    if (s.out[i] >= 0) f(s.out[i]);
+  if (s.aux >= 0) f(s.aux);
+}
+
+int buffer_number(const Recording& r, int place) { return r.places[static_cast<std::size_t>(place)].buffer; }
+
+// What is seen from outside: results, gradients, and what was there before.
+std::vector<bool> visible(const Recording& r) {
+  std::vector<bool> seen(r.buffers.size());
+  for (std::size_t b = 0; b < r.buffers.size(); ++b)
+    seen[b] = r.buffers[b].kind == Buffer::Input || r.buffers[b].kind == Buffer::External;
+  for (int p : r.outputs) seen[static_cast<std::size_t>(buffer_number(r, p))] = true;
+  for (const GradientSlot& g : r.gradients)
+    if (g.after >= 0) seen[static_cast<std::size_t>(buffer_number(r, g.after))] = true;
+  return seen;
+}
+
+// Of steps that are marked, and where the recording counts steps.
+void erase(Recording& r, const std::vector<bool>& gone) {
+  std::vector<std::size_t> number(r.steps.size());
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < r.steps.size(); ++i) {
+    number[i] = n;
+    if (gone[i]) continue;
+    if (n != i) r.steps[n] = std::move(r.steps[i]);
+    ++n;
+  }
+  r.steps.resize(n);
+  for (auto& setting : r.settings) setting.first = number[setting.first];
+}
+
+// Steps whose results nobody reads. Random ones stay, for they move the stream on.
+void drop_dead(Recording& r) {
+  std::vector<bool> needed = visible(r), gone(r.steps.size());
+  for (std::size_t i = r.steps.size(); i-- > 0;) {
+    const Step& s = r.steps[i];
+    bool live = s.op->cls == Class::Random;
+    for (int p : s.wrote) live |= needed[static_cast<std::size_t>(buffer_number(r, p))];
+    for (int k = 0; k < s.n_out; ++k)
+      live |= s.out[k] >= 0 && needed[static_cast<std::size_t>(buffer_number(r, s.out[k]))];
+    live |= s.aux >= 0 && needed[static_cast<std::size_t>(buffer_number(r, s.aux))];
+    gone[i] = !live;
+    if (live)
+      each_place(s, [&](int p) { needed[static_cast<std::size_t>(buffer_number(r, p))] = true; });
+  }
+  erase(r, gone);
+}
+
+// How many steps touch each buffer; what is visible counts as touched again.
+std::vector<int> touches(const Recording& r) {
+  std::vector<int> count(r.buffers.size());
+  const std::vector<bool> seen = visible(r);
+  for (std::size_t b = 0; b < seen.size(); ++b) count[b] = seen[b];
+  for (const Step& s : r.steps) {
+    std::vector<int> once;
+    each_place(s, [&](int p) {
+      const int b = buffer_number(r, p);
+      if (std::find(once.begin(), once.end(), b) == once.end()) once.push_back(b);
+    });
+    for (int b : once) ++count[static_cast<std::size_t>(b)];
+  }
+  return count;
+}
+
+bool in_floats(const Recording& r, const Step& s) {
+  const DType d = r.places[static_cast<std::size_t>(s.out[0])].dtype;
+  return d == DType::Float32 || d == DType::Float64;
+}
+bool same_layout(const Recording& r, int p, int q) {
+  const Place &a = r.places[static_cast<std::size_t>(p)], &b = r.places[static_cast<std::size_t>(q)];
+  return a.dtype == b.dtype && a.shape == b.shape && a.strides == b.strides;
+}
+
+// relu(linear(x)) and relu_backward before linear_backward, each one step. The step between them must be the
+// only one to see what goes from one to the other, and nothing that the first reads may be written between.
+void join_relu(Recording& r) {
+  const std::vector<int> count = touches(r);
+  std::vector<int> maker(r.places.size(), -1);                // the step that wrote a place last
+  std::vector<int> written(r.buffers.size(), -1);             // and a buffer
+  std::vector<bool> gone(r.steps.size());
+  auto private_result = [&](int place) {
+    return place >= 0 && maker[static_cast<std::size_t>(place)] >= 0 &&
+           count[static_cast<std::size_t>(buffer_number(r, place))] == 2;
+  };
+  auto unwritten_since = [&](const Step& s, int step) {
+    return std::all_of(s.in.begin(), s.in.end(), [&](int p) {
+      return p < 0 || written[static_cast<std::size_t>(buffer_number(r, p))] < step;
+    });
+  };
+  for (std::size_t i = 0; i < r.steps.size(); ++i) {
+    Step& s = r.steps[i];
+    if (!s.in.empty() && private_result(s.in[0])) {
+      const int before = maker[static_cast<std::size_t>(s.in[0])];
+      Step& first = r.steps[static_cast<std::size_t>(before)];
+      if (s.op == &relu_op && first.op == &linear_op && !s.inplace && in_floats(r, s) && unwritten_since(first, before)) {
+        s.op = &linear_relu_op;
+        s.in = first.in;
+        s.attrs = first.attrs;
+        s.steps += first.steps;
+        gone[static_cast<std::size_t>(before)] = true;
+      } else if (s.op == &linear_backward_op && first.op == &relu_backward_op && s.in[3] < 0 &&
+                 same_layout(r, s.in[0], first.in[0]) && unwritten_since(first, before)) {
+        s.in[0] = first.in[0];
+        s.in[3] = first.in[1];
+        s.steps += first.steps;
+        gone[static_cast<std::size_t>(before)] = true;
+      }
+    }
+    for (int k = 0; k < s.n_out; ++k)
+      if (s.out[k] >= 0) {
+        maker[static_cast<std::size_t>(s.out[k])] = static_cast<int>(i);
+        written[static_cast<std::size_t>(buffer_number(r, s.out[k]))] = static_cast<int>(i);
+      }
+    if (s.aux >= 0) written[static_cast<std::size_t>(buffer_number(r, s.aux))] = static_cast<int>(i);
+  }
+  erase(r, gone);
+}
+
+}  // namespace
+
+void fuse(Recording& r) {
+  drop_dead(r);
+  join_relu(r);
+}
+
+}  // namespace unspool

@@ -1,0 +1,92 @@
+// A plan: a recorded function with its memory laid out, replayed by one loop without Python. Start at
+// Plan::run. Made of a Recording by the passes fuse (fuse.cpp) and memory (memory.cpp), in freeze.cpp.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <span>
+
+#include "unspool/plan/recording.h"
+
+namespace unspool {
+
+// ---- Passes, each a function on the recording ----------------------------------------------------------
+
+// Drops steps whose results nobody reads, and makes two steps one where an op does both.
+void fuse(Recording& r);
+
+// Where each temporary buffer lies in the arena: from its first step to its last it overlaps no other that
+// lives then. Offsets of buffers that do not lie there are -1.
+struct Layout {
+  std::vector<std::int64_t> offset;
+  std::int64_t bytes = 0;      // of the arena
+  std::int64_t temporary = 0;  // of all buffers in it, one after the other
+};
+// `own`: buffers with memory of their own.
+Layout lay_out(const Recording& r, const std::vector<bool>& own);
+
+// ---- The plan --------------------------------------------------------------------------------------------
+
+struct Instruction {
+  Call call;
+  Attrs attrs;
+  std::vector<Tensor> in;
+  Tensor out[kMaxOutputs], aux;  // the plan's: a kernel may put tensors of its own into the call
+  bool checks = false;  // indices and labels are other ones at each replay: the op looks at them again
+  bool whole = false;
+  int fused = 1;  // how many recorded steps this is
+  std::uint32_t site = 0;
+  explicit Instruction(const OpDef& op) : call(op) {}
+};
+
+struct PlanMemory {
+  std::int64_t arena, temporaries, outputs, gradients, constants;
+};
+
+class Plan {
+ public:
+  explicit Plan(Recording r);
+
+  // Whether these arguments are of the dtypes, shapes, strides and aliasing that were recorded, and all that
+  // the plan reads and writes elsewhere lies where it lay.
+  bool fits(std::span<const Tensor> inputs) const;
+  // One call; the results are fresh tensors, or the argument or outside tensor that the function returned.
+  // Not by two threads at once: lock() first.
+  std::vector<Tensor> run(std::span<const Tensor> inputs);
+  std::mutex& lock() { return mutex_; }
+
+  // The attribute that is setting i of the recording.
+  Attr& setting(std::size_t i);
+  std::string explain() const;
+  PlanMemory memory() const;
+
+ private:
+  // A buffer whose memory is another one at every call, and the plan's tensors that show it.
+  struct Moving {
+    int buffer;
+    Tensor base;
+    std::vector<std::pair<Tensor, std::int64_t>> tensors;  // and their offsets in bytes
+    std::int64_t bytes = 0;
+    bool gradient = false;
+  };
+  Tensor tensor_at(int place);
+  void bind(const Moving& m, Storage* storage) const;
+  void renew(Moving& m);
+  bool is_free(const Moving& m) const;
+
+  std::mutex mutex_;
+  Recording r_;
+  Layout layout_;
+  Tensor arena_;
+  std::vector<Tensor> at_place_;             // the plan's tensor of each place
+  std::vector<Tensor> base_;                 // of each buffer that does not lie in the arena
+  std::vector<int> moving_of_;               // of each buffer: its number in moving_, or -1
+  std::vector<Moving> moving_;
+  std::vector<std::unique_ptr<Instruction>> instructions_;
+  std::vector<std::pair<int, int>> restored_;  // constants that a step writes: buffer, first place
+  std::vector<std::pair<Tensor, Storage*>> leaves_;
+  std::vector<const Storage*> outside_;
+  std::vector<int> written_;  // buffers from outside that are written
+};
+
+}  // namespace unspool

@@ -1,0 +1,119 @@
+// What one run of a function did, as a list of steps on buffers: the input of all passes of the plan.
+// capture.cpp makes it, verify.cpp compares two, freeze.cpp turns one into a Plan (plan.h). No derivatives
+// here: backward's calls are steps like others.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "unspool/ops/op.h"
+
+namespace unspool {
+
+struct Recording;
+
+// Storage, as the function saw it.
+struct Buffer {
+  enum Kind : std::uint8_t {
+    Input,      // of an argument: another one at every call
+    External,   // was there before: parameters, state, data
+    Constant,   // made in the function of the program's numbers
+    Temporary,  // made by a step
+    Unknown,    // made in the function, and nobody said how
+  };
+  Kind kind;
+  std::int64_t bytes;
+  Storage* storage;        // while it is alive
+  Tensor held;             // of Input and External: keeps the storage
+  std::vector<char> bits;  // of a Constant
+  std::uint32_t site = 0;  // where it was first seen
+  bool alive() const { return storage != nullptr; }
+};
+
+// A tensor's place in a buffer.
+struct Place {
+  int buffer;
+  std::int64_t offset;  // in bytes
+  DType dtype;
+  Shape shape;
+  Strides strides;
+  friend bool operator==(const Place& a, const Place& b) = default;
+};
+
+// One call that ran a kernel. Numbers are those of places; -1 stands for no tensor.
+struct Step {
+  const OpDef* op = nullptr;
+  Attrs attrs;
+  std::vector<int> in;
+  std::vector<int> wrote;  // of `in`, what the kernel writes without giving it back: running statistics
+  int n_out = 0;
+  int out[kMaxOutputs] = {-1, -1, -1};
+  int aux = -1;
+  bool recording = false;
+  bool inplace = false;
+  bool whole = false;  // a composite that is replayed as such: it draws random numbers
+  int steps = 1;       // how many were made one
+  std::uint32_t site = 0;
+};
+
+// A leaf whose .grad the function reads or replaces.
+struct GradientSlot {
+  Tensor leaf;
+  bool read;       // before it was replaced
+  int before = -1; // place of what was there, if that was read and there was something
+  int after = -1;  // what is there in the end
+  bool stays = false;  // it is the very tensor that was there before
+};
+
+struct Recording {
+  std::uint16_t number = 0;
+  std::vector<Buffer> buffers;
+  std::vector<Place> places;
+  std::vector<Step> steps;
+  std::vector<GradientSlot> gradients;
+  std::vector<Tensor> leaves;  // external ones, as the function saw them: `.data =` moves their storage
+  std::vector<std::pair<std::size_t, int>> settings;  // (step, attribute) that is read anew at each replay
+  std::vector<int> inputs, outputs;  // places
+  std::string refusal;               // why this cannot be frozen; empty where it can
+
+  int place_of(const Tensor& t);
+  int add_place(const Place& p);
+  Buffer& buffer_of(int place) { return buffers[static_cast<std::size_t>(places[static_cast<std::size_t>(place)].buffer)]; }
+  const Buffer& buffer_of(int place) const { return const_cast<Recording*>(this)->buffer_of(place); }
+  void refuse(const std::string& why) {
+    if (refusal.empty()) refusal = why;
+  }
+
+  std::unordered_map<const Storage*, int> at;           // of living buffers
+  std::unordered_multimap<std::int64_t, int> numbers;  // of places, by buffer and offset
+  std::unordered_set<const TensorImpl*> leaf_seen;
+  std::unordered_map<const TensorImpl*, std::size_t> slot_of;
+};
+
+// Notes what this thread's calls do, until it ends. One at a time a thread.
+class Capture {
+ public:
+  Capture(Recording& recording, const std::vector<Tensor>& inputs);
+  ~Capture();
+  Capture(const Capture&) = delete;
+  Capture& operator=(const Capture&) = delete;
+};
+// After the function has returned: what it returned, and what became of gradients.
+void finish(Recording& recording, const std::vector<Tensor>& outputs);
+Recording* current_recording();  // of this thread, or null
+// Calls between are not noted.
+struct Pause {
+  Pause() : before(capturing) { capturing = false; }
+  ~Pause() { capturing = before; }
+  Pause(const Pause&) = delete;
+  Pause& operator=(const Pause&) = delete;
+  bool before;
+};
+void install_capture();
+
+// How two recordings of one function differ; empty where they agree.
+std::string difference(const Recording& a, const Recording& b);
+
+}  // namespace unspool

@@ -1,0 +1,164 @@
+// The replay: bind what moves, run the instructions, hand over results and gradients.
+#include <cstring>
+
+#include "unspool/base/pool.h"
+#include "unspool/kernels/table.h"
+#include "unspool/plan/plan.h"
+
+namespace unspool {
+namespace {
+
+// A kernel that made a result of its own instead of writing into the plan's.
+void bring_back(Tensor& made, const Tensor& own) {
+  if (made.get() == own.get()) [[likely]]
+    return;
+  if (!(made.shape() == own.shape()) || made.dtype() != own.dtype())
+    fail(ErrorKind::Plan, "plan: a result has shape ", made.shape(), " in this call, and ", own.shape(),
+         " when it was recorded");
+  kernels().copy(own.view(), made.view());
+  made = own;
+}
+
+void run_whole(Instruction& i) {
+  Call c(*i.call.op);
+  std::vector<Tensor> in = i.in;
+  c.in = in;
+  c.attrs = i.attrs;
+  c.op->composite(c);
+  for (int k = 0; k < kMaxOutputs; ++k) bring_back(c.out[k], i.out[k]);
+}
+
+void run_one(Instruction& i) {
+  if (i.whole) return run_whole(i);
+  Call& c = i.call;
+  const Undivided whole(i.checks);
+  if (i.checks) c.op->shape(c);
+  run_kernel(c);
+  for (int k = 0; k < kMaxOutputs; ++k) bring_back(c.out[k], i.out[k]);
+  bring_back(c.aux, i.aux);
+}
+
+}  // namespace
+
+void Plan::bind(const Moving& m, Storage* storage) const {
+  for (const auto& [t, offset] : m.tensors) {
+    t->storage = storage;
+    t->version = &storage->version;
+    t->data = static_cast<char*>(storage->data) + offset;
+  }
+}
+
+bool Plan::is_free(const Moving& m) const {
+  auto expected = static_cast<std::uint32_t>(1 + m.tensors.size());
+  if (m.gradient)
+    for (const GradientSlot& g : r_.gradients) {
+      const Tensor& now = g.leaf->grad;
+      if (now && now->storage == m.base->storage && now->refs.load(std::memory_order_relaxed) == 1 && !now->handle)
+        ++expected;
+    }
+  return m.base->storage->refs.load(std::memory_order_acquire) == expected;
+}
+
+// Fresh memory where somebody holds what the last call gave away.
+void Plan::renew(Moving& m) {
+  if (is_free(m)) return;
+  const Tensor fresh = empty({m.bytes}, DType::UInt8, "plan");
+  for (const auto& [t, offset] : m.tensors) {
+    const Tensor moved = alias(fresh, t.shape(), t.strides(), 0);
+    moved->dtype = t.dtype();
+    moved->data += offset;
+    std::swap(t->storage, moved->storage);
+    std::swap(t->version, moved->version);
+    std::swap(t->data, moved->data);
+  }
+  m.base = base_[static_cast<std::size_t>(m.buffer)] = fresh;
+}
+
+bool Plan::fits(std::span<const Tensor> inputs) const {
+  if (inputs.size() != r_.inputs.size()) return false;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const Tensor& t = inputs[i];
+    const Place& p = r_.places[static_cast<std::size_t>(r_.inputs[i])];
+    if (t.dtype() != p.dtype || t.requires_grad() || !(t.shape() == p.shape) || !(t.strides() == p.strides)) return false;
+    for (std::size_t k = 0; k < i; ++k) {
+      const Place& q = r_.places[static_cast<std::size_t>(r_.inputs[k])];
+      if ((inputs[k]->storage == t->storage) != (q.buffer == p.buffer)) return false;
+      if (q.buffer == p.buffer && t->data - inputs[k]->data != p.offset - q.offset) return false;
+    }
+    for (const Storage* outside : outside_)
+      if (outside == t->storage) return false;
+  }
+  for (const auto& [leaf, storage] : leaves_)
+    if (leaf->storage != storage) return false;
+  for (const GradientSlot& g : r_.gradients) {
+    const Tensor& now = g.leaf->grad;
+    if (!g.read) continue;
+    if (g.before < 0 ? static_cast<bool>(now)
+                     : !now || now->storage != base_[static_cast<std::size_t>(
+                                                   r_.places[static_cast<std::size_t>(g.before)].buffer)]
+                                                   ->storage)
+      return false;
+  }
+  return true;
+}
+
+std::vector<Tensor> Plan::run(std::span<const Tensor> inputs) {
+  const GradMode off(false);
+  for (Moving& m : moving_)
+    if (r_.buffers[static_cast<std::size_t>(m.buffer)].kind != Buffer::Input) renew(m);
+  struct Bound {
+    Plan& plan;
+    ~Bound() {
+      for (const Moving& m : plan.moving_)
+        if (plan.r_.buffers[static_cast<std::size_t>(m.buffer)].kind == Buffer::Input)
+          plan.bind(m, m.base->storage);
+    }
+  };
+  std::vector<Tensor> results;
+  {
+    const Bound bound{*this};
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const Place& p = r_.places[static_cast<std::size_t>(r_.inputs[i])];
+      const Moving& m = moving_[static_cast<std::size_t>(moving_of_[static_cast<std::size_t>(p.buffer)])];
+      const std::int64_t start = inputs[i]->data - static_cast<char*>(inputs[i]->storage->data) - p.offset;
+      for (const auto& [t, offset] : m.tensors) {
+        t->storage = inputs[i]->storage;
+        t->version = inputs[i]->version;
+        t->data = static_cast<char*>(inputs[i]->storage->data) + start + offset;
+      }
+    }
+    for (const auto& [b, place] : restored_) {
+      const Buffer& buffer = r_.buffers[static_cast<std::size_t>(b)];
+      const int m = moving_of_[static_cast<std::size_t>(b)];
+      const Tensor& base = m >= 0 ? moving_[static_cast<std::size_t>(m)].base : base_[static_cast<std::size_t>(b)];
+      if (buffer.bytes) std::memcpy(base->data, buffer.bits.data(), buffer.bits.size());
+    }
+    for (const auto& i : instructions_) run_one(*i);
+    for (std::size_t k = 0; k < r_.outputs.size(); ++k) {
+      const Tensor& t = at_place_[static_cast<std::size_t>(r_.outputs[k])];
+      results.push_back(r_.buffer_of(r_.outputs[k]).kind == Buffer::Input ? Tensor() : alias(t));
+      if (results.back()) continue;
+      for (std::size_t i = 0; i < inputs.size(); ++i)
+        if (r_.inputs[i] == r_.outputs[k]) results.back() = inputs[i];
+      if (!results.back()) {
+        const Place& p = r_.places[static_cast<std::size_t>(r_.outputs[k])];
+        for (std::size_t i = 0; i < inputs.size() && !results.back(); ++i)
+          if (r_.places[static_cast<std::size_t>(r_.inputs[i])].buffer == p.buffer)
+            results.back() = alias(inputs[i], p.shape, p.strides, t->offset());
+      }
+    }
+  }
+  for (int b : written_) bump_version(base_[static_cast<std::size_t>(b)]);
+  for (const GradientSlot& g : r_.gradients) {
+    Tensor& now = g.leaf->grad;
+    if (g.after < 0) {
+      now = Tensor();
+      continue;
+    }
+    const Tensor& t = at_place_[static_cast<std::size_t>(g.after)];
+    if (!now || now->storage != t->storage) now = alias(t);
+  }
+  return results;
+}
+
+}  // namespace unspool
