@@ -120,17 +120,52 @@ bool holds(const Guard& g) {
   return false;
 }
 
+std::vector<Guard> guards_of(const py::list& guards) {
+  std::vector<Guard> all;
+  for (const py::handle g : guards) {
+    const auto parts = py::reinterpret_borrow<py::tuple>(g);
+    all.push_back({static_cast<Guard::Kind>(parts[0].cast<int>()), parts[1], parts[2], parts[3]});
+  }
+  return all;
+}
+
+// What tells calls apart whose tensors are of one shape and dtype: strides, and which share memory, and how.
+py::bytes layout_of(const py::sequence& arguments) {
+  const std::vector<Tensor> all = tensors_of(arguments);
+  std::string text;
+  auto put = [&](std::int64_t x) { text.append(reinterpret_cast<const char*>(&x), sizeof(x)); };
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    put(static_cast<std::int64_t>(all[i].dtype()));
+    put(all[i].ndim());
+    for (std::int64_t n : all[i].shape()) put(n);
+    for (std::int64_t n : all[i].strides()) put(n);
+    std::size_t first = 0;
+    while (all[first]->storage != all[i]->storage) ++first;
+    put(static_cast<std::int64_t>(first));
+    put(all[i]->data - all[first]->data);
+  }
+  return text;
+}
+
+// Whether two calls found the optimizers' state alike: if not, one was changed between them.
+bool alike(const Captured& a, const Captured& b) {
+  bool same = a.uses.size() == b.uses.size();
+  for (std::size_t i = 0; same && i < a.uses.size(); ++i) {
+    const auto &x = a.uses[i].updated, &y = b.uses[i].updated;
+    same = x.size() == y.size();
+    for (std::size_t k = 0; same && k < x.size(); ++k)
+      same = x[k].updated == y[k].updated && x[k].state == y[k].state && x[k].handle == y[k].handle;
+  }
+  return same;
+}
+
 class FrozenFunction {
  public:
   FrozenFunction(const std::shared_ptr<Captured>& captured, const py::list& guards)
       : plan_(std::move(captured->recording)),
         uses_(std::move(captured->uses)),
-        steps_(std::move(captured->steps)) {
-    for (const py::handle g : guards) {
-      const auto parts = py::reinterpret_borrow<py::tuple>(g);
-      guards_.push_back({static_cast<Guard::Kind>(parts[0].cast<int>()), parts[1], parts[2], parts[3]});
-    }
-  }
+        steps_(std::move(captured->steps)),
+        guards_(guards_of(guards)) {}
 
   // The results' tensors, or None where this is not the plan for the call.
   py::object call(const py::sequence& arguments) {
@@ -195,6 +230,8 @@ void bind_compile(py::module_& m) {
             return py::tuple(all);
           },
           "gradients: tuple[bool, ...]\n\nWhich of the .grad that it read first were there.")
+      .def("alike", alike, py::arg("later"),
+           "alike(self, later: Captured) -> bool\n\nWhether optimizers had the same parameters and state in a later call.")
       .def(
           "difference", [](const Captured& a, const Captured& b) { return difference(a.recording, b.recording); },
           py::arg("later"),
@@ -207,6 +244,17 @@ void bind_compile(py::module_& m) {
            "for the call.")
       .def("explain", &FrozenFunction::explain, "explain(self) -> str\n\nWhat runs, an instruction a line.")
       .def("memory", &FrozenFunction::memory, "memory(self) -> dict[str, int]\n\nBytes, by what they are for.");
+  m.def("_layout", layout_of, py::arg("tensors"),
+        "_layout(tensors: Sequence[Tensor]) -> bytes\n\nDtypes, shapes, strides, and which share memory.");
+  m.def(
+      "_guards_hold",
+      [](const py::list& guards) {
+        for (const Guard& g : guards_of(guards))
+          if (!holds(g)) return false;
+        return true;
+      },
+      py::arg("guards"),
+      "_guards_hold(guards: list[tuple[int, Any, Any, Any]]) -> bool\n\nWhether all is as it was.");
   m.def("_python_step", python_step, py::arg("function"), py::arg("params"),
         "_python_step(function: Callable[[], None], params: Sequence[Tensor]) -> None\n\nCalls a function that updates "
         "params that have a grad; a plan calls it at each replay.");

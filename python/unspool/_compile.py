@@ -105,7 +105,7 @@ class Compiled:
         self._function = function
         self._fallback = fallback
         self._plans: dict[Any, list[_Plan]] = {}
-        self._recorded: dict[Any, _core.Captured] = {}
+        self._recorded: dict[Any, tuple[_core.Captured, list[_Guard]]] = {}
         self._eager = False
         self._lock = threading.RLock()
         functools.update_wrapper(self, function, updated=())
@@ -122,8 +122,9 @@ class Compiled:
         tensors = [leaf for leaf in leaves if _core.is_tensor(leaf)]
         key = (
             _core.is_grad_enabled(),
+            _core._layout(tensors),
             tuple(kwargs),
-            *((leaf.shape, leaf.dtype) if _core.is_tensor(leaf) else leaf for leaf in leaves),
+            *(None if _core.is_tensor(leaf) else (type(leaf), leaf) for leaf in leaves),
         )
         try:
             plans = self._plans.get(key, ())
@@ -149,17 +150,20 @@ class Compiled:
                 result, captured = _core._capture(run, tensors)
             except _core.PlanError as error:
                 return self._give_up(str(error), args, kwargs, error)
-            before = self._recorded.pop(key, None)
-            if before is not None and before.gradients != captured.gradients:
-                before = None  # a call of another kind: what it found in .grad decides what backward does
+            before, guards = self._recorded.pop(key, (None, []))
+            if before is not None and not (
+                _core._guards_hold(guards) and before.gradients == captured.gradients and before.alike(captured)
+            ):
+                before = None  # a call of another kind
+            guards = list(_guards_of_function(self._function))
             why = captured.refusal or (before.difference(captured) if before is not None else "")
             if why:
                 self._forget(why)
             elif before is None:
-                self._recorded[key] = captured
+                self._recorded[key] = captured, guards
             else:
                 plans = self._plans.setdefault(key, [])
-                plans.insert(0, _Plan(captured, list(_guards_of_function(self._function)), result))
+                plans.insert(0, _Plan(captured, guards, result))
                 del plans[_MOST_PLANS:]
             return result
 

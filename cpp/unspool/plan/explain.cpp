@@ -60,7 +60,8 @@ std::string Plan::explain() const {
     for (const Tensor& t : i.out)
       if (t) results += (results.empty() ? "" : ", ") + name(t);
     line += results + " = " + name_of(*i.call.op) + "(";
-    for (std::size_t a = 0; a < i.in.size(); ++a) line += (a ? ", " : "") + name(i.in[a]);
+    const std::vector<Tensor>& in = i.checks ? i.given : i.in;
+    for (std::size_t a = 0; a < in.size(); ++a) line += (a ? ", " : "") + name(in[a]);
     line += ")";
     if (i.fused > 1) line += "  of " + std::to_string(i.fused) + " operations";
     if (const std::int64_t f = flops_of(i)) line += "  " + std::to_string(f) + " flop";

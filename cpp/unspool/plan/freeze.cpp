@@ -93,6 +93,7 @@ Plan::Plan(Recording r) : r_(std::move(r)) {
       case Buffer::Input:
         base_[b] = fresh_bytes(0);
         buffer.held = Tensor();
+        if (written[b]) written_.push_back(static_cast<int>(b));
         break;
       case Buffer::Constant:
         base_[b] = fresh_bytes(buffer.bytes);
@@ -121,6 +122,7 @@ Plan::Plan(Recording r) : r_(std::move(r)) {
     for (int k = 0; k < s.n_out; ++k) i.call.out[k] = i.out[k] = tensor_at(s.out[k]);
     i.call.aux = i.aux = tensor_at(s.aux);
     i.checks = s.op->shape != nullptr && reads_places(r_, s);
+    if (i.checks) i.given = i.in;
     i.whole = s.whole;
     i.fused = s.steps;
     i.site = s.site;

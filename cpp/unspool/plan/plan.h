@@ -30,7 +30,7 @@ Layout lay_out(const Recording& r, const std::vector<bool>& own);
 struct Instruction {
   Call call;
   Attrs attrs;
-  std::vector<Tensor> in;
+  std::vector<Tensor> in, given;  // what the call has, and the plan's own where `checks`
   Tensor out[kMaxOutputs], aux;  // the plan's: a kernel may put tensors of its own into the call
   bool checks = false;  // indices and labels are other ones at each replay: the op looks at them again
   bool whole = false;

@@ -32,7 +32,10 @@ void run_one(Instruction& i) {
   if (i.whole) return run_whole(i);
   Call& c = i.call;
   const Undivided whole(i.checks);
-  if (i.checks) c.op->shape(c);
+  if (i.checks) {
+    i.in = i.given;  // shape may put others in their place
+    c.op->shape(c);
+  }
   run_kernel(c);
   for (int k = 0; k < kMaxOutputs; ++k) bring_back(c.out[k], i.out[k]);
   bring_back(c.aux, i.aux);
@@ -148,7 +151,12 @@ std::vector<Tensor> Plan::run(std::span<const Tensor> inputs) {
       }
     }
   }
-  for (int b : written_) bump_version(base_[static_cast<std::size_t>(b)]);
+  for (int b : written_) {
+    const Tensor* t = &base_[static_cast<std::size_t>(b)];
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      if (r_.places[static_cast<std::size_t>(r_.inputs[i])].buffer == b) t = &inputs[i];
+    bump_version(*t);
+  }
   for (const GradientSlot& g : r_.gradients) {
     Tensor& now = g.leaf->grad;
     if (g.after < 0) {
