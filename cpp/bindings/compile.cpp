@@ -1,5 +1,5 @@
-// Freezing functions: captures, and plans behind their guards. Python (unspool/_compile.py) takes arguments and
-// results apart and keeps the plans; here is what runs at every call.
+// Freezing functions: captures, and plans behind their guards. Python (unspool/_compile.py) takes arguments
+// and results apart and keeps the plans; here is what runs at every call.
 #include "compile.h"
 
 #include <memory>
@@ -68,7 +68,8 @@ std::vector<Tensor> tensors_of(const py::sequence& list) {
 // run() calls the function and gives (result, tensors of the result).
 py::tuple capture(const py::object& run, const py::sequence& inputs) {
   if (current_recording())
-    fail(ErrorKind::Plan, "compile: a frozen function is called by another that is being frozen; call the plain one");
+    fail(ErrorKind::Plan,
+         "compile: a frozen function is called by another that is being frozen; call the plain one");
   auto captured = std::make_shared<Captured>();
   py::object result;
   {
@@ -110,7 +111,8 @@ bool holds(const Guard& g) {
         return false;
       }
       // Equal numbers and strings are the same setting.
-      if (!(PyFloat_CheckExact(now) || PyLong_CheckExact(now) || PyUnicode_CheckExact(now) || PyTuple_CheckExact(now)))
+      if (!(PyFloat_CheckExact(now) || PyLong_CheckExact(now) || PyUnicode_CheckExact(now) ||
+            PyTuple_CheckExact(now)))
         return false;
       const int equal = PyObject_RichCompareBool(now, g.value.ptr(), Py_EQ);
       if (equal < 0) PyErr_Clear();
@@ -230,20 +232,25 @@ void bind_compile(py::module_& m) {
             return py::tuple(all);
           },
           "gradients: tuple[bool, ...]\n\nWhich of the .grad that it read first were there.")
-      .def("alike", alike, py::arg("later"),
-           "alike(self, later: Captured) -> bool\n\nWhether optimizers had the same parameters and state in a later call.")
       .def(
-          "difference", [](const Captured& a, const Captured& b) { return difference(a.recording, b.recording); },
+          "alike", alike, py::arg("later"),
+          "alike(self, later: Captured) -> bool\n\nWhether optimizers had the same parameters and state in a later call.")
+      .def(
+          "difference",
+          [](const Captured& a, const Captured& b) { return difference(a.recording, b.recording); },
           py::arg("later"),
           "difference(self, later: Captured) -> str\n\nHow a later call was another program; empty where it was not.");
   py::class_<FrozenFunction>(m, "FrozenFunction", "A plan and its guards.")
-      .def(py::init<const std::shared_ptr<Captured>&, const py::list&>(), py::arg("captured"), py::arg("guards"),
+      .def(py::init<const std::shared_ptr<Captured>&, const py::list&>(), py::arg("captured"),
+           py::arg("guards"),
            "__init__(self, captured: Captured, guards: list[tuple[int, Any, Any, Any]]) -> None")
-      .def("__call__", &FrozenFunction::call, py::arg("tensors"),
-           "__call__(self, tensors: Sequence[Tensor]) -> list[Tensor] | None\n\nOne replay; None where this plan is not "
-           "for the call.")
+      .def(
+          "__call__", &FrozenFunction::call, py::arg("tensors"),
+          "__call__(self, tensors: Sequence[Tensor]) -> list[Tensor] | None\n\nOne replay; None where this plan is not "
+          "for the call.")
       .def("explain", &FrozenFunction::explain, "explain(self) -> str\n\nWhat runs, an instruction a line.")
-      .def("memory", &FrozenFunction::memory, "memory(self) -> dict[str, int]\n\nBytes, by what they are for.");
+      .def("memory", &FrozenFunction::memory,
+           "memory(self) -> dict[str, int]\n\nBytes, by what they are for.");
   m.def("_layout", layout_of, py::arg("tensors"),
         "_layout(tensors: Sequence[Tensor]) -> bytes\n\nDtypes, shapes, strides, and which share memory.");
   m.def(
@@ -255,12 +262,14 @@ void bind_compile(py::module_& m) {
       },
       py::arg("guards"),
       "_guards_hold(guards: list[tuple[int, Any, Any, Any]]) -> bool\n\nWhether all is as it was.");
-  m.def("_python_step", python_step, py::arg("function"), py::arg("params"),
-        "_python_step(function: Callable[[], None], params: Sequence[Tensor]) -> None\n\nCalls a function that updates "
-        "params that have a grad; a plan calls it at each replay.");
-  m.def("_capture", capture, py::arg("run"), py::arg("inputs"),
-        "_capture(run: Callable[[], tuple[Any, Sequence[Tensor]]], inputs: Sequence[Tensor]) -> tuple[Any, Captured]\n\n"
-        "Runs a function and notes what it does.");
+  m.def(
+      "_python_step", python_step, py::arg("function"), py::arg("params"),
+      "_python_step(function: Callable[[], None], params: Sequence[Tensor]) -> None\n\nCalls a function that updates "
+      "params that have a grad; a plan calls it at each replay.");
+  m.def(
+      "_capture", capture, py::arg("run"), py::arg("inputs"),
+      "_capture(run: Callable[[], tuple[Any, Sequence[Tensor]]], inputs: Sequence[Tensor]) -> tuple[Any, Captured]\n\n"
+      "Runs a function and notes what it does.");
 }
 
 }  // namespace unspool::python

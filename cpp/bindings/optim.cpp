@@ -398,7 +398,8 @@ py::object state_dict_of(PyObject* optimizer, const Place& at) {
   return state;
 }
 
-// Reads a captured step's settings again, into the plan; false where the parameters or their state are others.
+// Reads a captured step's settings again, into the plan; false where the parameters or their state are
+// others.
 template <class Rule>
 bool refresh(const OptimizerUse& use, Plan& plan) {
   Place at{use.optimizer.ptr()};
@@ -442,7 +443,8 @@ struct Update {
 template <class Rule>
 void note_use(PyObject* optimizer, const std::vector<Rule>& rules, const std::vector<Update>& updates) {
   Recording& recording = *current_recording();
-  OptimizerUse use{py::reinterpret_borrow<py::object>(optimizer), recording.settings.size(), {}, refresh<Rule>};
+  OptimizerUse use{
+      py::reinterpret_borrow<py::object>(optimizer), recording.settings.size(), {}, refresh<Rule>};
   std::size_t next = 0;
   Place at{optimizer};
   const py::object groups = attribute(optimizer, names().param_groups);

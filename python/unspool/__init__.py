@@ -18,7 +18,6 @@ from unspool.autograd.grad_mode import no_grad as no_grad
 from unspool.autograd.grad_mode import set_grad_enabled as set_grad_enabled
 
 if TYPE_CHECKING:
-    from unspool._compile import compile as compile
     from unspool import autograd as autograd
     from unspool import backends as backends
     from unspool import cuda as cuda
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from unspool import return_types as return_types
     from unspool import special as special
     from unspool import utils as utils
+    from unspool._compile import compile as compile
     from unspool._core import *  # noqa: F403
     from unspool._functions import *  # noqa: F403
 

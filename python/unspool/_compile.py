@@ -214,11 +214,11 @@ def _hashable(value: Any) -> bool:
 def compile(model: Any = None, *, fallback: str | None = None) -> Any:
     """A function, or a module's forward, frozen: recorded in two calls, then replayed without Python.
 
-    `model` may be a whole training step: zero_grad, forward, backward, the optimizer's step. A replay gives the bits of the
-    eager call. Learning rates and other settings of optimizers are read at every call; new shapes, dtypes, modes,
+    `model` may be a whole training step: zero_grad, forward, backward, the optimizer's step. A replay gives the bits of
+    the eager call. Learning rates and other settings of optimizers are read at every call; new shapes, dtypes, modes,
     attributes of modules, globals or closure values make a new plan; everything else the function reads in Python is
-    read once. With `fallback="eager"` a function that cannot be frozen runs eagerly, and a warning says so once; without,
-    PlanError names the line.
+    read once. With `fallback="eager"` a function that cannot be frozen runs eagerly, and a warning says so once;
+    without, PlanError names the line.
 
     Raises PlanError, also where a call reads a tensor's value in Python (`.item()`, `bool(t)`, NumPy), returns a tensor
     that backward may still be called on, or keeps a tensor outside.

@@ -202,7 +202,7 @@ constexpr int kMean = 1;
 // The notes' network, 10-40-40-5, and its optimizer.
 struct Network {
   static constexpr int kLayers = 3;
-  Tensor weight[kLayers], bias[kLayers], momentum[2 * kLayers], square[2 * kLayers];
+  Tensor weight[kLayers], bias[kLayers], momentum[2 * kLayers], square[2 * kLayers], steps[2 * kLayers];
   int count = 0;
 
   explicit Network(double seed) {

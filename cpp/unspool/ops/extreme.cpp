@@ -138,7 +138,8 @@ const OpDef unpick_op = {
 // Where the extremes along a dim stand; in halves as they are, which promote to nothing here.
 template <bool Max>
 constexpr OpDef extreme_places_op = {
-    .schema = "extreme_places(Tensor input, int dim, bool keepdim)",
+    .schema = Max ? "max_places(Tensor input, int dim, bool keepdim)"
+                  : "min_places(Tensor input, int dim, bool keepdim)",
     .cls = Class::Reduction,
     .shape =
         [](Call& c) {
@@ -261,9 +262,18 @@ constexpr OpDef argmin_op = {
 }  // namespace
 
 std::span<const OpDef* const> extreme_ops() {
-  static const OpDef* const ops[] = {&max_all_op, &min_all_op,   &unpick_op,    &pick_op,   &max_dim_op,
-                                     &min_dim_op, &max_other_op, &min_other_op, &argmax_op, &argmin_op,
-                                     &extreme_places_op<true>, &extreme_places_op<false>};
+  static const OpDef* const ops[] = {&max_all_op,
+                                     &min_all_op,
+                                     &unpick_op,
+                                     &pick_op,
+                                     &max_dim_op,
+                                     &min_dim_op,
+                                     &max_other_op,
+                                     &min_other_op,
+                                     &argmax_op,
+                                     &argmin_op,
+                                     &extreme_places_op<true>,
+                                     &extreme_places_op<false>};
   return ops;
 }
 

@@ -222,16 +222,16 @@ extern Recorder recorder;
 
 // A capture installs these (plan/capture.cpp); they are asked while `capturing` is on for the thread.
 struct Tracer {
-  void (*run)(Call&) = nullptr;                                    // runs the kernel, and notes the call
-  void (*composite)(Call&) = nullptr;                              // runs a composite
+  void (*run)(Call&) = nullptr;                                     // runs the kernel, and notes the call
+  void (*composite)(Call&) = nullptr;                               // runs a composite
   void (*copied)(const Tensor& target, const Tensor& y) = nullptr;  // by copy_, without a call
-  void (*constant)(const Tensor& t) = nullptr;                     // what it holds is the program's own number
-  void (*gradient)(TensorImpl* leaf, bool read) = nullptr;         // its slot is about to be read, or replaced
+  void (*constant)(const Tensor& t) = nullptr;              // what it holds is the program's own number
+  void (*gradient)(TensorImpl* leaf, bool read) = nullptr;  // its slot is about to be read, or replaced
 };
 extern Tracer tracer;
 UNSPOOL_NEAR extern constinit thread_local bool capturing;
 // What a tensor holds was made of numbers that the program, not a tensor, has.
-inline const Tensor& made_of_numbers(const Tensor& t) {
+inline Tensor made_of_numbers(Tensor t) {
   if (capturing) [[unlikely]]
     tracer.constant(t);
   return t;

@@ -243,7 +243,8 @@ const OpDef as_strided_scatter_op = {
     .forward =
         [](Call& c) {
           kernels().copy(c.out[0].view(), c.in[0].view());
-          const Tensor part = alias(c.out[0], c.attrs.list(0), c.attrs.list(1), c.out[0]->offset() + c.attrs.i(0));
+          const Tensor part =
+              alias(c.out[0], c.attrs.list(0), c.attrs.list(1), c.out[0]->offset() + c.attrs.i(0));
           kernels().copy(part.view(), c.in[1].view());
         },
     .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) {

@@ -364,7 +364,8 @@ Tensor cumprod_slopes(const Tensor& x) {
       for (std::int64_t j = 0; j < n; ++j, ++at) reinterpret_cast<bool*>(mask->data)[at] = j <= k && j != i;
     }
   const Tensor wide = unsqueeze(unsqueeze(x, x.ndim() - 1), x.ndim() - 1);
-  return where(made_of_numbers(counts), prod_rows(where(made_of_numbers(mask), wide, number(1.0))), number(0.0));
+  return where(made_of_numbers(counts), prod_rows(where(made_of_numbers(mask), wide, number(1.0))),
+               number(0.0));
 }
 const OpDef cumprod_rows_op = {
     .schema = "cumprod_rows(Tensor input)",
@@ -649,14 +650,14 @@ constexpr OpDef count_nonzero_op = {
 }  // namespace
 
 std::span<const OpDef* const> statistics_ops() {
-  static const OpDef* const ops[] = {&order_op, &median_rows_op, 
-      &var_all_op,       &std_all_op,    &var_mean_all_op, &std_mean_all_op,  &var_flag_op,
-      &var_op,           &std_flag_op,   &std_op,          &var_mean_flag_op, &var_mean_op,
-      &std_mean_flag_op, &std_mean_op,   &amax_op,         &amin_op,          &logsumexp_op,
-      &norm_op,          &frobenius_op,  &cumsum_rows_op,  &prod_rows_op,     &cumprod_rows_op,
-      &cumsum_op,        &cumprod_op,    &prod_all_op,     &prod_op,          &sort_op,
-      &sort_stable_op,   &argsort_op,    &msort_op,        &topk_op,          &kthvalue_op,
-      &median_op,        &median_dim_op, &count_nonzero_op};
+  static const OpDef* const ops[] = {
+      &order_op,         &median_rows_op,  &var_all_op,       &std_all_op,    &var_mean_all_op,
+      &std_mean_all_op,  &var_flag_op,     &var_op,           &std_flag_op,   &std_op,
+      &var_mean_flag_op, &var_mean_op,     &std_mean_flag_op, &std_mean_op,   &amax_op,
+      &amin_op,          &logsumexp_op,    &norm_op,          &frobenius_op,  &cumsum_rows_op,
+      &prod_rows_op,     &cumprod_rows_op, &cumsum_op,        &cumprod_op,    &prod_all_op,
+      &prod_op,          &sort_op,         &sort_stable_op,   &argsort_op,    &msort_op,
+      &topk_op,          &kthvalue_op,     &median_op,        &median_dim_op, &count_nonzero_op};
   return ops;
 }
 

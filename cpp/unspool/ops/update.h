@@ -20,8 +20,8 @@ struct AdamOptions {
   double lr, beta1, beta2, eps, weight_decay;
   bool maximize, decoupled;
 };
-// in: param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, which is null without amsgrad, and step, the number of
-// updates before this one, which counts up.
+// in: param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, which is null without amsgrad, and step, the number
+// of updates before this one, which counts up.
 void adam_update(std::span<Tensor, 6> in, const Attrs& attrs);
 Attrs attrs_of(const AdamOptions& o);
 

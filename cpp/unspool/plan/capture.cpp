@@ -76,7 +76,8 @@ Step step_of(Recording& r, Call& c) {
   for (int i = 0; i < c.attrs.n; ++i) s.attrs.v[i] = c.attrs.v[i];
   for (int i = 0; i < c.attrs.n_lists; ++i) s.attrs.lists[i] = c.attrs.lists[i];
   // What is only written need not have been made by a step.
-  const bool target_first = c.op->cls == Class::Update && c.out[0] && !c.in.empty() && c.in[0].get() == c.out[0].get();
+  const bool target_first =
+      c.op->cls == Class::Update && c.out[0] && !c.in.empty() && c.in[0].get() == c.out[0].get();
   if (target_first) written(r, c.in[0]);
   for (const Tensor& t : c.in) s.in.push_back(read(r, t, *c.op));
   s.recording = c.recording;
@@ -219,8 +220,9 @@ void finish(Recording& r, const std::vector<Tensor>& outputs) {
   };
   for (const Tensor& t : outputs) {
     if (t->node && !t->node->released)
-      r.refuse("it returns a tensor that backward may still be called on; call backward inside of the function, "
-               "return .detach(), or call it under no_grad()");
+      r.refuse(
+          "it returns a tensor that backward may still be called on; call backward inside of the function, "
+          "return .detach(), or call it under no_grad()");
     r.outputs.push_back(keep(r.place_of(t)));
   }
   for (Buffer& b : r.buffers)
@@ -228,7 +230,8 @@ void finish(Recording& r, const std::vector<Tensor>& outputs) {
   for (GradientSlot& g : r.gradients)
     if (const Tensor& now = g.leaf->grad) g.after = keep(r.place_of(now));
   for (std::size_t i = 0; i < r.buffers.size(); ++i)
-    if (const Buffer& b = r.buffers[i]; b.kind == Buffer::Temporary && b.alive() && !(i < kept.size() && kept[i]))
+    if (const Buffer& b = r.buffers[i];
+        b.kind == Buffer::Temporary && b.alive() && !(i < kept.size() && kept[i]))
       r.refuse("a tensor that it makes" + at_site(b.site) +
                " lives on after the call, in an attribute, a list or a graph; return it instead");
   r.at.clear();

@@ -17,7 +17,8 @@ std::int64_t flops_of(const Instruction& i) {
     const std::int64_t one = 2 * i.in[0].numel() * x[x.ndim - 1];
     return (i.out[0] ? one : 0) + (i.out[1] ? one : 0);
   }
-  if (op.cls == Class::Contraction && i.in.size() == 2 && i.out[0]) return 2 * i.out[0].numel() * columns(i.in[0]);
+  if (op.cls == Class::Contraction && i.in.size() == 2 && i.out[0])
+    return 2 * i.out[0].numel() * columns(i.in[0]);
   return 0;
 }
 
@@ -47,7 +48,10 @@ std::string Plan::explain() const {
     std::string& known = names[buffer];
     if (known.empty()) {
       const Buffer::Kind kind = r_.buffers[static_cast<std::size_t>(buffer)].kind;
-      const char letter = kind == Buffer::Input ? 'x' : kind == Buffer::External ? 'p' : kind == Buffer::Constant ? 'c' : 't';
+      const char letter = kind == Buffer::Input      ? 'x'
+                          : kind == Buffer::External ? 'p'
+                          : kind == Buffer::Constant ? 'c'
+                                                     : 't';
       known = letter + std::to_string(counts[letter]++);
     }
     return known + t.shape().str();
@@ -62,7 +66,7 @@ std::string Plan::explain() const {
     line += results + " = " + name_of(*i.call.op) + "(";
     const std::vector<Tensor>& in = i.checks ? i.given : i.in;
     for (std::size_t a = 0; a < in.size(); ++a) line += (a ? ", " : "") + name(in[a]);
-    line += ")";
+    line += ')';
     if (i.fused > 1) line += "  of " + std::to_string(i.fused) + " operations";
     if (const std::int64_t f = flops_of(i)) line += "  " + std::to_string(f) + " flop";
     line += "  " + std::to_string(bytes_of(i)) + " bytes" + at_site(i.site);

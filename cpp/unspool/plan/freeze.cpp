@@ -78,8 +78,10 @@ Plan::Plan(Recording r) : r_(std::move(r)) {
   std::vector<bool> written(n);
   for (const Step& s : r_.steps) {
     for (int k = 0; k < s.n_out; ++k)
-      if (s.out[k] >= 0) written[static_cast<std::size_t>(r_.places[static_cast<std::size_t>(s.out[k])].buffer)] = true;
-    for (int p : s.wrote) written[static_cast<std::size_t>(r_.places[static_cast<std::size_t>(p)].buffer)] = true;
+      if (s.out[k] >= 0)
+        written[static_cast<std::size_t>(r_.places[static_cast<std::size_t>(s.out[k])].buffer)] = true;
+    for (int p : s.wrote)
+      written[static_cast<std::size_t>(r_.places[static_cast<std::size_t>(p)].buffer)] = true;
   }
   base_.resize(n);
   for (std::size_t b = 0; b < n; ++b) {

@@ -54,8 +54,7 @@ void drop_dead(Recording& r) {
       live |= s.out[k] >= 0 && needed[static_cast<std::size_t>(buffer_number(r, s.out[k]))];
     live |= s.aux >= 0 && needed[static_cast<std::size_t>(buffer_number(r, s.aux))];
     gone[i] = !live;
-    if (live)
-      each_place(s, [&](int p) { needed[static_cast<std::size_t>(buffer_number(r, p))] = true; });
+    if (live) each_place(s, [&](int p) { needed[static_cast<std::size_t>(buffer_number(r, p))] = true; });
   }
   erase(r, gone);
 }
@@ -89,8 +88,8 @@ bool same_layout(const Recording& r, int p, int q) {
 // only one to see what goes from one to the other, and nothing that the first reads may be written between.
 void join_relu(Recording& r) {
   const std::vector<int> count = touches(r);
-  std::vector<int> maker(r.places.size(), -1);                // the step that wrote a place last
-  std::vector<int> written(r.buffers.size(), -1);             // and a buffer
+  std::vector<int> maker(r.places.size(), -1);     // the step that wrote a place last
+  std::vector<int> written(r.buffers.size(), -1);  // and a buffer
   std::vector<bool> gone(r.steps.size());
   auto private_result = [&](int place) {
     return place >= 0 && maker[static_cast<std::size_t>(place)] >= 0 &&
@@ -106,7 +105,8 @@ void join_relu(Recording& r) {
     if (!s.in.empty() && private_result(s.in[0])) {
       const int before = maker[static_cast<std::size_t>(s.in[0])];
       Step& first = r.steps[static_cast<std::size_t>(before)];
-      if (s.op == &relu_op && first.op == &linear_op && !s.inplace && in_floats(r, s) && unwritten_since(first, before)) {
+      if (s.op == &relu_op && first.op == &linear_op && !s.inplace && in_floats(r, s) &&
+          unwritten_since(first, before)) {
         s.op = &linear_relu_op;
         s.in = first.in;
         s.attrs = first.attrs;

@@ -1,6 +1,6 @@
 // The fourth pass: lifetimes, and offsets in the arena. Buffers are taken in the order of their first step,
-// each from the smallest free block that holds it; what dies is joined with its free neighbours. Linear in the
-// number of steps but for the logarithm of looking up a block.
+// each from the smallest free block that holds it; what dies is joined with its free neighbours. Linear in
+// the number of steps but for the logarithm of looking up a block.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -86,7 +86,9 @@ Layout lay_out(const Recording& r, const std::vector<bool>& own) {
     }
   Layout layout{std::vector<std::int64_t>(n, -1)};
   Blocks blocks;
-  auto size_of = [&](std::size_t b) { return std::max((r.buffers[b].bytes + kAlign - 1) / kAlign * kAlign, kAlign); };
+  auto size_of = [&](std::size_t b) {
+    return std::max((r.buffers[b].bytes + kAlign - 1) / kAlign * kAlign, kAlign);
+  };
   for (std::size_t i = 0; i < r.steps.size(); ++i) {
     for (std::size_t b : born[i]) {
       layout.offset[b] = blocks.take(size_of(b));

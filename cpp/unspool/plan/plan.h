@@ -31,7 +31,7 @@ struct Instruction {
   Call call;
   Attrs attrs;
   std::vector<Tensor> in, given;  // what the call has, and the plan's own where `checks`
-  Tensor out[kMaxOutputs], aux;  // the plan's: a kernel may put tensors of its own into the call
+  Tensor out[kMaxOutputs], aux;   // the plan's: a kernel may put tensors of its own into the call
   bool checks = false;  // indices and labels are other ones at each replay: the op looks at them again
   bool whole = false;
   int fused = 1;  // how many recorded steps this is
@@ -78,9 +78,9 @@ class Plan {
   Recording r_;
   Layout layout_;
   Tensor arena_;
-  std::vector<Tensor> at_place_;             // the plan's tensor of each place
-  std::vector<Tensor> base_;                 // of each buffer that does not lie in the arena
-  std::vector<int> moving_of_;               // of each buffer: its number in moving_, or -1
+  std::vector<Tensor> at_place_;  // the plan's tensor of each place
+  std::vector<Tensor> base_;      // of each buffer that does not lie in the arena
+  std::vector<int> moving_of_;    // of each buffer: its number in moving_, or -1
   std::vector<Moving> moving_;
   std::vector<std::unique_ptr<Instruction>> instructions_;
   std::vector<std::pair<int, int>> restored_;  // constants that a step writes: buffer, first place

@@ -61,9 +61,9 @@ struct Step {
 // A leaf whose .grad the function reads or replaces.
 struct GradientSlot {
   Tensor leaf;
-  bool read;       // before it was replaced
-  int before = -1; // place of what was there, if that was read and there was something
-  int after = -1;  // what is there in the end
+  bool read;           // before it was replaced
+  int before = -1;     // place of what was there, if that was read and there was something
+  int after = -1;      // what is there in the end
   bool stays = false;  // it is the very tensor that was there before
 };
 
@@ -75,18 +75,20 @@ struct Recording {
   std::vector<GradientSlot> gradients;
   std::vector<Tensor> leaves;  // external ones, as the function saw them: `.data =` moves their storage
   std::vector<std::pair<std::size_t, int>> settings;  // (step, attribute) that is read anew at each replay
-  std::vector<int> inputs, outputs;  // places
-  std::string refusal;               // why this cannot be frozen; empty where it can
+  std::vector<int> inputs, outputs;                   // places
+  std::string refusal;                                // why this cannot be frozen; empty where it can
 
   int place_of(const Tensor& t);
   int add_place(const Place& p);
-  Buffer& buffer_of(int place) { return buffers[static_cast<std::size_t>(places[static_cast<std::size_t>(place)].buffer)]; }
+  Buffer& buffer_of(int place) {
+    return buffers[static_cast<std::size_t>(places[static_cast<std::size_t>(place)].buffer)];
+  }
   const Buffer& buffer_of(int place) const { return const_cast<Recording*>(this)->buffer_of(place); }
   void refuse(const std::string& why) {
     if (refusal.empty()) refusal = why;
   }
 
-  std::unordered_map<const Storage*, int> at;           // of living buffers
+  std::unordered_map<const Storage*, int> at;          // of living buffers
   std::unordered_multimap<std::int64_t, int> numbers;  // of places, by buffer and offset
   std::unordered_set<const TensorImpl*> leaf_seen;
   std::unordered_map<const TensorImpl*, std::size_t> slot_of;

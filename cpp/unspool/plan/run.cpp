@@ -56,7 +56,8 @@ bool Plan::is_free(const Moving& m) const {
   if (m.gradient)
     for (const GradientSlot& g : r_.gradients) {
       const Tensor& now = g.leaf->grad;
-      if (now && now->storage == m.base->storage && now->refs.load(std::memory_order_relaxed) == 1 && !now->handle)
+      if (now && now->storage == m.base->storage && now->refs.load(std::memory_order_relaxed) == 1 &&
+          !now->handle)
         ++expected;
     }
   return m.base->storage->refs.load(std::memory_order_acquire) == expected;
@@ -82,7 +83,8 @@ bool Plan::fits(std::span<const Tensor> inputs) const {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Tensor& t = inputs[i];
     const Place& p = r_.places[static_cast<std::size_t>(r_.inputs[i])];
-    if (t.dtype() != p.dtype || t.requires_grad() || !(t.shape() == p.shape) || !(t.strides() == p.strides)) return false;
+    if (t.dtype() != p.dtype || t.requires_grad() || !(t.shape() == p.shape) || !(t.strides() == p.strides))
+      return false;
     for (std::size_t k = 0; k < i; ++k) {
       const Place& q = r_.places[static_cast<std::size_t>(r_.inputs[k])];
       if ((inputs[k]->storage == t->storage) != (q.buffer == p.buffer)) return false;
@@ -96,10 +98,12 @@ bool Plan::fits(std::span<const Tensor> inputs) const {
   for (const GradientSlot& g : r_.gradients) {
     const Tensor& now = g.leaf->grad;
     if (!g.read) continue;
-    if (g.before < 0 ? static_cast<bool>(now)
-                     : !now || now->storage != base_[static_cast<std::size_t>(
-                                                   r_.places[static_cast<std::size_t>(g.before)].buffer)]
-                                                   ->storage)
+    if (g.before < 0
+            ? static_cast<bool>(now)
+            : !now ||
+                  now->storage !=
+                      base_[static_cast<std::size_t>(r_.places[static_cast<std::size_t>(g.before)].buffer)]
+                          ->storage)
       return false;
   }
   return true;
@@ -133,7 +137,8 @@ std::vector<Tensor> Plan::run(std::span<const Tensor> inputs) {
     for (const auto& [b, place] : restored_) {
       const Buffer& buffer = r_.buffers[static_cast<std::size_t>(b)];
       const int m = moving_of_[static_cast<std::size_t>(b)];
-      const Tensor& base = m >= 0 ? moving_[static_cast<std::size_t>(m)].base : base_[static_cast<std::size_t>(b)];
+      const Tensor& base =
+          m >= 0 ? moving_[static_cast<std::size_t>(m)].base : base_[static_cast<std::size_t>(b)];
       if (buffer.bytes) std::memcpy(base->data, buffer.bits.data(), buffer.bits.size());
     }
     for (const auto& i : instructions_) run_one(*i);

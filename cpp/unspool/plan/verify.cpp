@@ -26,7 +26,8 @@ class Comparison {
   // Buffers are numbered as they are met, which state that one call made and the other found is not in the
   // same order: they are partners from their first use in a step on.
   bool same_buffer(int p, int q) {
-    const int m = a_.places[static_cast<std::size_t>(p)].buffer, n = b_.places[static_cast<std::size_t>(q)].buffer;
+    const int m = a_.places[static_cast<std::size_t>(p)].buffer,
+              n = b_.places[static_cast<std::size_t>(q)].buffer;
     int& partner = partner_[static_cast<std::size_t>(m)];
     if (partner >= 0) return partner == n;
     partner = n;
@@ -57,8 +58,8 @@ class Comparison {
   std::string step(std::size_t number) {
     const Step &s = a_.steps[number], &t = b_.steps[number];
     if (s.op != t.op)
-      return "the first call ran " + name_of(*s.op) + at_site(s.site) + " where the second ran " + name_of(*t.op) +
-             at_site(t.site);
+      return "the first call ran " + name_of(*s.op) + at_site(s.site) + " where the second ran " +
+             name_of(*t.op) + at_site(t.site);
     const std::string name = name_of(*s.op) + at_site(t.site);
     if (s.in.size() != t.in.size() || s.n_out != t.n_out || s.attrs.n != t.attrs.n ||
         s.attrs.n_lists != t.attrs.n_lists || s.recording != t.recording)
@@ -70,7 +71,8 @@ class Comparison {
       if (!(s.attrs.lists[i] == t.attrs.lists[i]))
         return name + " was given another size in the second call than in the first";
     for (std::size_t i = 0; i < s.in.size(); ++i) {
-      if (!same_place(s.in[i], t.in[i])) return name + " read another tensor in the second call than in the first";
+      if (!same_place(s.in[i], t.in[i]))
+        return name + " read another tensor in the second call than in the first";
       if (s.in[i] >= 0 && !same_numbers(s.in[i], t.in[i]))
         return name +
                " read a tensor that the function made of other numbers in the second call than in the first; "

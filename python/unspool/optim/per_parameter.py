@@ -43,10 +43,10 @@ class PerParameter(Optimizer):
         self._opt_called = True
         return loss
 
-    @no_grad()
     def _step_all(self) -> None:
-        for group, p, state in _core.plan_step(self):
-            self._step_one(group, p, state)
+        with no_grad():
+            for group, p, state in _core.plan_step(self):
+                self._step_one(group, p, state)
 
     def _fresh_state(self, group: dict[str, Any], p: Any) -> dict[str, Any]:
         return {"step": _core.tensor(0.0, dtype=_core.float32), **self._start(group, p)}
