@@ -279,5 +279,5 @@ def test_names_of_functions_that_stand_twice() -> None:
     assert x[unspool.newaxis].shape == (1, 1, 2)
     with pytest.raises(RuntimeError, match="CPU only"):
         x.cuda()
-    with pytest.raises(AttributeError, match="compile"):
-        _ = unspool.compile
+    with pytest.raises(AttributeError, match="vmap"):
+        _ = unspool.vmap

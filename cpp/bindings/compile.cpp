@@ -32,7 +32,19 @@ const OpDef python_step_op = {
     .derivative = none("it is a part of the program"),
 };
 
-void python_step(const py::object& function, const py::sequence& params) {
+// What is no group, no list or no tensor, the function itself refuses.
+std::vector<Tensor> params_of(const py::handle groups) {
+  std::vector<Tensor> params;
+  for (const py::handle group : groups) {
+    const py::handle list = PyDict_Check(group.ptr()) ? PyDict_GetItemString(group.ptr(), "params") : nullptr;
+    if (!list || !PySequence_Check(list.ptr())) continue;
+    for (const py::handle p : list)
+      if (is_tensor(p.ptr())) params.push_back(unwrap(p.ptr()));
+  }
+  return params;
+}
+
+void python_step(const py::object& function, const py::object& groups) {
   if (!capturing) {
     function();
     return;
@@ -44,8 +56,7 @@ void python_step(const py::object& function, const py::sequence& params) {
   s.op = &python_step_op;
   s.attrs = Attrs{Attr(static_cast<void*>(step.get()))};
   s.site = sites.here ? sites.here() : 0;
-  for (const py::handle p : params) {
-    const Tensor t = unwrap(p.ptr());
+  for (const Tensor& t : params_of(groups)) {
     note_gradient(t.get(), true);
     if (t->grad) step->leaves.push_back(t);
   }
@@ -263,9 +274,9 @@ void bind_compile(py::module_& m) {
       py::arg("guards"),
       "_guards_hold(guards: list[tuple[int, Any, Any, Any]]) -> bool\n\nWhether all is as it was.");
   m.def(
-      "_python_step", python_step, py::arg("function"), py::arg("params"),
-      "_python_step(function: Callable[[], None], params: Sequence[Tensor]) -> None\n\nCalls a function that updates "
-      "params that have a grad; a plan calls it at each replay.");
+      "_python_step", python_step, py::arg("function"), py::arg("param_groups"),
+      "_python_step(function: Callable[[], None], param_groups: list[dict[str, Any]]) -> None\n\nCalls a function that "
+      "updates params that have a grad; a plan calls it at each replay.");
   m.def(
       "_capture", capture, py::arg("run"), py::arg("inputs"),
       "_capture(run: Callable[[], tuple[Any, Sequence[Tensor]]], inputs: Sequence[Tensor]) -> tuple[Any, Captured]\n\n"

@@ -39,7 +39,7 @@ class PerParameter(Optimizer):
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        _core._python_step(self._step_all, [p for group in self.param_groups for p in group["params"]])
+        _core._python_step(self._step_all, self.param_groups)
         self._opt_called = True
         return loss
 
