@@ -5,6 +5,8 @@
 #include <memory>
 #include <utility>
 
+#include "guards.h"
+
 namespace unspool::python {
 namespace {
 
@@ -102,46 +104,6 @@ py::tuple capture(const py::object& run, const py::sequence& inputs) {
   return py::make_tuple(result, captured);
 }
 
-// What must be as it was: an entry of a dict, the content of a closure's cell, the size of a dict.
-struct Guard {
-  enum Kind : std::uint8_t { Item, Cell, Size } kind;
-  py::object owner, key, value;
-};
-
-bool holds(const Guard& g) {
-  switch (g.kind) {
-    case Guard::Size:
-      return PyDict_GET_SIZE(g.owner.ptr()) == PyLong_AsSsize_t(g.value.ptr());
-    case Guard::Cell:
-    case Guard::Item: {
-      PyObject* now = g.kind == Guard::Cell ? PyCell_GET(g.owner.ptr())
-                                            : PyDict_GetItemWithError(g.owner.ptr(), g.key.ptr());
-      if (now == g.value.ptr()) return true;
-      if (!now || Py_TYPE(now) != Py_TYPE(g.value.ptr())) {
-        PyErr_Clear();
-        return false;
-      }
-      // Equal numbers and strings are the same setting.
-      if (!(PyFloat_CheckExact(now) || PyLong_CheckExact(now) || PyUnicode_CheckExact(now) ||
-            PyTuple_CheckExact(now)))
-        return false;
-      const int equal = PyObject_RichCompareBool(now, g.value.ptr(), Py_EQ);
-      if (equal < 0) PyErr_Clear();
-      return equal == 1;
-    }
-  }
-  return false;
-}
-
-std::vector<Guard> guards_of(const py::list& guards) {
-  std::vector<Guard> all;
-  for (const py::handle g : guards) {
-    const auto parts = py::reinterpret_borrow<py::tuple>(g);
-    all.push_back({static_cast<Guard::Kind>(parts[0].cast<int>()), parts[1], parts[2], parts[3]});
-  }
-  return all;
-}
-
 // What tells calls apart whose tensors are of one shape and dtype: strides, and which share memory, and how.
 py::bytes layout_of(const py::sequence& arguments) {
   const std::vector<Tensor> all = tensors_of(arguments);
@@ -172,30 +134,48 @@ bool alike(const Captured& a, const Captured& b) {
   return same;
 }
 
+// A plan, and which calls it is for. Arguments come as a structure (None where they are given one by one, by
+// position) and its leaves.
 class FrozenFunction {
  public:
-  FrozenFunction(const std::shared_ptr<Captured>& captured, const py::list& guards)
+  // rebuild: makes the function's result of its tensors; None where it is one tensor.
+  FrozenFunction(const std::shared_ptr<Captured>& captured, const py::list& guards, py::object structure,
+                 const py::sequence& leaves, py::object rebuild)
       : plan_(std::move(captured->recording)),
         uses_(std::move(captured->uses)),
         steps_(std::move(captured->steps)),
-        guards_(guards_of(guards)) {}
+        guards_(guards),
+        structure_(std::move(structure)),
+        leaves_(leaves.begin(), leaves.end()),
+        rebuild_(std::move(rebuild)),
+        grad_(grad_enabled()) {
+    for (py::object& leaf : leaves_)
+      if (is_tensor(leaf.ptr())) leaf = py::object();
+  }
 
-  // The results' tensors, or None where this is not the plan for the call.
-  py::object call(const py::sequence& arguments) {
-    const std::vector<Tensor> inputs = tensors_of(arguments);
-    for (const Guard& g : guards_)
-      if (!holds(g)) return py::none();
+  // A new reference to the result; null, without an error, where this is not the plan for the call.
+  PyObject* call(PyObject* structure, std::span<PyObject* const> leaves) {
+    if (leaves.size() != leaves_.size() || grad_ != grad_enabled()) return nullptr;
+    if (structure != structure_.ptr() && !equal(structure, structure_.ptr())) return nullptr;
+    for (std::size_t i = 0; i < leaves.size(); ++i)
+      if (!leaves_[i] ? !is_tensor(leaves[i]) : !same_value(leaves[i], leaves_[i].ptr())) return nullptr;
+    if (!guards_.hold()) return nullptr;
     std::unique_lock lock(plan_.lock(), std::try_to_lock);
     if (!lock) {
       const py::gil_scoped_release others_run;
       lock.lock();
     }
-    if (!plan_.fits(inputs)) return py::none();
+    const Emptied scratch{inputs_, results_};
+    for (std::size_t i = 0; i < leaves.size(); ++i)
+      if (!leaves_[i]) inputs_.push_back(unwrap(leaves[i]));
+    if (!plan_.fits(inputs_)) return nullptr;
     for (const OptimizerUse& use : uses_)
-      if (!use.refresh(use, plan_)) return py::none();
-    py::list results;
-    for (const Tensor& t : plan_.run(inputs)) results.append(py::reinterpret_steal<py::object>(wrap(t)));
-    return results;
+      if (!use.refresh(use, plan_)) return nullptr;
+    plan_.run(inputs_, results_);
+    if (rebuild_.is_none()) return wrap(results_[0]);
+    py::list tensors;
+    for (const Tensor& t : results_) tensors.append(py::reinterpret_steal<py::object>(wrap(t)));
+    return rebuild_(tensors).release().ptr();
   }
   std::string explain() const { return plan_.explain(); }
   py::dict memory() const {
@@ -210,11 +190,72 @@ class FrozenFunction {
   }
 
  private:
+  struct Emptied {
+    std::vector<Tensor>&a, &b;
+    ~Emptied() {
+      a.clear();
+      b.clear();
+    }
+  };
+  static bool equal(PyObject* a, PyObject* b) {
+    const int same = PyObject_RichCompareBool(a, b, Py_EQ);
+    if (same < 0) PyErr_Clear();
+    return same == 1;
+  }
+
   Plan plan_;
   std::vector<OptimizerUse> uses_;
   std::vector<std::unique_ptr<PythonStep>> steps_;
-  std::vector<Guard> guards_;
+  Guards guards_;
+  py::object structure_;
+  std::vector<py::object> leaves_;  // null where a tensor is
+  py::object rebuild_;
+  bool grad_;
+  std::vector<Tensor> inputs_, results_;  // of the call that has the lock: kept for their memory
 };
+
+// The plans of one function, latest first.
+class Plans {
+ public:
+  void add(std::shared_ptr<FrozenFunction> plan, std::size_t most) {
+    plans_.insert(plans_.begin(), std::move(plan));
+    if (plans_.size() > most) plans_.resize(most);
+  }
+  py::list all() const {
+    py::list list;
+    for (const auto& plan : plans_) list.append(plan);
+    return list;
+  }
+  PyObject* call(PyObject* structure, std::span<PyObject* const> leaves) const {
+    for (std::size_t i = 0; i < plans_.size(); ++i) {
+      const std::shared_ptr<FrozenFunction> plan = plans_[i];  // the call may change the list
+      if (PyObject* result = plan->call(structure, leaves)) return result;
+      if (PyErr_Occurred()) return nullptr;
+    }
+    return Py_NewRef(Py_NotImplemented);
+  }
+
+ private:
+  std::vector<std::shared_ptr<FrozenFunction>> plans_;
+};
+
+// replay(structure, *leaves): no pybind11 call, which costs as much as all else around a small replay.
+PyObject* replay(PyObject* self, PyObject* const* args, Py_ssize_t n) {
+  const auto* plans = static_cast<const Plans*>(PyCapsule_GetPointer(self, nullptr));
+  return guarded([&] { return plans->call(args[0], {args + 1, static_cast<std::size_t>(n - 1)}); });
+}
+// Of plans that live as long as what is returned.
+py::object replayer(const std::shared_ptr<Plans>& plans) {
+  static PyMethodDef def = {"replay", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(replay)),
+                            METH_FASTCALL, nullptr};
+  auto* own = new std::shared_ptr<Plans>(plans);
+  PyObject* capsule = PyCapsule_New(plans.get(), nullptr, [](PyObject* c) {
+    delete static_cast<std::shared_ptr<Plans>*>(PyCapsule_GetContext(c));
+  });
+  if (!capsule || PyCapsule_SetContext(capsule, own) != 0) throw py::error_already_set();
+  const auto held = py::reinterpret_steal<py::object>(capsule);
+  return py::reinterpret_steal<py::object>(PyCFunction_NewEx(&def, held.ptr(), nullptr));
+}
 
 }  // namespace
 
@@ -251,27 +292,31 @@ void bind_compile(py::module_& m) {
           [](const Captured& a, const Captured& b) { return difference(a.recording, b.recording); },
           py::arg("later"),
           "difference(self, later: Captured) -> str\n\nHow a later call was another program; empty where it was not.");
-  py::class_<FrozenFunction>(m, "FrozenFunction", "A plan and its guards.")
-      .def(py::init<const std::shared_ptr<Captured>&, const py::list&>(), py::arg("captured"),
-           py::arg("guards"),
-           "__init__(self, captured: Captured, guards: list[tuple[int, Any, Any, Any]]) -> None")
-      .def(
-          "__call__", &FrozenFunction::call, py::arg("tensors"),
-          "__call__(self, tensors: Sequence[Tensor]) -> list[Tensor] | None\n\nOne replay; None where this plan is not "
-          "for the call.")
+  py::class_<FrozenFunction, std::shared_ptr<FrozenFunction>>(m, "FrozenFunction", "A plan and its guards.")
+      .def(py::init<const std::shared_ptr<Captured>&, const py::list&, py::object, const py::sequence&,
+                    py::object>(),
+           py::arg("captured"), py::arg("guards"), py::arg("structure"), py::arg("leaves"),
+           py::arg("rebuild"),
+           "__init__(self, captured: Captured, guards: list[tuple[int, Any, Any, Any]], structure: Any, "
+           "leaves: Sequence[Any], rebuild: Callable[[list[Tensor]], Any] | None) -> None")
       .def("explain", &FrozenFunction::explain, "explain(self) -> str\n\nWhat runs, an instruction a line.")
       .def("memory", &FrozenFunction::memory,
            "memory(self) -> dict[str, int]\n\nBytes, by what they are for.");
+  py::class_<Plans, std::shared_ptr<Plans>>(m, "Plans", "The plans of one function.")
+      .def(py::init<>(), "__init__(self) -> None")
+      .def(
+          "add", &Plans::add, py::arg("plan"), py::arg("most"),
+          "add(self, plan: FrozenFunction, most: int) -> None\n\nPuts a plan first, and drops the last of more than "
+          "`most`.")
+      .def("all", &Plans::all, "all(self) -> list[FrozenFunction]\n\nThe plans, latest first.")
+      .def(
+          "replayer", replayer,
+          "replayer(self) -> Callable[..., Any]\n\nreplay(structure, *leaves): one replay of the plan that is for the "
+          "call; NotImplemented where there is none.");
   m.def("_layout", layout_of, py::arg("tensors"),
         "_layout(tensors: Sequence[Tensor]) -> bytes\n\nDtypes, shapes, strides, and which share memory.");
   m.def(
-      "_guards_hold",
-      [](const py::list& guards) {
-        for (const Guard& g : guards_of(guards))
-          if (!holds(g)) return false;
-        return true;
-      },
-      py::arg("guards"),
+      "_guards_hold", [](const py::list& guards) { return Guards(guards).hold(); }, py::arg("guards"),
       "_guards_hold(guards: list[tuple[int, Any, Any, Any]]) -> bool\n\nWhether all is as it was.");
   m.def(
       "_python_step", python_step, py::arg("function"), py::arg("param_groups"),

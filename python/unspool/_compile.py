@@ -18,7 +18,7 @@ from unspool._tree import flatten, rebuild_with
 
 __all__ = ["Compiled", "compile"]
 
-_MOST_PLANS = 16
+_MOST_PLANS = 32
 _SIMPLE = (int, float, bool, str, bytes, complex, type(None))
 _ITEM, _CELL, _SIZE = range(3)
 _Guard = tuple[int, Any, Any, Any]
@@ -75,23 +75,28 @@ def _guards_of_function(function: Any) -> Iterator[_Guard]:
         yield from _guards_of_value(value)
 
 
-class _Plan:
-    """One frozen program: what its arguments and its result look like, and the native plan."""
+def _structure(tree: Any) -> Any:
+    """What containers are in `tree`, and where: equal for calls whose leaves mean the same."""
+    if isinstance(tree, dict):
+        return type(tree), tuple(tree), tuple(map(_structure, tree.values()))
+    if isinstance(tree, (tuple, list)):
+        return (type(tree), *map(_structure, tree))
+    return None
 
-    def __init__(self, captured: _core.Captured, guards: list[_Guard], result: Any) -> None:
-        self.native = _core.FrozenFunction(captured, guards)
-        self.result = result  # with None in the place of tensors
-        self.is_tensor = [_core.is_tensor(leaf) for leaf in flatten(result)]
-        self.constants = [None if _core.is_tensor(leaf) else leaf for leaf in flatten(result)]
-        self.result = rebuild_with(result, iter(self.constants))
-        self.single = self.is_tensor == [True] and self.result is None
 
-    def rebuild(self, tensors: list[Any]) -> Any:
-        if self.single:
-            return tensors[0]
+def _rebuilder(result: Any) -> Callable[[list[Any]], Any] | None:
+    """Makes a result like `result` of its tensors; None where it is one tensor."""
+    if _core.is_tensor(result):
+        return None
+    constants = [None if _core.is_tensor(leaf) else leaf for leaf in flatten(result)]
+    is_tensor = [_core.is_tensor(leaf) for leaf in flatten(result)]
+    empty = rebuild_with(result, iter(constants))
+
+    def rebuild(tensors: list[Any]) -> Any:
         made = iter(tensors)
-        leaves = [next(made) if t else c for t, c in zip(self.is_tensor, self.constants, strict=True)]
-        return rebuild_with(self.result, iter(leaves))
+        return rebuild_with(empty, iter([next(made) if t else c for t, c in zip(is_tensor, constants, strict=True)]))
+
+    return rebuild
 
 
 class Compiled:
@@ -104,7 +109,8 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], fallback: str | None) -> None:
         self._function = function
         self._fallback = fallback
-        self._plans: dict[Any, list[_Plan]] = {}
+        self._plans = _core.Plans()
+        self._replay = self._plans.replayer()
         self._recorded: dict[Any, tuple[_core.Captured, list[_Guard]]] = {}
         self._eager = False
         self._lock = threading.RLock()
@@ -113,34 +119,38 @@ class Compiled:
     @property
     def plans(self) -> int:
         """How many plans there are."""
-        return sum(map(len, self._plans.values()))
+        return len(self._plans.all())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not kwargs:
+            result = self._replay(None, *args)
+            if result is not NotImplemented:
+                return result
         if self._eager:
             return self._function(*args, **kwargs)
-        leaves = flatten((args, kwargs)) if kwargs else flatten(args)
+        structure = None
+        leaves: Any = args
+        if kwargs or any(isinstance(arg, (tuple, list, dict)) for arg in args):
+            structure = _structure((args, kwargs))
+            leaves = flatten((args, kwargs))
+            result = self._replay(structure, *leaves)
+            if result is not NotImplemented:
+                return result
+        return self._record(structure, leaves, args, kwargs)
+
+    def _record(self, structure: Any, leaves: Any, args: Any, kwargs: Any) -> Any:
         tensors = [leaf for leaf in leaves if _core.is_tensor(leaf)]
-        key = (
-            _core.is_grad_enabled(),
-            _core._layout(tensors),
-            tuple(kwargs),
-            *(None if _core.is_tensor(leaf) else (type(leaf), leaf) for leaf in leaves),
-        )
+        values = tuple(None if _core.is_tensor(leaf) else (type(leaf), leaf) for leaf in leaves)
+        key = _core.is_grad_enabled(), _core._layout(tensors), structure, values
         try:
-            plans = self._plans.get(key, ())
+            hash(key)
         except TypeError:
             unhashable = next(x for x in leaves if not _core.is_tensor(x) and not _hashable(x))
             raise _core.PlanError(
                 f"compile: arguments must be tensors or hashable values, got {unhashable!r:.60} "
                 f"of type {type(unhashable).__name__}"
             ) from None
-        for plan in plans:
-            results = plan.native(tensors)
-            if results is not None:
-                return plan.rebuild(results)
-        return self._record(key, tensors, args, kwargs)
 
-    def _record(self, key: Any, tensors: list[Any], args: Any, kwargs: Any) -> Any:
         def run() -> tuple[Any, list[Any]]:
             result = self._function(*args, **kwargs)
             return result, [leaf for leaf in flatten(result) if _core.is_tensor(leaf)]
@@ -162,9 +172,8 @@ class Compiled:
             elif before is None:
                 self._recorded[key] = captured, guards
             else:
-                plans = self._plans.setdefault(key, [])
-                plans.insert(0, _Plan(captured, guards, result))
-                del plans[_MOST_PLANS:]
+                plan = _core.FrozenFunction(captured, guards, structure, leaves, _rebuilder(result))
+                self._plans.add(plan, _MOST_PLANS)
             return result
 
     def _forget(self, why: str) -> None:
@@ -186,21 +195,21 @@ class Compiled:
     def _name(self) -> str:
         return getattr(self._function, "__qualname__", type(self._function).__name__)
 
-    def _only_plan(self) -> _Plan:
-        for plans in self._plans.values():
-            return plans[0]
+    def _only_plan(self) -> _core.FrozenFunction:
+        for plan in self._plans.all():
+            return plan
         raise _core.PlanError(
             f"compile: {self._name()} has no plan yet; it is made in the second call with arguments of the same kind"
         )
 
     def explain(self) -> str:
         """What the first plan runs: an instruction a line, with shapes, flops, bytes and the program's line."""
-        return self._only_plan().native.explain()
+        return self._only_plan().explain()
 
     def memory(self) -> dict[str, int]:
         """Bytes of the first plan: `arena`, in which `temporaries` share places, and `outputs`, `gradients`,
         `constants` beside it."""
-        return self._only_plan().native.memory()
+        return self._only_plan().memory()
 
 
 def _hashable(value: Any) -> bool:

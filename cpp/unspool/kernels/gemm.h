@@ -11,7 +11,7 @@
 //   columns  a block of B is packed into the workspace, and of A a panel at a time on the stack, or A is read
 //            where it lies: C is large beside k, or B has fewer columns than A has rows, one block of them.
 // A narrow C (n below a vector) is computed as its transpose, Bᵀ·Aᵀ: fma(a, b, c) == fma(b, a, c).
-// A masked A is copied onto the stack where it fits, and is masked as it is packed where not.
+// A masked A is masked as it is packed: the caller masks a copy of what is too small to be packed.
 // Threads share the tiles of C and the panels to pack, never the steps over k.
 #pragma once
 
@@ -103,9 +103,12 @@ UNSPOOL_INLINE int64_t gemm_work(int64_t m, int64_t n, int64_t k) {
 template <class T, class F>
 UNSPOOL_INLINE void each_tile(const Product<T>& p, int64_t from, int64_t to, const F& f) {
   const int64_t tiles = (p.m + kTileRows - 1) / kTileRows;
+  const int64_t rows = p.m / tiles, longer = p.m - rows * tiles;  // so many tiles have a row more
+  int64_t i = from * rows + smaller(from, longer);
   for (int64_t t = from; t < to; ++t) {
-    const int64_t i = p.m * t / tiles;
-    f(i, p.m * (t + 1) / tiles - i);
+    const int64_t here = rows + (t < longer ? 1 : 0);
+    f(i, here);
+    i += here;
   }
 }
 
@@ -346,25 +349,10 @@ inline void gemm_on_path(const Product<T>& p, GemmPath path, void* workspace) {
   }
 }
 
-// The product of a masked copy of A.
-template <class T>
-inline void gemm_of_copy(Product<T> p, GemmPath path) {
-  alignas(64) T copy[kStackBytes / sizeof(T)];
-  const bool along_k = p.a_mask_col == 1;
-  copy_masked_a(p, 0, 0, p.m, p.k, copy, along_k ? p.k : p.m);
-  p.a = copy;
-  p.a_row = along_k ? p.k : 1;
-  p.a_col = along_k ? 1 : p.m;
-  p.a_mask = nullptr;
-  if (p.a_sums != nullptr) sum_rows(p);
-  gemm_on_path(p, path, nullptr);
-}
-
 template <class T>
 inline void gemm_floating(const GemmCall& g) {
   const Product<T> p = product<T>(g);
   const GemmPath path = path_of(p);
-  if (p.a_mask != nullptr && !on_workspace(path)) return gemm_of_copy(p, path);
   if (p.a_sums != nullptr) sum_rows(p);
   gemm_on_path(p, path, g.workspace);
 }

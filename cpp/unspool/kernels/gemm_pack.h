@@ -1,7 +1,7 @@
 // How the GEMM's operands are brought into panels: contiguous for the tiles, transposed, masked.
 #pragma once
 
-#include "unspool/kernels/simd.h"
+#include "unspool/kernels/relu.h"
 
 namespace unspool {
 namespace {
@@ -63,13 +63,41 @@ UNSPOOL_INLINE void transpose_8(float* to, int64_t to_row, const float* from, in
 }
 #endif
 
+template <int G, class T>
+UNSPOOL_INLINE void transpose_square(T* to, int64_t to_row, const T* from, int64_t from_row) {
+#if defined(__AVX2__)
+  if constexpr (G == 8) return transpose_8(to, to_row, from, from_row);
+#endif
+  transpose_4(to, to_row, from, from_row);
+}
+
+// columns × rows to rows × columns, neither below G, by squares of G: the last of a side overlaps the one
+// before. A cache line of each column at a time, so that what is written is written once, from end to end.
+template <int G, class T>
+inline void transpose_by(T* to, int64_t width, const T* b, int64_t b_col, int64_t rows, int64_t columns) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t p = 0; p < rows; p += kLine) {
+    const int64_t first = smaller(p, rows - G), last = smaller(p + kLine, rows) - G;
+    const bool ahead = p + 2 * kLine < rows;
+    for (int64_t j = 0; j < columns; j += G) {
+      const int64_t column = smaller(j, columns - G);
+      const T* const s = b + column * b_col;
+      T* const t = to + column;
+      if (ahead)
+        for (int q = 0; q < G; ++q) __builtin_prefetch(s + q * b_col + p + 2 * kLine);
+      for (int64_t q = first; q < last; q += G) transpose_square<G>(t + q * width, width, s + q, b_col);
+      transpose_square<G>(t + last * width, width, s + last, b_col);
+    }
+  }
+}
+
 // rows × columns of B to contiguous rows of `width` elements; what is after the columns is left alone, and
 // tiles do not read it.
 template <class T>
 inline void pack_rows(T* to, int64_t width, const T* b, int64_t b_row, int64_t b_col, int64_t rows,
                       int64_t columns) {
   constexpr int L = Vec<T>::kLanes;
-  constexpr int64_t kRowsAhead = 8, kLine = 64 / sizeof(T);
+  constexpr int64_t kRowsAhead = 8;
   if (b_col == 1) {
     for (int64_t p = 0; p < rows; ++p, to += width, b += b_row) {
       int64_t j = 0;
@@ -79,57 +107,22 @@ inline void pack_rows(T* to, int64_t width, const T* b, int64_t b_row, int64_t b
     }
     return;
   }
-  // A cache line of each column at a time, so that what is written is written once, from end to end.
-  int64_t p = 0;
-  for (int64_t step; b_row == 1 && p + 4 <= rows; p += step) {
-    step = smaller(kLine, (rows - p) / 4 * 4);
-    int64_t j = 0;
 #if defined(__AVX2__)
-    if constexpr (sizeof(T) == 4)
-      for (; j + 8 <= columns; j += 8) {
-        const T* s = b + j * b_col + p;
-        T* t = to + p * width + j;
-        for (int q = 0; q < 8; ++q) __builtin_prefetch(s + q * b_col + 2 * kLine);
-        int64_t q = 0;
-        for (; q + 8 <= step; q += 8) transpose_8(t + q * width, width, s + q, b_col);
-        if (q == step) continue;
-        transpose_4(t + q * width, width, s + q, b_col);
-        transpose_4(t + q * width + 4, width, s + q + 4 * b_col, b_col);
-      }
+  if constexpr (sizeof(T) == 4)
+    if (b_row == 1 && rows >= 8 && columns >= 8) return transpose_by<8>(to, width, b, b_col, rows, columns);
 #endif
-    for (; j + 4 <= columns; j += 4) {
-      const T* s = b + j * b_col + p;
-      for (int q = 0; q < 4; ++q) __builtin_prefetch(s + q * b_col + 2 * kLine);
-      for (int64_t q = 0; q < step; q += 4) transpose_4(to + (p + q) * width + j, width, s + q, b_col);
-    }
-    for (; j < columns; ++j)
-      for (int64_t q = p; q < p + step; ++q) to[q * width + j] = b[q + j * b_col];
-  }
-  for (; p < rows; ++p)
-    for (int64_t j = 0; j < columns; ++j) to[p * width + j] = b[p * b_row + j * b_col];
+  if (b_row == 1 && rows >= 4 && columns >= 4) return transpose_by<4>(to, width, b, b_col, rows, columns);
+  for (int64_t p = 0; p < rows; ++p, to += width, b += b_row)
+    for (int64_t j = 0; j < columns; ++j) to[j] = b[j * b_col];
 }
 
-// n elements of a line of A; 0 where the line's bit, from number `bit` on, is clear.
+// The same of a line of A whose elements or bits lie apart.
 template <class T>
 inline void copy_masked(T* to, const T* from, int64_t from_step, const uint64_t* mask, int64_t bit,
                         int64_t bit_step, int64_t n) {
-  constexpr int L = Vec<T>::kLanes;
-  if (from_step != 1 || bit_step != 1) {
-    for (int64_t i = 0; i < n; ++i, bit += bit_step)
-      to[i] = (mask[bit / 64] >> (bit % 64)) & 1 ? from[i * from_step] : T(0);
-    return;
-  }
-  const Vec<T> zero(0.0);
-  for (int64_t i = 0; i < n; i += L, bit += L) {
-    const int64_t count = smaller(L, n - i), at = bit % 64;
-    uint64_t bits = mask[bit / 64] >> at;
-    if (at + count > 64) bits |= mask[bit / 64 + 1] << (64 - at);
-    const Mask<T> keep = from_bits_mask<T>(bits);
-    if (count == L)
-      where(keep, Vec<T>::load(from + i), zero).store(to + i);
-    else
-      where(keep, Vec<T>::load(from + i, count), zero).store(to + i, count);
-  }
+  if (from_step == 1 && bit_step == 1) return copy_masked(to, from, mask, bit, n);
+  for (int64_t i = 0; i < n; ++i, bit += bit_step)
+    to[i] = (mask[bit / 64] >> (bit % 64)) & 1 ? from[i * from_step] : T(0);
 }
 
 }  // namespace

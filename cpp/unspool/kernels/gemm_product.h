@@ -67,7 +67,6 @@ UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
           p.relu,  nullptr, nullptr, 0,       0,       nullptr,    p.trial};
 }
 
-constexpr int64_t kStackBytes = 16 * 1024;   // of a masked copy of A
 constexpr int64_t kDirectBytes = 96 * 1024;  // of B, read row by row, where A's columns are contiguous
 constexpr int64_t kDirectMost = 1 << 20;     // and of both, where A's rows are: they stay in the second cache
 constexpr int64_t kDirectRows = 16;          // so few rows of A do not repay packing B
@@ -130,7 +129,7 @@ template <class T>
 UNSPOOL_INLINE GemmPath path_of(const Product<T>& p) {
   if (p.k == 0) return GemmPath::Direct;
   const bool in_rows = p.b_col == 1 || p.n == 1;
-  const bool must_block = p.a_mask != nullptr && p.m * p.k * static_cast<int64_t>(sizeof(T)) > kStackBytes;
+  const bool must_block = p.a_mask != nullptr;
   if (p.trial != nullptr &&
       (on_workspace(p.trial->path) || (!must_block && (in_rows || p.trial->path == GemmPath::Small))))
     return p.trial->path;

@@ -20,8 +20,6 @@ constexpr int kTileRows = 6, kTileVecs = 2;
 constexpr int kTileRows = 2, kTileVecs = 4;
 #endif
 
-#define UNSPOOL_LAMBDA __attribute__((always_inline))
-
 template <int I>
 struct Index {
   static constexpr int value = I;
@@ -177,7 +175,40 @@ struct Finish {
 // lowest bits of a word in its first byte).
 UNSPOOL_INLINE void store_bits(uint8_t* to, uint64_t bits, int64_t columns, int64_t bytes) {
   bits &= ~uint64_t{0} >> (64 - columns);  // lanes past the end may hold anything
+  if (bytes == 8) return static_cast<void>(__builtin_memcpy(to, &bits, 8));
+  if (bytes == 4) return static_cast<void>(__builtin_memcpy(to, &bits, 4));
+  if (bytes == 2) return static_cast<void>(__builtin_memcpy(to, &bits, 2));
   for (int64_t i = 0; i < bytes; ++i, bits >>= 8) to[i] = static_cast<uint8_t>(bits);
+}
+
+template <class T>
+UNSPOOL_INLINE Vec<T> relu_of(Vec<T> x) {
+  return where(x < Vec<T>(0.0), Vec<T>(0.0), x);
+}
+
+// A layer's epilogue, where neighbours in a row lie side by side: bias and perhaps ReLU.
+template <class T, bool kRelu>
+UNSPOOL_INLINE void finish_layer(const Finish<T>& f, const T* acc, int64_t rows, int64_t columns) {
+  constexpr int64_t L = Vec<T>::kLanes;
+  const int64_t c_row = f.c_row, bias_row = f.bias_row, mask_row = f.mask_row, mask_bytes = f.mask_bytes;
+  T* c = f.c;
+  const T* bias = f.bias;
+  uint8_t* mask = f.mask;
+  for (int64_t r = 0; r < rows; ++r, acc += Tile<T>::kColumns, c += c_row, bias += bias_row) {
+    uint64_t bits = 0;
+    int64_t j = 0;
+    auto finished = [&](Vec<T> x) UNSPOOL_LAMBDA {
+      if constexpr (kRelu) {
+        bits |= to_bits(!(x <= Vec<T>(0.0))) << j;
+        x = relu_of(x);
+      }
+      return x;
+    };
+    for (; j + L <= columns; j += L) finished(Vec<T>::load(acc + j) + Vec<T>::load(bias + j)).store(c + j);
+    if (const int64_t n = columns - j; n > 0)
+      finished(Vec<T>::load(acc + j) + Vec<T>::load(bias + j, n)).store(c + j, n);
+    if (kRelu && mask != nullptr) store_bits(mask + r * mask_row, bits, columns, mask_bytes);
+  }
 }
 
 // Bias, accumulation and ReLU, each with its own rounding. One function for all tiles, which left their
@@ -186,7 +217,9 @@ template <class T>
 __attribute__((noinline)) inline void finish_tile(const Finish<T>& f, const T* acc, int64_t rows,
                                                   int64_t columns) {
   constexpr int64_t L = Vec<T>::kLanes;
-  const Vec<T> zero(0.0);
+  if (f.c_col == 1 && f.bias != nullptr && f.bias_col == 1 && !f.accumulate)
+    return f.relu ? finish_layer<T, true>(f, acc, rows, columns)
+                  : finish_layer<T, false>(f, acc, rows, columns);
   for (int64_t r = 0; r < rows; ++r, acc += Tile<T>::kColumns) {
     T* c = f.c + r * f.c_row;
     const T* bias = f.bias == nullptr ? nullptr : f.bias + r * f.bias_row;
@@ -198,8 +231,8 @@ __attribute__((noinline)) inline void finish_tile(const Finish<T>& f, const T* a
         if (f.bias != nullptr) x = x + (n < L ? Vec<T>::load(bias + j, n) : Vec<T>::load(bias + j));
         if (f.accumulate) x = (n < L ? Vec<T>::load(c + j, n) : Vec<T>::load(c + j)) + x;
         if (f.relu) {
-          bits |= to_bits(!(x <= zero)) << j;
-          x = where(x < zero, zero, x);
+          bits |= to_bits(!(x <= Vec<T>(0.0))) << j;
+          x = relu_of(x);
         }
         if (n < L)
           x.store(c + j, n);

@@ -8,38 +8,49 @@
 namespace unspool {
 namespace {
 
-// f(i, load, store): a step on a register's worth of elements from i on, fewer at the end. `work` is an
-// element's, in 1/16 ns.
+// f(i, load, store): a step on a register's worth of elements from i on, fewer at the end.
 template <class T, class F>
-UNSPOOL_INLINE void sweep(int64_t n, int64_t work, const F& f) {
+UNSPOOL_INLINE void sweep(int64_t first, int64_t count, const F& f) {
   constexpr int L = Vec<T>::kLanes;
-  parallel_ranges(n, 1024, n * work / 16, [&](int64_t first, int64_t count) {
-    int64_t i = first;
-    for (; i + L <= first + count; i += L)
-      f(i, [](const T* p) { return Vec<T>::load(p); }, [](Vec<T> v, T* p) { v.store(p); });
-    const int64_t rest = first + count - i;
-    if (rest > 0)
-      f(
-          i, [rest](const T* p) { return Vec<T>::load(p, rest); },
-          [rest](Vec<T> v, T* p) { v.store(p, rest); });
-  });
+  int64_t i = first;
+  for (; i + L <= first + count; i += L)
+    f(i, [](const T* p) { return Vec<T>::load(p); }, [](Vec<T> v, T* p) { v.store(p); });
+  const int64_t rest = first + count - i;
+  if (rest > 0)
+    f(i, [rest](const T* p) { return Vec<T>::load(p, rest); }, [rest](Vec<T> v, T* p) { v.store(p, rest); });
 }
 
-template <class T>
-inline void sgd_typed(const SgdCall& c) {
+// part(c, first, count) for all n elements, of `work` each in 1/16 ns. A function of its own keeps in
+// registers what it reads of the call: the address of none of it is known elsewhere, as a closure's would be
+// to threads.
+template <class Call>
+UNSPOOL_INLINE void in_parts(const Call& c, int64_t work, void (*part)(const Call&, int64_t, int64_t)) {
+  parallel_ranges(c.n, 1024, c.n * work / 16, [&](int64_t first, int64_t count) { part(c, first, count); });
+}
+
+// kPlain: a buffer that is not new, and neither decay, Nesterov's rule nor maximize. Few of the others would
+// be told apart before the loop, for a store may change what `c` says for all that the compiler knows.
+template <class T, bool kPlain>
+inline void sgd_part(const SgdCall& c, int64_t begin, int64_t count) {
   T* param = static_cast<T*>(c.param);
   const T* grad = static_cast<const T*>(c.grad);
   T* buffer = static_cast<T*>(c.momentum_buffer);
   const Vec<T> step(-c.lr), decay(c.weight_decay), momentum(c.momentum), fresh(1 - c.dampening);
-  sweep<T>(c.n, 4, [&](int64_t i, auto load, auto store) {
+  const bool maximize = c.maximize, decays = c.weight_decay != 0, first = c.first, nesterov = c.nesterov;
+  sweep<T>(begin, count, [&](int64_t i, auto load, auto store) UNSPOOL_LAMBDA {
     const Vec<T> p = load(param + i);
     Vec<T> g = load(grad + i);
-    if (c.maximize) g = -g;
-    if (c.weight_decay != 0) g = fma(decay, p, g);
-    if (buffer != nullptr) {
-      const Vec<T> b = c.first ? g : fma(fresh, g, load(buffer + i) * momentum);
-      store(b, buffer + i);
-      g = c.nesterov ? fma(momentum, b, g) : b;
+    if constexpr (kPlain) {
+      g = fma(fresh, g, load(buffer + i) * momentum);
+      store(g, buffer + i);
+    } else {
+      if (maximize) g = -g;
+      if (decays) g = fma(decay, p, g);
+      if (buffer != nullptr) {
+        const Vec<T> b = first ? g : fma(fresh, g, load(buffer + i) * momentum);
+        store(b, buffer + i);
+        g = nesterov ? fma(momentum, b, g) : b;
+      }
     }
     store(fma(step, g, p), param + i);
   });
@@ -59,7 +70,7 @@ struct Lerp {
 };
 
 template <class T>
-inline void adam_typed(const AdamCall& c) {
+inline void adam_part(const AdamCall& c, int64_t first, int64_t count) {
   T* param = static_cast<T*>(c.param);
   const T* grad = static_cast<const T*>(c.grad);
   T* m = static_cast<T*>(c.exp_avg);
@@ -71,11 +82,12 @@ inline void adam_typed(const AdamCall& c) {
   const Lerp<T> towards(1 - c.beta1);
   const Vec<T> beta2(c.beta2), weight2(1 - c.beta2), eps(c.eps);
   const Vec<T> root2(__builtin_sqrt(correction2)), step(-(c.lr / correction1));
-  sweep<T>(c.n, 10, [&](int64_t i, auto load, auto store) {
+  const bool maximize = c.maximize, decays = c.weight_decay != 0, decoupled = c.decoupled;
+  sweep<T>(first, count, [&](int64_t i, auto load, auto store) UNSPOOL_LAMBDA {
     Vec<T> p = load(param + i), g = load(grad + i);
-    if (c.maximize) g = -g;
-    if (c.weight_decay != 0) {
-      if (c.decoupled)
+    if (maximize) g = -g;
+    if (decays) {
+      if (decoupled)
         p = p * shrink;
       else
         g = fma(decay, p, g);
@@ -95,7 +107,7 @@ inline void adam_typed(const AdamCall& c) {
 }
 
 template <class T>
-inline void rmsprop_typed(const RmspropCall& c) {
+inline void rmsprop_part(const RmspropCall& c, int64_t first, int64_t count) {
   T* param = static_cast<T*>(c.param);
   const T* grad = static_cast<const T*>(c.grad);
   T* v = static_cast<T*>(c.square_avg);
@@ -104,11 +116,12 @@ inline void rmsprop_typed(const RmspropCall& c) {
   const Vec<T> step(-c.lr), decay(c.weight_decay), momentum(c.momentum), eps(c.eps);
   const Vec<T> alpha(c.alpha), fresh(1 - c.alpha);
   const Lerp<T> towards(1 - c.alpha);
-  sweep<T>(c.n, 10, [&](int64_t i, auto load, auto store) {
+  const bool maximize = c.maximize, decays = c.weight_decay != 0;
+  sweep<T>(first, count, [&](int64_t i, auto load, auto store) UNSPOOL_LAMBDA {
     const Vec<T> p = load(param + i);
     Vec<T> g = load(grad + i);
-    if (c.maximize) g = -g;
-    if (c.weight_decay != 0) g = fma(decay, p, g);
+    if (maximize) g = -g;
+    if (decays) g = fma(decay, p, g);
     const Vec<T> square = fma(fresh * g, g, load(v + i) * alpha);
     store(square, v + i);
     Vec<T> spread = square;
@@ -126,23 +139,18 @@ inline void rmsprop_typed(const RmspropCall& c) {
   });
 }
 
-void sgd(const SgdCall& c) {
-  if (c.dtype == DType::Float64)
-    sgd_typed<double>(c);
-  else
-    sgd_typed<float>(c);
+template <class T>
+inline void sgd_typed(const SgdCall& c) {
+  const bool plain =
+      c.momentum_buffer != nullptr && !c.first && c.weight_decay == 0 && !c.nesterov && !c.maximize;
+  in_parts(c, 4, plain ? sgd_part<T, true> : sgd_part<T, false>);
 }
+void sgd(const SgdCall& c) { c.dtype == DType::Float64 ? sgd_typed<double>(c) : sgd_typed<float>(c); }
 void adam(const AdamCall& c) {
-  if (c.dtype == DType::Float64)
-    adam_typed<double>(c);
-  else
-    adam_typed<float>(c);
+  in_parts(c, 10, c.dtype == DType::Float64 ? adam_part<double> : adam_part<float>);
 }
 void rmsprop(const RmspropCall& c) {
-  if (c.dtype == DType::Float64)
-    rmsprop_typed<double>(c);
-  else
-    rmsprop_typed<float>(c);
+  in_parts(c, 10, c.dtype == DType::Float64 ? rmsprop_part<double> : rmsprop_part<float>);
 }
 
 }  // namespace

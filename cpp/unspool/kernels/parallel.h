@@ -15,14 +15,17 @@ UNSPOOL_INLINE bool worth_sharing(int64_t work) {
   return __builtin_expect(work >= __atomic_load_n(&parallel_threshold, __ATOMIC_RELAXED), 0);
 }
 
-// f(chunk) for each chunk: here, or on several threads.
+// f(chunk) for each chunk: here, or on several threads. These have a copy: what f holds may stay in registers
+// where its own address is nobody's business.
 template <class F>
 UNSPOOL_INLINE void parallel(int64_t chunks, int64_t work, const F& f) {
   if (!worth_sharing(work)) {
     for (int64_t c = 0; c < chunks; ++c) f(c);
     return;
   }
-  run_chunks(chunks, work, [](const void* context, int64_t c) { (*static_cast<const F*>(context))(c); }, &f);
+  const F shared(f);
+  run_chunks(
+      chunks, work, [](const void* context, int64_t c) { (*static_cast<const F*>(context))(c); }, &shared);
 }
 
 UNSPOOL_INLINE int64_t numel_of(const View& v) {

@@ -32,16 +32,23 @@ inline void relu_block(T* y, const T* x, int64_t n, uint64_t* mask) {
   }
 }
 
+// n elements of a line; 0 where its bit, from number `bit` of the mask on, is clear.
 template <class T>
-inline void relu_backward_block(T* y, const T* g, int64_t n, const uint64_t* mask) {
+inline void copy_masked(T* to, const T* from, const uint64_t* mask, int64_t bit, int64_t n) {
   constexpr int L = Vec<T>::kLanes;
   const Vec<T> zero(0.0);
-  for (int64_t i = 0; i < n; i += L) {
-    const Mask<T> keep = from_bits_mask<T>(mask[i / 64] >> (i % 64));
-    if (i + L <= n)
-      where(keep, Vec<T>::load(g + i), zero).store(y + i);
-    else
-      where(keep, Vec<T>::load(g + i, n - i), zero).store(y + i, n - i);
+  const int64_t at = bit & 63;
+  mask += bit >> 6;
+  for (int64_t i = 0; i < n; i += 64, ++mask) {
+    uint64_t bits = *mask >> at;
+    const int64_t count = n - i < 64 ? n - i : 64;
+    if (at + count > 64) bits |= mask[1] << (64 - at);
+    int64_t j = 0;
+    for (; j + L <= count; j += L, bits >>= L)
+      where(from_bits_mask<T>(bits), Vec<T>::load(from + i + j), zero).store(to + i + j);
+    if (j < count)
+      where(from_bits_mask<T>(bits), Vec<T>::load(from + i + j, count - j), zero)
+          .store(to + i + j, count - j);
   }
 }
 
@@ -107,7 +114,7 @@ inline void relu_backward_here(const View& out, const View& g, const uint64_t* m
       for_blocks(n, [&](int64_t i, int64_t m) {
         T from[kRowBlock], to[kRowBlock];
         T* result = y.write(i, to);
-        relu_backward_block(result, x.read(i, m, from), m, bits + i / 64);
+        copy_masked(result, x.read(i, m, from), bits, i, m);
         y.commit(i, m, result);
       });
     });

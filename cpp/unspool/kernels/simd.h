@@ -18,6 +18,7 @@
 #endif
 
 #define UNSPOOL_INLINE inline __attribute__((always_inline))
+#define UNSPOOL_LAMBDA __attribute__((always_inline))
 
 namespace unspool {
 namespace {

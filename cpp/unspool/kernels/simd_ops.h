@@ -135,9 +135,8 @@ UNSPOOL_INLINE Mask<T> from_bits_mask(uint64_t bits) {
   static_assert(sizeof(lane_t<T>) >= 4);
   using Raw = typename Mask<T>::Raw;
   using I = __typeof__(Raw{}[0]);
-  const Raw all = static_cast<I>(bits & ((uint64_t{1} << Mask<T>::kLanes) - 1)) - Raw{};
-  const Raw one = I(1) - Raw{};
-  return {((all >> lane_numbers<T>()) & one) != 0};
+  const Raw own = (I(1) - Raw{}) << lane_numbers<T>();
+  return {((static_cast<I>(bits) - Raw{}) & own) == own};
 }
 
 template <class T>

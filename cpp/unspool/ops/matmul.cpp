@@ -8,6 +8,7 @@ namespace unspool {
 namespace {
 
 constexpr std::int64_t kProductsPerNanosecond = 16;  // of one core, to judge whether work is long
+constexpr std::int64_t kMaskedBytes = 16 * 1024;     // so small a gradient is masked once, for both products
 
 // C = A·B on the last two dims of views at `a`, `b`, `c`; `set` asks for what is fused with it.
 struct Plain {
@@ -231,8 +232,17 @@ const OpDef linear_backward_op = {
           const Shape& x = c.attrs.list(0);
           const std::int64_t n = rows_of(x), in = x[x.ndim - 1];
           const std::int64_t out = c.in[0].shape()[c.in[0].ndim() - 1];
-          const View g = matrix(c.in[0], n, out);
+          View g = matrix(c.in[0], n, out);
           const auto* bits = c.in[3] ? reinterpret_cast<const std::uint64_t*>(c.in[3]->data) : nullptr;
+          alignas(64) char masked[kMaskedBytes];
+          const std::int64_t bytes = n * out * static_cast<std::int64_t>(item_size(g.dtype));
+          if (bits && bytes <= kMaskedBytes && (c.out[0] || c.out[1])) {
+            View copy = g;
+            copy.data = masked;
+            kernels().relu_backward(copy, g, bits);
+            g = copy;
+            bits = nullptr;
+          }
           const std::int64_t row = (out + 63) / 64 * 64;  // bits of a row of the mask
           if (c.out[0])                                   // (n×m)·(m×k) → (n×k)
             gemm(matrix(c.out[0], n, in), g, c.in[2].view(), [&](GemmCall& call) {

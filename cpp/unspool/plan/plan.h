@@ -52,7 +52,7 @@ class Plan {
   bool fits(std::span<const Tensor> inputs) const;
   // One call; the results are fresh tensors, or the argument or outside tensor that the function returned.
   // Not by two threads at once: lock() first.
-  std::vector<Tensor> run(std::span<const Tensor> inputs);
+  void run(std::span<const Tensor> inputs, std::vector<Tensor>& results);
   std::mutex& lock() { return mutex_; }
 
   // The attribute that is setting i of the recording.

@@ -109,7 +109,7 @@ bool Plan::fits(std::span<const Tensor> inputs) const {
   return true;
 }
 
-std::vector<Tensor> Plan::run(std::span<const Tensor> inputs) {
+void Plan::run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
   const GradMode off(false);
   for (Moving& m : moving_)
     if (r_.buffers[static_cast<std::size_t>(m.buffer)].kind != Buffer::Input) renew(m);
@@ -121,7 +121,6 @@ std::vector<Tensor> Plan::run(std::span<const Tensor> inputs) {
           plan.bind(m, m.base->storage);
     }
   };
-  std::vector<Tensor> results;
   {
     const Bound bound{*this};
     for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -171,7 +170,6 @@ std::vector<Tensor> Plan::run(std::span<const Tensor> inputs) {
     const Tensor& t = at_place_[static_cast<std::size_t>(g.after)];
     if (!now || now->storage != t->storage) now = alias(t);
   }
-  return results;
 }
 
 }  // namespace unspool

@@ -1,0 +1,83 @@
+// Guards are looked at before every replay: a dict whose size is known is walked in its order, at a third of
+// the price of a look-up for each entry.
+#include "guards.h"
+
+#include <unordered_map>
+
+namespace unspool::python {
+
+bool same_value(PyObject* now, PyObject* then) {
+  if (now == then) return true;
+  if (!now || Py_TYPE(now) != Py_TYPE(then)) return false;
+  if (!(PyFloat_CheckExact(now) || PyLong_CheckExact(now) || PyUnicode_CheckExact(now) ||
+        PyTuple_CheckExact(now) || PyBytes_CheckExact(now) || PyComplex_CheckExact(now)))
+    return false;
+  const int equal = PyObject_RichCompareBool(now, then, Py_EQ);
+  if (equal < 0) PyErr_Clear();
+  return equal == 1;
+}
+
+Guards::Guards(const py::list& tuples) {
+  std::unordered_map<PyObject*, std::size_t> number;
+  auto of = [&](const py::object& dict) -> Dict& {
+    const auto [at, fresh] = number.try_emplace(dict.ptr(), dicts_.size());
+    if (fresh) dicts_.push_back({.dict = dict, .size = -1, .entries = {}});
+    return dicts_[at->second];
+  };
+  for (const py::handle g : tuples) {
+    const auto parts = py::reinterpret_borrow<py::tuple>(g);
+    const py::object owner = parts[1], key = parts[2], value = parts[3];
+    switch (parts[0].cast<int>()) {
+      case 0:
+        of(owner).entries.push_back({key, value});
+        break;
+      case 1:
+        cells_.push_back({owner, value});
+        break;
+      default:
+        of(owner).size = value.cast<Py_ssize_t>();
+    }
+  }
+  for (Dict& d : dicts_) {
+    if (d.size < 0 || PyDict_GET_SIZE(d.dict.ptr()) != d.size) continue;
+    const std::vector<Entry> guarded = std::move(d.entries);
+    d.entries.clear();
+    PyObject *key, *value;
+    for (Py_ssize_t at = 0; PyDict_Next(d.dict.ptr(), &at, &key, &value);) {
+      Entry& e = d.entries.emplace_back(Entry{py::reinterpret_borrow<py::object>(key), {}});
+      for (const Entry& g : guarded)
+        if (g.key.ptr() == key) e.value = g.value;
+    }
+  }
+}
+
+bool Guards::Dict::holds() const {
+  PyObject* const d = dict.ptr();
+  if (size >= 0) {
+    if (PyDict_GET_SIZE(d) != size) return false;
+    PyObject *key, *value;
+    std::size_t i = 0;
+    for (Py_ssize_t at = 0; i < entries.size() && PyDict_Next(d, &at, &key, &value); ++i) {
+      if (key != entries[i].key.ptr()) break;
+      if (entries[i].value && !same_value(value, entries[i].value.ptr())) return false;
+    }
+    if (i == entries.size()) return true;
+  }
+  // A dict that has been filled anew in another order, or one of which a few entries count.
+  for (const Entry& e : entries) {
+    PyObject* const now = PyDict_GetItemWithError(d, e.key.ptr());
+    if (!now) PyErr_Clear();
+    if (!now || (e.value && !same_value(now, e.value.ptr()))) return false;
+  }
+  return true;
+}
+
+bool Guards::hold() const {
+  for (const Entry& c : cells_)
+    if (!same_value(PyCell_GET(c.key.ptr()), c.value.ptr())) return false;
+  for (const Dict& d : dicts_)
+    if (!d.holds()) return false;
+  return true;
+}
+
+}  // namespace unspool::python

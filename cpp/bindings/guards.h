@@ -1,0 +1,35 @@
+// What must be as it was when a function was recorded, beside its arguments: entries of dicts (module
+// attributes, globals) and the contents of closure cells.
+#pragma once
+
+#include <vector>
+
+#include "handle.h"
+
+namespace unspool::python {
+
+class Guards {
+ public:
+  // Of tuples (kind, owner, key, value), as python/unspool/_compile.py makes them: kind 0, an entry of a
+  // dict; 1, a cell; 2, a dict that has as many entries as now.
+  explicit Guards(const py::list& tuples);
+  bool hold() const;
+
+ private:
+  struct Entry {
+    py::object key, value;  // no value: not guarded
+  };
+  struct Dict {
+    py::object dict;
+    Py_ssize_t size = -1;  // where that is guarded; then the entries are all, in the dict's order
+    std::vector<Entry> entries;
+    bool holds() const;
+  };
+  std::vector<Dict> dicts_;
+  std::vector<Entry> cells_;  // key: the cell
+};
+
+// Whether a value is the same, or an equal number, string or tuple of one type.
+bool same_value(PyObject* now, PyObject* then);
+
+}  // namespace unspool::python
