@@ -134,6 +134,8 @@ bool alike(const Captured& a, const Captured& b) {
   return same;
 }
 
+constexpr std::int64_t kStepsBetweenSignals = 64;  // a look at them costs as much as a tenth of a small step
+
 // A plan, and which calls it is for. Arguments come as a structure (None where they are given one by one, by
 // position) and its leaves.
 class FrozenFunction {
@@ -153,8 +155,9 @@ class FrozenFunction {
       if (is_tensor(leaf.ptr())) leaf = py::object();
   }
 
-  // A new reference to the result; null, without an error, where this is not the plan for the call.
-  PyObject* call(PyObject* structure, std::span<PyObject* const> leaves) {
+  // A new reference to the result of the last of so many replays; null, without an error, where this is not
+  // the plan for the call.
+  PyObject* call(PyObject* structure, std::span<PyObject* const> leaves, std::int64_t times = 1) {
     if (leaves.size() != leaves_.size() || grad_ != grad_enabled()) return nullptr;
     if (structure != structure_.ptr() && !equal(structure, structure_.ptr())) return nullptr;
     for (std::size_t i = 0; i < leaves.size(); ++i)
@@ -171,7 +174,11 @@ class FrozenFunction {
     if (!plan_.fits(inputs_)) return nullptr;
     for (const OptimizerUse& use : uses_)
       if (!use.refresh(use, plan_)) return nullptr;
-    plan_.run(inputs_, results_);
+    for (std::int64_t i = 0; i < times; ++i) {
+      results_.clear();
+      plan_.run(inputs_, results_);
+      if (i % kStepsBetweenSignals == kStepsBetweenSignals - 1 && PyErr_CheckSignals() != 0) return nullptr;
+    }
     if (rebuild_.is_none()) return wrap(results_[0]);
     py::list tensors;
     for (const Tensor& t : results_) tensors.append(py::reinterpret_steal<py::object>(wrap(t)));
@@ -226,10 +233,10 @@ class Plans {
     for (const auto& plan : plans_) list.append(plan);
     return list;
   }
-  PyObject* call(PyObject* structure, std::span<PyObject* const> leaves) const {
+  PyObject* call(PyObject* structure, std::span<PyObject* const> leaves, std::int64_t times = 1) const {
     for (std::size_t i = 0; i < plans_.size(); ++i) {
       const std::shared_ptr<FrozenFunction> plan = plans_[i];  // the call may change the list
-      if (PyObject* result = plan->call(structure, leaves)) return result;
+      if (PyObject* result = plan->call(structure, leaves, times)) return result;
       if (PyErr_Occurred()) return nullptr;
     }
     return Py_NewRef(Py_NotImplemented);
@@ -309,6 +316,20 @@ void bind_compile(py::module_& m) {
           "add(self, plan: FrozenFunction, most: int) -> None\n\nPuts a plan first, and drops the last of more than "
           "`most`.")
       .def("all", &Plans::all, "all(self) -> list[FrozenFunction]\n\nThe plans, latest first.")
+      .def(
+          "repeat",
+          [](const Plans& plans, std::int64_t times, const py::object& structure,
+             const py::sequence& leaves) {
+            const std::vector<py::object> held(leaves.begin(), leaves.end());
+            std::vector<PyObject*> all;
+            for (const py::object& leaf : held) all.push_back(leaf.ptr());
+            PyObject* result = plans.call(structure.ptr(), all, times);
+            if (!result) throw py::error_already_set();
+            return py::reinterpret_steal<py::object>(result);
+          },
+          py::arg("times"), py::arg("structure"), py::arg("leaves"),
+          "repeat(self, times: int, structure: Any, leaves: Sequence[Any]) -> Any\n\nThe last of so many replays; "
+          "NotImplemented where no plan is for the call.")
       .def(
           "replayer", replayer,
           "replayer(self) -> Callable[..., Any]\n\nreplay(structure, *leaves): one replay of the plan that is for the "

@@ -84,6 +84,13 @@ def _structure(tree: Any) -> Any:
     return None
 
 
+def _taken_apart(args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Structure and leaves of a call; the structure is None where all arguments are leaves, given by position."""
+    if not kwargs and not any(isinstance(arg, (tuple, list, dict)) for arg in args):
+        return None, args
+    return _structure((args, kwargs)), flatten((args, kwargs))
+
+
 def _rebuilder(result: Any) -> Callable[[list[Any]], Any] | None:
     """Makes a result like `result` of its tensors; None where it is one tensor."""
     if _core.is_tensor(result):
@@ -128,15 +135,30 @@ class Compiled:
                 return result
         if self._eager:
             return self._function(*args, **kwargs)
-        structure = None
-        leaves: Any = args
-        if kwargs or any(isinstance(arg, (tuple, list, dict)) for arg in args):
-            structure = _structure((args, kwargs))
-            leaves = flatten((args, kwargs))
+        structure, leaves = _taken_apart(args, kwargs)
+        if structure is not None:
             result = self._replay(structure, *leaves)
             if result is not NotImplemented:
                 return result
         return self._record(structure, leaves, args, kwargs)
+
+    def repeat(self, times: int, *args: Any, **kwargs: Any) -> Any:
+        """The result of the last of `times` calls with the same arguments, which run natively, one after the other.
+
+        Learning rates and other settings are read once, before the first. Raises ValueError unless `times` is an int
+        of at least 1.
+        """
+        if not isinstance(times, int) or isinstance(times, bool) or times < 1:
+            raise ValueError(f"repeat: times must be an int of at least 1, got {times!r}")
+        structure, leaves = _taken_apart(args, kwargs)
+        while True:
+            result = self._plans.repeat(times, structure, leaves)
+            if result is not NotImplemented:
+                return result
+            result = self(*args, **kwargs)
+            times -= 1
+            if times == 0:
+                return result
 
     def _record(self, structure: Any, leaves: Any, args: Any, kwargs: Any) -> Any:
         tensors = [leaf for leaf in leaves if _core.is_tensor(leaf)]

@@ -5,7 +5,6 @@
 #include "unspool/plan/plan.h"
 
 namespace unspool {
-namespace {
 
 // Multiply-adds count two. Of products only: the rest is memory traffic.
 std::int64_t flops_of(const Instruction& i) {
@@ -32,8 +31,6 @@ std::int64_t bytes_of(const Instruction& i) {
   add(i.aux);
   return bytes;
 }
-
-}  // namespace
 
 std::string Plan::explain() const {
   // Tensors are named in the order in which they appear; p: from outside, x: arguments, c: constants.

@@ -31,6 +31,13 @@ bool reads_places(const Recording& r, const Step& s) {
   });
 }
 
+// Whether a step runs a function of the layers above, which looks after its own threads.
+bool calls_out(const Step& s) {
+  return std::any_of(s.attrs.v, s.attrs.v + s.attrs.n, [](const Attr& a) { return a.kind == Attr::Pointer; });
+}
+
+constexpr std::int64_t kFlopsPerNanosecond = 32, kBytesPerNanosecond = 16;
+
 }  // namespace
 
 Tensor Plan::tensor_at(int place) {
@@ -126,8 +133,10 @@ Plan::Plan(Recording r) : r_(std::move(r)) {
     i.checks = s.op->shape != nullptr && reads_places(r_, s);
     if (i.checks) i.given = i.in;
     i.whole = s.whole;
+    i.alone = i.checks || s.op->cls == Class::Random || calls_out(s);
     i.fused = s.steps;
     i.site = s.site;
+    work_ += flops_of(i) / kFlopsPerNanosecond + bytes_of(i) / kBytesPerNanosecond;
   }
   for (int p : r_.inputs) tensor_at(p);
   for (int p : r_.outputs) tensor_at(p);

@@ -33,11 +33,15 @@ struct Instruction {
   std::vector<Tensor> in, given;  // what the call has, and the plan's own where `checks`
   Tensor out[kMaxOutputs], aux;   // the plan's: a kernel may put tensors of its own into the call
   bool checks = false;  // indices and labels are other ones at each replay: the op looks at them again
+  bool alone = false;   // no other thread may change what it reads meanwhile, nor draw random numbers
   bool whole = false;
   int fused = 1;  // how many recorded steps this is
   std::uint32_t site = 0;
   explicit Instruction(const OpDef& op) : call(op) {}
 };
+
+std::int64_t flops_of(const Instruction& i);  // of products; multiply-adds count two
+std::int64_t bytes_of(const Instruction& i);  // read and written
 
 struct PlanMemory {
   std::int64_t arena, temporaries, outputs, gradients, constants;
@@ -87,6 +91,7 @@ class Plan {
   std::vector<std::pair<Tensor, Storage*>> leaves_;
   std::vector<const Storage*> outside_;
   std::vector<int> written_;  // buffers from outside that are written
+  std::int64_t work_ = 0;     // of a replay, about nanoseconds of one core
 };
 
 }  // namespace unspool

@@ -1,5 +1,6 @@
 // The replay: bind what moves, run the instructions, hand over results and gradients.
 #include <cstring>
+#include <optional>
 
 #include "unspool/base/pool.h"
 #include "unspool/kernels/table.h"
@@ -140,7 +141,16 @@ void Plan::run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
           m >= 0 ? moving_[static_cast<std::size_t>(m)].base : base_[static_cast<std::size_t>(b)];
       if (buffer.bytes) std::memcpy(base->data, buffer.bits.data(), buffer.bits.size());
     }
-    for (const auto& i : instructions_) run_one(*i);
+    {
+      std::optional<LongWork> others_run;
+      for (const auto& i : instructions_) {
+        if (i->alone)
+          others_run.reset();
+        else if (!others_run)
+          others_run.emplace(work_);
+        run_one(*i);
+      }
+    }
     for (std::size_t k = 0; k < r_.outputs.size(); ++k) {
       const Tensor& t = at_place_[static_cast<std::size_t>(r_.outputs[k])];
       results.push_back(r_.buffer_of(r_.outputs[k]).kind == Buffer::Input ? Tensor() : alias(t));
