@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import unspool
 import unspool.nn.functional as F
 from test_random_programs import apply, chosen
-from unspool import nn, optim
+from unspool import _core, nn, optim
 from unspool.errors import PlanError
 
 CALLS = 6
@@ -745,3 +745,116 @@ def test_compile_is_a_decorator() -> None:
     assert [plain(unspool.ones(1)).item() for _ in range(3)] == [2.0] * 3
     assert [loose(unspool.ones(1)).item() for _ in range(3)] == [3.0] * 3
     assert plain.plans == loose.plans == 1
+
+
+# ---- Chains of elementwise operations --------------------------------------------------------------------------------
+
+
+def _smooth(x: Any, y: Any) -> Any:
+    return (unspool.exp(-x * x) * 2 + y.abs()) / (1 + (x * y).abs()) - unspool.tanh(y)
+
+
+def _branches(x: Any, y: Any) -> Any:
+    larger = (x > y) & (x > 0)
+    return larger, unspool.where(larger, x, y) * 3
+
+
+def _inplace(x: Any, y: Any) -> Any:
+    z = x * 2
+    z += y
+    z.mul_(z).sub_(1)
+    z.view(-1).abs_()
+    return z, z.sqrt()
+
+
+def _shifted(x: Any, y: Any) -> Any:
+    # A later step reads what an earlier one writes, at other elements: no block has both.
+    z = x + 1
+    z[1:] *= y[:-1]
+    return z.neg() + z.abs(), z[:-1] - z[1:]
+
+
+def _single(x: Any, y: Any) -> Any:
+    scale = unspool.full((), 3.0, dtype=x.dtype) * 2
+    return x * scale + y[0] * x
+
+
+_CHAINS: list[Callable[..., Any]] = [_smooth, _branches, _inplace, _shifted, _single]
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 2047, 2048, 2049, 4096, 70_001])
+@pytest.mark.parametrize("chain", _CHAINS, ids=[f.__name__ for f in _CHAINS])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_chain_has_the_bits_of_its_operations(chain: Callable[..., Any], n: int, dtype: str) -> None:
+    rng = np.random.default_rng(n)
+    frozen = unspool.compile(chain)
+    for round_ in range(4):
+        x, y = (unspool.tensor(rng.standard_normal(n), dtype=getattr(unspool, dtype)) for _ in range(2))
+        if round_ == 3:
+            x[0], y[-1] = float("nan"), float("inf")
+        expected = chain(x, y)
+        results = frozen(x, y)
+        for e, r in zip(*(t if isinstance(t, tuple) else (t,) for t in (expected, results)), strict=True):
+            assert _bits(e) == _bits(r)
+    assert frozen.plans == 1
+    assert "+" in frozen.explain()
+
+
+@pytest.mark.parametrize("n", [4096, 70_001])
+def test_threads_share_a_chain(n: int) -> None:
+    x, y = unspool.randn(n), unspool.randn(n)
+    frozen = unspool.compile(_smooth)
+    expected = _bits(_smooth(x, y))
+    threads, threshold = unspool.get_num_threads(), _core._set_parallel_threshold(0)
+    try:
+        for count in (1, 2, 3):
+            unspool.set_num_threads(count)
+            assert all(_bits(frozen(x, y)) == expected for _ in range(4))
+    finally:
+        unspool.set_num_threads(threads)
+        _core._set_parallel_threshold(threshold)
+
+
+def test_backward_of_a_chain_is_one() -> None:
+    w = unspool.randn(3000, requires_grad=True)
+
+    def step(x: Any) -> Any:
+        w.grad = None
+        loss = (unspool.tanh(w * x) * x + unspool.sigmoid(w)).sum()
+        loss.backward()
+        return loss.detach()
+
+    frozen = unspool.compile(step)
+    for _ in range(4):
+        x = unspool.randn(3000)
+        expected, grad = _bits(step(x)), _bits(w.grad)
+        assert _bits(frozen(x)) == expected
+        assert _bits(w.grad) == grad
+    text = frozen.explain()
+    assert "mul+tanh+mul" in text
+    assert "elementwise_backward+" in text
+
+
+def test_a_repeated_step_is_as_many_calls() -> None:
+    torch_state = unspool.get_rng_state()
+    seen = []
+    for repeats in (False, True):
+        unspool.set_rng_state(torch_state)
+        model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
+        optimizer = unspool.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        x, y = unspool.randn(6, 4), unspool.randn(6, 2)
+
+        @unspool.compile
+        def step(x: Any, y: Any, model: Any = model, optimizer: Any = optimizer) -> Any:
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        last = step.repeat(150, x, y) if repeats else [step(x, y) for _ in range(150)][-1]
+        seen.append([_bits(last), *map(_bits, model.parameters()), _bits(unspool.rand(3))])
+    assert seen[0] == seen[1]
+    for times in (0, -1, True, 2.0, "3"):
+        with pytest.raises(ValueError, match="repeat: times must be an int of at least 1"):
+            step.repeat(times, x, y)

@@ -148,7 +148,7 @@ class Compiled:
         Learning rates and other settings are read once, before the first. Raises ValueError unless `times` is an int
         of at least 1.
         """
-        if not isinstance(times, int) or isinstance(times, bool) or times < 1:
+        if type(times) is not int or times < 1:
             raise ValueError(f"repeat: times must be an int of at least 1, got {times!r}")
         structure, leaves = _taken_apart(args, kwargs)
         while True:

@@ -32,6 +32,13 @@ std::int64_t bytes_of(const Instruction& i) {
   return bytes;
 }
 
+std::string label_of(const Instruction& i) {
+  if (!i.chain) return name_of(*i.call.op);
+  std::string label;
+  for (const OpDef* part : i.parts) label += (label.empty() ? "" : "+") + name_of(*part);
+  return label;
+}
+
 std::string Plan::explain() const {
   // Tensors are named in the order in which they appear; p: from outside, x: arguments, c: constants.
   std::map<int, std::string> names;
@@ -60,7 +67,7 @@ std::string Plan::explain() const {
     std::string line = std::to_string(k) + ": ", results;
     for (const Tensor& t : i.out)
       if (t) results += (results.empty() ? "" : ", ") + name(t);
-    line += results + " = " + name_of(*i.call.op) + "(";
+    line += results + " = " + label_of(i) + "(";
     const std::vector<Tensor>& in = i.checks ? i.given : i.in;
     for (std::size_t a = 0; a < in.size(); ++a) line += (a ? ", " : "") + name(in[a]);
     line += ')';

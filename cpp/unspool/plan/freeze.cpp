@@ -59,6 +59,7 @@ Tensor Plan::tensor_at(int place) {
 
 Plan::Plan(Recording r) : r_(std::move(r)) {
   fuse(r_);
+  chain_maps(r_);
   const std::size_t n = r_.buffers.size();
   std::vector<bool> own(n), stored(n);
   moving_of_.assign(n, -1);
@@ -130,7 +131,9 @@ Plan::Plan(Recording r) : r_(std::move(r)) {
     i.call.n_out = s.n_out;
     for (int k = 0; k < s.n_out; ++k) i.call.out[k] = i.out[k] = tensor_at(s.out[k]);
     i.call.aux = i.aux = tensor_at(s.aux);
-    i.checks = s.op->shape != nullptr && reads_places(r_, s);
+    if (!s.parts.empty()) i.chain = std::make_unique<Chain>(r_, s, i.in);
+    for (const Step& part : s.parts) i.parts.push_back(part.op);
+    i.checks = s.op->shape != nullptr && s.op->map < 0 && !i.chain && reads_places(r_, s);
     if (i.checks) i.given = i.in;
     i.whole = s.whole;
     i.alone = i.checks || s.op->cls == Class::Random || calls_out(s);

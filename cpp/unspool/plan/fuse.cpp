@@ -29,7 +29,8 @@ std::vector<bool> visible(const Recording& r) {
   return seen;
 }
 
-// Of steps that are marked, and where the recording counts steps.
+}  // namespace
+
 void erase(Recording& r, const std::vector<bool>& gone) {
   std::vector<std::size_t> number(r.steps.size());
   std::size_t n = 0;
@@ -42,6 +43,23 @@ void erase(Recording& r, const std::vector<bool>& gone) {
   r.steps.resize(n);
   for (auto& setting : r.settings) setting.first = number[setting.first];
 }
+
+std::vector<int> touches(const Recording& r) {
+  std::vector<int> count(r.buffers.size());
+  const std::vector<bool> seen = visible(r);
+  for (std::size_t b = 0; b < seen.size(); ++b) count[b] = seen[b];
+  for (const Step& s : r.steps) {
+    std::vector<int> once;
+    each_place(s, [&](int p) {
+      const int b = buffer_number(r, p);
+      if (std::find(once.begin(), once.end(), b) == once.end()) once.push_back(b);
+    });
+    for (int b : once) ++count[static_cast<std::size_t>(b)];
+  }
+  return count;
+}
+
+namespace {
 
 // Steps whose results nobody reads. Random ones stay, for they move the stream on.
 void drop_dead(Recording& r) {
@@ -57,22 +75,6 @@ void drop_dead(Recording& r) {
     if (live) each_place(s, [&](int p) { needed[static_cast<std::size_t>(buffer_number(r, p))] = true; });
   }
   erase(r, gone);
-}
-
-// How many steps touch each buffer; what is visible counts as touched again.
-std::vector<int> touches(const Recording& r) {
-  std::vector<int> count(r.buffers.size());
-  const std::vector<bool> seen = visible(r);
-  for (std::size_t b = 0; b < seen.size(); ++b) count[b] = seen[b];
-  for (const Step& s : r.steps) {
-    std::vector<int> once;
-    each_place(s, [&](int p) {
-      const int b = buffer_number(r, p);
-      if (std::find(once.begin(), once.end(), b) == once.end()) once.push_back(b);
-    });
-    for (int b : once) ++count[static_cast<std::size_t>(b)];
-  }
-  return count;
 }
 
 bool in_floats(const Recording& r, const Step& s) {

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <span>
 
-#include "unspool/plan/recording.h"
+#include "unspool/plan/chain.h"
 
 namespace unspool {
 
@@ -14,6 +14,10 @@ namespace unspool {
 
 // Drops steps whose results nobody reads, and makes two steps one where an op does both.
 void fuse(Recording& r);
+// How many steps touch each buffer; what is visible from outside counts as touched once more.
+std::vector<int> touches(const Recording& r);
+// Takes out the steps that are marked.
+void erase(Recording& r, const std::vector<bool>& gone);
 
 // Where each temporary buffer lies in the arena: from its first step to its last it overlaps no other that
 // lives then. Offsets of buffers that do not lie there are -1.
@@ -37,9 +41,12 @@ struct Instruction {
   bool whole = false;
   int fused = 1;  // how many recorded steps this is
   std::uint32_t site = 0;
+  std::unique_ptr<Chain> chain;
+  std::vector<const OpDef*> parts;  // of the chain
   explicit Instruction(const OpDef& op) : call(op) {}
 };
 
+std::string label_of(const Instruction& i);   // the op's name, or those of a chain
 std::int64_t flops_of(const Instruction& i);  // of products; multiply-adds count two
 std::int64_t bytes_of(const Instruction& i);  // read and written
 

@@ -53,8 +53,9 @@ struct Step {
   int aux = -1;
   bool recording = false;
   bool inplace = false;
-  bool whole = false;  // a composite that is replayed as such: it draws random numbers
-  int steps = 1;       // how many were made one
+  bool whole = false;       // a composite that is replayed as such: it draws random numbers
+  int steps = 1;            // how many were made one
+  std::vector<Step> parts;  // of a chain (chain.h)
   std::uint32_t site = 0;
 };
 

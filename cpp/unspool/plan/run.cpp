@@ -30,6 +30,7 @@ void run_whole(Instruction& i) {
 }
 
 void run_one(Instruction& i) {
+  if (i.chain) return i.chain->run();
   if (i.whole) return run_whole(i);
   Call& c = i.call;
   const Undivided whole(i.checks);
