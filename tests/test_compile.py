@@ -858,3 +858,52 @@ def test_a_repeated_step_is_as_many_calls() -> None:
     for times in (0, -1, True, 2.0, "3"):
         with pytest.raises(ValueError, match="repeat: times must be an int of at least 1"):
             step.repeat(times, x, y)
+
+
+# ---- A loss and its gradient -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 511, 513, 5000, 300_000])
+@pytest.mark.parametrize("kind", ["mse mean", "mse sum", "cross entropy", "smoothed"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_loss_with_its_gradient_has_the_bits_of_both(n: int, kind: str, dtype: str) -> None:
+    d = getattr(unspool, dtype)
+    w = unspool.ones(n if kind.startswith("mse") else (n // 8 + 1, 8), dtype=d, requires_grad=True)
+
+    def loss_of(y: Any, target: Any) -> Any:
+        if kind.startswith("mse"):
+            return F.mse_loss(y, target, reduction=kind[4:])
+        return F.cross_entropy(y, target, label_smoothing=0.1 if kind == "smoothed" else 0.0, ignore_index=2)
+
+    def step(x: Any, target: Any) -> Any:
+        w.grad = None
+        loss = loss_of(w * x, target)
+        (loss * 3).backward()
+        return loss
+
+    frozen = unspool.compile(step)
+    for _ in range(4):
+        x = unspool.randn(w.shape, dtype=d)
+        target = unspool.randn(n, dtype=d) if kind.startswith("mse") else unspool.randint(0, 8, (w.shape[0],))
+        expected, grad = _bits(step(x, target)), _bits(w.grad)
+        assert _bits(frozen(x, target)) == expected
+        assert _bits(w.grad) == grad
+    assert "_with_gradient" in frozen.explain()
+
+
+def test_a_loss_that_is_read_before_its_gradient_is_not_joined() -> None:
+    w = unspool.ones(6, requires_grad=True)
+
+    def step(x: Any, kept: Any) -> Any:
+        w.grad = None
+        loss = F.mse_loss(w * x, x * 2)
+        kept += loss.detach()
+        loss.backward()
+        return loss.detach()
+
+    frozen = unspool.compile(step)
+    for _ in range(4):
+        x, kept, copy = unspool.randn(6), unspool.zeros(1), unspool.zeros(1)
+        expected, grad = _bits(step(x, kept)), _bits(w.grad)
+        assert (_bits(frozen(x, copy)), _bits(w.grad), _bits(copy)) == (expected, grad, _bits(kept))
+    assert "_with_gradient" not in frozen.explain()

@@ -284,6 +284,9 @@ inline void run_columns(Block<T> block, bool b_is_packed) {
     const T* const a = in_place ? block.a_at(c * kTileRows) : panel;
     if (!in_place) block.pack_a(panel, c * kTileRows);
     for (int64_t j = 0; j < block.nb; j += block.nr) block.run(a, block.shared + j * k, c * kTileRows, j);
+    if (block.p.call != nullptr && block.p.call->done != nullptr && block.pc + k == block.p.k)
+      block.p.call->done(block.p.call->done_context, block.ic + c * kTileRows, block.jc,
+                         smaller(kTileRows, block.mb - c * kTileRows), block.nb);
   });
 }
 
@@ -355,6 +358,8 @@ inline void gemm_floating(const GemmCall& g) {
   const GemmPath path = path_of(p);
   if (p.a_sums != nullptr) sum_rows(p);
   gemm_on_path(p, path, g.workspace);
+  if (g.done != nullptr && (path != GemmPath::Columns || p.call == nullptr))
+    g.done(g.done_context, 0, 0, g.m, g.n);
 }
 
 void gemm(const GemmCall& g) {

@@ -26,6 +26,7 @@ struct Product {
   int64_t a_mask_row, a_mask_col;
   T* a_sums;
   const GemmTrial* trial;
+  const GemmCall* call;  // nullptr in what has been transposed
 
   // Whether tiles of packed panels of B read A where it lies. Rows a multiple of 4 KiB apart fall into one
   // set of the first cache, where a tile's 8 and B do not fit.
@@ -58,13 +59,14 @@ UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
                g.a_mask_row,
                g.a_mask_col,
                static_cast<T*>(g.a_sums),
-               g.trial};
+               g.trial,
+               &g};
   if (p.n >= Vec<T>::kLanes || p.m <= p.n || p.relu_mask != nullptr || p.a_mask != nullptr ||
       p.a_sums != nullptr)
     return p;
   return {p.n,     p.m,     p.k,     p.b,     p.b_col, p.b_row,    p.a,        p.a_col,
           p.a_row, p.c,     p.c_col, p.c_row, p.bias,  p.bias_col, p.bias_row, p.accumulate,
-          p.relu,  nullptr, nullptr, 0,       0,       nullptr,    p.trial};
+          p.relu,  nullptr, nullptr, 0,       0,       nullptr,    p.trial,    nullptr};
 }
 
 constexpr int64_t kDirectBytes = 96 * 1024;  // of B, read row by row, where A's columns are contiguous

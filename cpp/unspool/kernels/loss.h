@@ -26,14 +26,21 @@ struct ClassWeight {
   }
 };
 
+// What the rows of one call share.
 template <class T>
-inline void cross_entropy_rows(const View& losses, const View& log_probs, const View& logits,
-                               const CrossEntropyCall& call) {
-  const int64_t classes = logits.shape.v[1];
-  const ClassWeight<T> w(call.weight);
-  const T keep = static_cast<T>(1 - call.label_smoothing);
-  const T share = static_cast<T>(call.label_smoothing / static_cast<double>(classes));
-  each_row(logits, [&](int64_t r) {
+struct CrossEntropy {
+  const CrossEntropyCall& call;
+  int64_t classes;
+  ClassWeight<T> w;
+  T keep, share;
+  UNSPOOL_INLINE CrossEntropy(const CrossEntropyCall& c, int64_t n)
+      : call(c),
+        classes(n),
+        w(c.weight),
+        keep(static_cast<T>(1 - c.label_smoothing)),
+        share(static_cast<T>(c.label_smoothing / static_cast<double>(n))) {}
+
+  inline void row(int64_t r, const View& losses, const View& log_probs, const View& logits) const {
     const Row<T> lp = Row<T>::of(log_probs, r);
     log_softmax_row(lp, Row<T>::of(logits, r), classes);
     T& loss = *(static_cast<T*>(losses.data) + r * losses.strides.v[0]);
@@ -50,17 +57,9 @@ inline void cross_entropy_rows(const View& losses, const View& log_probs, const 
       sum.feed(buffer, m);
     });
     loss = loss * keep + static_cast<T>(sum.result()) * share;
-  });
-}
+  }
 
-template <class T>
-inline void cross_entropy_backward_rows(const View& grad, const View& log_probs, const View& g,
-                                        const CrossEntropyCall& call) {
-  const int64_t classes = grad.shape.v[1];
-  const ClassWeight<T> w(call.weight);
-  const T keep = static_cast<T>(1 - call.label_smoothing);
-  const T share = static_cast<T>(call.label_smoothing / static_cast<double>(classes));
-  each_row(grad, [&](int64_t r) {
+  inline void backward_row(int64_t r, const View& grad, const View& log_probs, const View& g) const {
     const Row<T> to = Row<T>::of(grad, r), lp = Row<T>::of(log_probs, r);
     const int64_t t = call.target[r];
     if (t == call.ignore_index) {
@@ -86,18 +85,31 @@ inline void cross_entropy_backward_rows(const View& grad, const View& log_probs,
     for (int64_t c = 0; c < classes; ++c) *reinterpret_cast<T*>(to.p + c * to.stride) = everywhere * w[c];
     *reinterpret_cast<T*>(to.p + t * to.stride) += at_target;
     log_softmax_backward_row(to, to, lp, classes);
-  });
-}
+  }
+};
 
 void cross_entropy(const View& losses, const View& log_probs, const View& logits,
                    const CrossEntropyCall& call) {
-  with_floating(logits.dtype,
-                [&](auto zero) { cross_entropy_rows<decltype(zero)>(losses, log_probs, logits, call); });
+  with_floating(logits.dtype, [&](auto zero) {
+    const CrossEntropy<decltype(zero)> rows(call, logits.shape.v[1]);
+    each_row(logits, [&](int64_t r) { rows.row(r, losses, log_probs, logits); });
+  });
 }
 void cross_entropy_backward(const View& grad_logits, const View& log_probs, const View& g,
                             const CrossEntropyCall& call) {
   with_floating(grad_logits.dtype, [&](auto zero) {
-    cross_entropy_backward_rows<decltype(zero)>(grad_logits, log_probs, g, call);
+    const CrossEntropy<decltype(zero)> rows(call, grad_logits.shape.v[1]);
+    each_row(grad_logits, [&](int64_t r) { rows.backward_row(r, grad_logits, log_probs, g); });
+  });
+}
+void cross_entropy_with_gradient(const View& losses, const View& log_probs, const View& logits,
+                                 const View& grad_logits, const View& g, const CrossEntropyCall& call) {
+  with_floating(logits.dtype, [&](auto zero) {
+    const CrossEntropy<decltype(zero)> rows(call, logits.shape.v[1]);
+    each_row(logits, [&](int64_t r) {
+      rows.row(r, losses, log_probs, logits);
+      rows.backward_row(r, grad_logits, log_probs, g);
+    });
   });
 }
 
@@ -124,27 +136,30 @@ struct SquaredErrorBackward {
   }
 };
 
+// Of n dense elements; also(i, m) is called for each block of them, while it is at hand.
+template <class T, class F>
+inline T dense_error_sum(const T* a, const T* b, int64_t n, const F& also) {
+  return static_cast<T>(
+      reduce_in_blocks<SumOp<T>>(n, [&](Sequence<SumOp<T>>& s, int64_t first, int64_t count) {
+        for_blocks(count, [&](int64_t i, int64_t m) {
+          T buffer[kGather];
+          vectors(buffer, m, SquaredError{}, a + first + i, b + first + i);
+          s.feed(buffer, m);
+          also(first + i, m);
+        });
+      }));
+}
+
 // The sum of squares in reduce.h's order over the row-major sequence.
 template <class T>
 inline T squared_error_sum(const View& a, const View& b, int64_t& count) {
   Walk<2> w;
   start(w, {&a, &b});
-  const auto difference_squared = [](Vec<T> x, Vec<T> y) {
-    const Vec<T> d = x - y;
-    return d * d;
-  };
+  const SquaredError difference_squared;
   if (w.ndim == 1 && !w.empty && w.stride[0][0] == sizeof(T) && w.stride[0][1] == sizeof(T)) {
     count = w.size[0];
-    return static_cast<T>(
-        reduce_in_blocks<SumOp<T>>(count, [&](Sequence<SumOp<T>>& s, int64_t first, int64_t n) {
-          const T* x = reinterpret_cast<const T*>(w.base[0]) + first;
-          const T* y = reinterpret_cast<const T*>(w.base[1]) + first;
-          for_blocks(n, [&](int64_t i, int64_t m) {
-            T buffer[kGather];
-            vectors(buffer, m, difference_squared, x + i, y + i);
-            s.feed(buffer, m);
-          });
-        }));
+    return dense_error_sum(reinterpret_cast<const T*>(w.base[0]), reinterpret_cast<const T*>(w.base[1]),
+                           count, [](int64_t, int64_t) {});
   }
   Sequence<SumOp<T>> sum;
   T buffer[kGather];
@@ -189,6 +204,22 @@ void mse(const View& out, const View& a, const View& b, MseReduction reduction) 
     int64_t count = 0;
     const T sum = squared_error_sum<T>(a, b, count);
     *static_cast<T*>(out.data) = reduction == MseReduction::Sum ? sum : sum / static_cast<T>(count);
+  });
+}
+
+void mse_with_gradient(const View& out, const View& grad, const View& a, const View& b,
+                       MseReduction reduction, double scale, const View& g) {
+  with_floating(a.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T *x = static_cast<const T*>(a.data), *y = static_cast<const T*>(b.data);
+    T* const to = static_cast<T*>(grad.data);
+    const Vec<T> upstream = Vec<T>::all(*static_cast<const T*>(g.data));
+    const SquaredErrorBackward slope{2 * scale};
+    const int64_t n = numel_of(a);
+    const T sum = dense_error_sum(x, y, n, [&](int64_t i, int64_t m) {
+      vectors(to + i, m, [&](Vec<T> p, Vec<T> q) { return slope(p, q, upstream); }, x + i, y + i);
+    });
+    *static_cast<T*>(out.data) = reduction == MseReduction::Sum ? sum : sum / static_cast<T>(n);
   });
 }
 

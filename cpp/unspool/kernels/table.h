@@ -49,6 +49,11 @@ struct GemmCall {
   const std::uint64_t* a_mask = nullptr;
   std::int64_t a_mask_row = 0, a_mask_col = 0;
   void* a_sums = nullptr;  // m numbers: the sums of A's rows, or not wanted
+  // Told when elements of C have their final values: rows [i, i + rows) of columns [j, j + columns), each
+  // element once, by any of the threads that multiply.
+  void (*done)(const void* context, std::int64_t i, std::int64_t j, std::int64_t rows,
+               std::int64_t columns) = nullptr;
+  const void* done_context = nullptr;
   const GemmTrial* trial = nullptr;
   void* workspace = nullptr;  // gemm_workspace() bytes, aligned to 64
 };
@@ -161,11 +166,18 @@ struct KernelTable {
                         const CrossEntropyCall& call);
   void (*cross_entropy_backward)(const View& grad_logits, const View& log_probs, const View& g,
                                  const CrossEntropyCall& call);
+  // Both, row by row.
+  void (*cross_entropy_with_gradient)(const View& losses, const View& log_probs, const View& logits,
+                                      const View& grad_logits, const View& g, const CrossEntropyCall& call);
   // The first i with t[i] outside [0, classes) and not ignore_index, or -1.
   std::int64_t (*check_labels)(const std::int64_t* t, std::int64_t n, std::int64_t classes,
                                std::int64_t ignore_index);
   // (a - b)² for each element, or its sum or mean into a 0-d (or one-element) out.
   void (*mse)(const View& out, const View& a, const View& b, MseReduction reduction);
+  // The sum or mean, and mse_backward's `grad` of it for an upstream of one number, in one sweep of dense
+  // arrays.
+  void (*mse_with_gradient)(const View& out, const View& grad, const View& a, const View& b,
+                            MseReduction reduction, double scale, const View& g);
   // out = 2 (a - b) scale g, with g broadcast to out's shape by strides of 0.
   void (*mse_backward)(const View& out, const View& a, const View& b, double scale, const View& g);
 

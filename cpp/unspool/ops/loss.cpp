@@ -3,6 +3,7 @@
 
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
+#include "unspool/ops/fusions.h"
 
 namespace unspool {
 namespace {
@@ -12,9 +13,13 @@ enum Reduction : std::int64_t { kNone, kMean, kSum };
 
 // ---- mse_loss ------------------------------------------------------------------------------------
 
+constexpr MseReduction kReductions[] = {MseReduction::None, MseReduction::Mean, MseReduction::Sum};
+
 double mse_scale(const Shape& shape, std::int64_t reduction) {
   return reduction == kMean ? 1.0 / static_cast<double>(numel_of(shape, "mse_loss")) : 1.0;
 }
+
+}  // namespace
 
 const OpDef mse_backward_op = {
     .schema = "mse_loss_backward(Tensor grad, Tensor input, Tensor target, int reduction)",
@@ -33,11 +38,34 @@ const OpDef mse_backward_op = {
         },
 };
 
+const OpDef mse_with_gradient_op = {
+    .schema =
+        "mse_loss_with_gradient(Tensor grad, Tensor input, Tensor target, int reduction) "
+        "-> (Tensor loss, Tensor grad_input)",
+    .cls = Class::Fused,
+    .shape =
+        [](Call& c) {
+          c.n_out = 2;
+          c.allocate(0, {}, c.in[1].dtype());
+          c.allocate(1, c.in[1].shape(), c.in[1].dtype());
+        },
+    .forward =
+        [](Call& c) {
+          kernels().mse_with_gradient(c.out[0].view(), c.out[1].view(), c.in[1].view(), c.in[2].view(),
+                                      kReductions[c.attrs.i(0)], mse_scale(c.in[1].shape(), c.attrs.i(0)),
+                                      c.in[0].view());
+        },
+};
+
+namespace {
+
 // 2 (a - b), divided by the number of elements for a mean.
 Tensor mse_slope(const Record& r) {
   const Tensor d = (r.x(0) - r.x(1)) * 2.0;
   return r.attrs.i(0) == kMean ? d * mse_scale(r.shape(0), kMean) : d;
 }
+
+}  // namespace
 
 const OpDef mse_op = {
     .schema = "mse_loss_same_shape(Tensor input, Tensor target, int reduction)",
@@ -55,8 +83,7 @@ const OpDef mse_op = {
         },
     .forward =
         [](Call& c) {
-          constexpr MseReduction kinds[] = {MseReduction::None, MseReduction::Mean, MseReduction::Sum};
-          kernels().mse(c.out[0].view(), c.in[0].view(), c.in[1].view(), kinds[c.attrs.i(0)]);
+          kernels().mse(c.out[0].view(), c.in[0].view(), c.in[1].view(), kReductions[c.attrs.i(0)]);
         },
     .derivative = custom(
         [](const Record& r, const Tensor* g, Tensor* gx) {
@@ -72,6 +99,8 @@ const OpDef mse_op = {
         },
         kSaveIn0 | kSaveIn1),
 };
+
+namespace {
 
 constexpr OpDef mse_loss_op = {
     .schema = "mse_loss(Tensor input, Tensor target, {none,mean,sum} reduction='mean')",
@@ -149,6 +178,36 @@ Tensor times_cross_entropy_slope(const Record& r, const Tensor& v) {
   return where(ignored, zero, v * slope);
 }
 
+View upstream_of(const Tensor& g, std::int64_t rows) {
+  return {g->data, g.dtype(), {rows}, {g.ndim() ? g.strides()[0] : 0}};
+}
+
+// The labels are good, the losses of the rows are made by rows(losses, log_probs, logits, call).
+template <class F>
+void cross_entropy_forward(Call& c, const Tensor& x, const Tensor& target, const Tensor& weight,
+                           const F& rows) {
+  const std::int64_t n = x.shape()[0], classes = x.shape()[1];
+  const auto* t = reinterpret_cast<const std::int64_t*>(target->data);
+  const std::int64_t bad = kernels().check_labels(t, n, classes, c.attrs.i(0));
+  if (bad >= 0)
+    fail(ErrorKind::Index, "cross_entropy: Target ", t[bad], " is out of bounds; target[", bad,
+         "] must be in [0, ", classes, ") or ", c.attrs.i(0), " (ignore_index)");
+  const Tensor losses = c.attrs.i(1) == kNone ? c.out[0] : empty({n}, x.dtype());
+  if (!c.aux) c.aux = empty(x.shape(), x.dtype());
+  const View w = weight ? weight.view() : View{};
+  rows(losses.view(), c.aux.view(), x.view(), kernel_call(c.attrs, target, weight ? &w : nullptr));
+  if (c.attrs.i(1) == kNone) return;
+  View out = c.out[0].view();
+  out.shape = out.strides = {1};
+  kernels().sum(out, losses.view(), 1);
+  if (c.attrs.i(1) != kMean) return;
+  GradMode off(false);
+  const Tensor mean = c.out[0] / full({}, denominator(c.attrs, target, weight), x.dtype());
+  kernels().copy(c.out[0].view(), mean.view());
+}
+
+}  // namespace
+
 const OpDef cross_entropy_backward_op = {
     .schema =
         "cross_entropy_backward(Tensor grad, Tensor log_probs, Tensor target, Tensor? "
@@ -161,10 +220,37 @@ const OpDef cross_entropy_backward_op = {
           const std::int64_t n = c.in[1].shape()[0];
           GradMode off(false);
           const Tensor scaled = c.in[0] / wrapped_number(denominator(c.attrs, target, weight));
-          const View g{scaled->data, scaled.dtype(), {n}, {scaled.ndim() ? scaled.strides()[0] : 0}};
           const View w = weight ? weight.view() : View{};
-          kernels().cross_entropy_backward(c.out[0].view(), c.in[1].view(), g,
+          kernels().cross_entropy_backward(c.out[0].view(), c.in[1].view(), upstream_of(scaled, n),
                                            kernel_call(c.attrs, target, weight ? &w : nullptr));
+        },
+};
+
+const OpDef cross_entropy_with_gradient_op = {
+    .schema =
+        "cross_entropy_with_gradient(Tensor grad, Tensor input, Tensor target, Tensor? weight, int ignore_index, "
+        "int reduction, float label_smoothing) -> (Tensor loss, Tensor grad_input)",
+    .cls = Class::Fused,
+    .shape =
+        [](Call& c) {
+          const Tensor& x = c.in[1];
+          c.n_out = 2;
+          c.in[2] = contiguous(c.in[2]);
+          c.allocate(0, c.attrs.i(1) == kNone ? Shape{x.shape()[0]} : Shape{}, x.dtype());
+          c.allocate(1, x.shape(), x.dtype());
+        },
+    .forward =
+        [](Call& c) {
+          const Tensor &target = c.in[2], &weight = c.in[3];
+          GradMode off(false);
+          cross_entropy_forward(
+              c, c.in[1], target, weight,
+              [&](const View& losses, const View& log_probs, const View& logits,
+                  const CrossEntropyCall& call) {
+                const Tensor scaled = c.in[0] / wrapped_number(denominator(c.attrs, target, weight));
+                kernels().cross_entropy_with_gradient(losses, log_probs, logits, c.out[1].view(),
+                                                      upstream_of(scaled, logits.shape[0]), call);
+              });
         },
 };
 
@@ -180,29 +266,7 @@ const OpDef cross_entropy_rows_op = {
           c.in[1] = contiguous(c.in[1]);
           c.allocate(0, c.attrs.i(1) == kNone ? Shape{x.shape()[0]} : Shape{}, x.dtype());
         },
-    .forward =
-        [](Call& c) {
-          const Tensor &x = c.in[0], &target = c.in[1], &weight = c.in[2];
-          const std::int64_t n = x.shape()[0], classes = x.shape()[1];
-          const auto* t = reinterpret_cast<const std::int64_t*>(target->data);
-          const std::int64_t bad = kernels().check_labels(t, n, classes, c.attrs.i(0));
-          if (bad >= 0)
-            fail(ErrorKind::Index, "cross_entropy: Target ", t[bad], " is out of bounds; target[", bad,
-                 "] must be in [0, ", classes, ") or ", c.attrs.i(0), " (ignore_index)");
-          const Tensor losses = c.attrs.i(1) == kNone ? c.out[0] : empty({n}, x.dtype());
-          if (!c.aux) c.aux = empty(x.shape(), x.dtype());
-          const View w = weight ? weight.view() : View{};
-          kernels().cross_entropy(losses.view(), c.aux.view(), x.view(),
-                                  kernel_call(c.attrs, target, weight ? &w : nullptr));
-          if (c.attrs.i(1) == kNone) return;
-          View out = c.out[0].view();
-          out.shape = out.strides = {1};
-          kernels().sum(out, losses.view(), 1);
-          if (c.attrs.i(1) != kMean) return;
-          GradMode off(false);
-          const Tensor mean = c.out[0] / full({}, denominator(c.attrs, target, weight), x.dtype());
-          kernels().copy(c.out[0].view(), mean.view());
-        },
+    .forward = [](Call& c) { cross_entropy_forward(c, c.in[0], c.in[1], c.in[2], kernels().cross_entropy); },
     .derivative = custom(
         [](const Record& r, const Tensor* g, Tensor* gx) {
           if (!r.taped) {
@@ -219,6 +283,8 @@ const OpDef cross_entropy_rows_op = {
         },
         kSaveIn0 | kSaveIn1 | kSaveIn2 | kSaveAux),
 };
+
+namespace {
 
 // Targets as probabilities: -Σ w q log p, the mean over the rows.
 Tensor with_probabilities(const Tensor& logits, const Tensor& target, const Tensor& weight,
@@ -310,9 +376,14 @@ Tensor mse_loss(const Tensor& input, const Tensor& target, std::int64_t reductio
 }
 
 std::span<const OpDef* const> loss_ops() {
-  static const OpDef* const ops[] = {&mse_loss_op,           &mse_op,
-                                     &mse_backward_op,       &cross_entropy_op,
-                                     &cross_entropy_rows_op, &cross_entropy_backward_op};
+  static const OpDef* const ops[] = {&mse_loss_op,
+                                     &mse_op,
+                                     &mse_backward_op,
+                                     &mse_with_gradient_op,
+                                     &cross_entropy_with_gradient_op,
+                                     &cross_entropy_op,
+                                     &cross_entropy_rows_op,
+                                     &cross_entropy_backward_op};
   return ops;
 }
 

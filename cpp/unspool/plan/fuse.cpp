@@ -1,5 +1,6 @@
 // The third pass: fewer steps, the same bits. Each rule is one function.
 #include <algorithm>
+#include <unordered_map>
 
 #include "unspool/ops/fusions.h"
 #include "unspool/plan/plan.h"
@@ -86,6 +87,19 @@ bool same_layout(const Recording& r, int p, int q) {
   return a.dtype == b.dtype && a.shape == b.shape && a.strides == b.strides;
 }
 
+// Whether one sweep can make a loss and its gradient: of a mean squared error, dense arrays and one number.
+bool sweeps(const Recording& r, const Step& loss, const Step& gradient) {
+  auto place = [&](int p) -> const Place& { return r.places[static_cast<std::size_t>(p)]; };
+  if (!in_floats(r, gradient)) return false;
+  if (loss.op != &mse_op) return true;
+  const auto dense = [&](int p) {
+    return place(p).shape == place(loss.in[0]).shape && is_contiguous(place(p).shape, place(p).strides) &&
+           place(p).dtype == place(loss.in[0]).dtype;
+  };
+  return place(loss.out[0]).shape.ndim == 0 && place(gradient.in[0]).shape.ndim == 0 && dense(loss.in[0]) &&
+         dense(loss.in[1]) && dense(gradient.out[0]) && loss.attrs.v[0].i == gradient.attrs.v[0].i;
+}
+
 // relu(linear(x)) and relu_backward before linear_backward, each one step. The step between them must be the
 // only one to see what goes from one to the other, and nothing that the first reads may be written between.
 void join_relu(Recording& r) {
@@ -132,11 +146,66 @@ void join_relu(Recording& r) {
   erase(r, gone);
 }
 
+// A loss and its gradient, of the same tensors, in one sweep at the gradient's place. Between the two nobody
+// may look at the loss, or write what both read.
+void join_loss(Recording& r) {
+  struct Pair {
+    const OpDef *loss, *gradient, *both;
+    bool from_saved;  // the gradient reads what the loss saved, not its first input
+  };
+  constexpr Pair pairs[] = {
+      {&mse_op, &mse_backward_op, &mse_with_gradient_op, false},
+      {&cross_entropy_rows_op, &cross_entropy_backward_op, &cross_entropy_with_gradient_op, true}};
+  std::unordered_map<int, std::size_t> loss_of;  // by place of the loss's first input, or of what it saved
+  std::vector<std::size_t> touched(r.buffers.size()), written(r.buffers.size());  // by step, from 1 on
+  std::vector<bool> gone(r.steps.size());
+  auto at = [&](const std::vector<std::size_t>& last, int p) {
+    return p < 0 ? 0 : last[static_cast<std::size_t>(buffer_number(r, p))];
+  };
+  for (std::size_t i = 0; i < r.steps.size(); ++i) {
+    Step& s = r.steps[i];
+    for (const Pair& pair : pairs) {
+      if (s.op == pair.loss && s.out[0] >= 0) loss_of[pair.from_saved ? s.aux : s.in[0]] = i;
+      if (s.op != pair.gradient || !loss_of.contains(s.in[1])) continue;
+      const std::size_t first = loss_of[s.in[1]];
+      const Step& loss = r.steps[first];
+      const bool same = loss.op == pair.loss && loss.attrs.n == s.attrs.n &&
+                        std::equal(loss.in.begin() + 1, loss.in.end(), s.in.begin() + 2, s.in.end()) &&
+                        (pair.from_saved ? loss.aux == s.in[1] : loss.in[0] == s.in[1]);
+      const bool untouched =
+          at(touched, loss.out[0]) == first + 1 && at(touched, loss.aux) <= first + 1 &&
+          std::all_of(loss.in.begin(), loss.in.end(), [&](int p) { return at(written, p) <= first; });
+      if (!same || !untouched || gone[first] || !sweeps(r, loss, s)) continue;
+      Step both = s;
+      both.op = pair.both;
+      both.in = {s.in[0]};
+      both.in.insert(both.in.end(), loss.in.begin(), loss.in.end());
+      both.attrs = loss.attrs;
+      both.n_out = 2;
+      both.out[0] = loss.out[0];
+      both.out[1] = s.out[0];
+      both.aux = loss.aux;
+      both.recording = loss.recording;
+      both.steps += loss.steps;
+      both.site = loss.site;
+      s = std::move(both);
+      gone[first] = true;
+    }
+    each_place(s, [&](int p) { touched[static_cast<std::size_t>(buffer_number(r, p))] = i + 1; });
+    for (int k = 0; k < s.n_out; ++k)
+      if (s.out[k] >= 0) written[static_cast<std::size_t>(buffer_number(r, s.out[k]))] = i + 1;
+    if (s.aux >= 0) written[static_cast<std::size_t>(buffer_number(r, s.aux))] = i + 1;
+    for (int p : s.wrote) written[static_cast<std::size_t>(buffer_number(r, p))] = i + 1;
+  }
+  erase(r, gone);
+}
+
 }  // namespace
 
 void fuse(Recording& r) {
   drop_dead(r);
   join_relu(r);
+  join_loss(r);
 }
 
 }  // namespace unspool
