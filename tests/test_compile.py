@@ -5,6 +5,7 @@ The reference is the same program run eagerly, compared bit for bit, random stre
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import warnings
@@ -907,3 +908,87 @@ def test_a_loss_that_is_read_before_its_gradient_is_not_joined() -> None:
         expected, grad = _bits(step(x, kept)), _bits(w.grad)
         assert (_bits(frozen(x, copy)), _bits(w.grad), _bits(copy)) == (expected, grad, _bits(kept))
     assert "_with_gradient" not in frozen.explain()
+
+
+# ---- A gradient and the update it is for -----------------------------------------------------------------------------
+
+_UPDATES: dict[str, Callable[..., Any]] = {
+    "SGD": lambda ps: optim.SGD(ps, lr=0.01),
+    "momentum": lambda ps: optim.SGD(ps, lr=0.01, momentum=0.9, weight_decay=0.1, nesterov=True),
+    "Adam": lambda ps: optim.Adam(ps, lr=0.01, amsgrad=True),
+    "AdamW": lambda ps: optim.AdamW(ps, lr=0.01),
+    "RMSprop": lambda ps: optim.RMSprop(ps, lr=0.01, momentum=0.5, centered=True),
+}
+
+
+def _updating(optimizer: str, dtype: Any, freeze: bool, sizes: tuple[int, ...], batch: int) -> tuple[Any, str]:
+    unspool.manual_seed(0)
+    layers = [part for n, m in itertools.pairwise(sizes) for part in (nn.Linear(n, m), nn.ReLU())][:-1]
+    model = nn.Sequential(*layers).to(dtype)
+    opt = _UPDATES[optimizer](model.parameters())
+    schedule = optim.lr_scheduler.StepLR(opt, 1, 0.5)
+
+    def step(x: Any, y: Any) -> Any:
+        loss = F.mse_loss(model(x), y)
+        loss.backward()
+        opt.step()
+        opt.zero_grad()
+        return loss
+
+    run = unspool.compile(step) if freeze else step
+    seen = []
+    for _ in range(5):
+        x, y = unspool.randn(batch, sizes[0], dtype=dtype), unspool.randn(batch, sizes[-1], dtype=dtype)
+        seen.append(_bits(run(x, y)))
+        schedule.step()
+    seen += [*map(_bits, model.parameters())]
+    seen += [_bits(t) for s in opt.state.values() for t in s.values() if unspool.is_tensor(t)]
+    return seen, run.explain() if freeze else ""
+
+
+@pytest.mark.parametrize("optimizer", _UPDATES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [(3, 1, 5), (10, 40, 40, 5), (600, 700, 300)], ids=str)
+def test_an_update_within_the_product_has_the_bits_of_both(optimizer: str, dtype: str, sizes: tuple[int, ...]) -> None:
+    d = getattr(unspool, dtype)
+    expected, _ = _updating(optimizer, d, False, sizes, 20)
+    seen, text = _updating(optimizer, d, True, sizes, 20)
+    assert seen == expected
+    assert text.count("linear_backward+") == len(sizes) - 1
+    threads, threshold = unspool.get_num_threads(), _core._set_parallel_threshold(0)
+    try:
+        unspool.set_num_threads(3)
+        assert _updating(optimizer, d, True, sizes, 20)[0] == expected
+    finally:
+        unspool.set_num_threads(threads)
+        _core._set_parallel_threshold(threshold)
+
+
+@pytest.mark.parametrize("order", ["kept", "clipped", "shared", "read"])
+def test_an_update_stays_where_its_gradient_or_weight_is_seen(order: str) -> None:
+    def run(freeze: bool) -> tuple[Any, str]:
+        unspool.manual_seed(0)
+        first, second = nn.Linear(6, 6), nn.Linear(6, 6)
+        if order == "shared":
+            second.weight = first.weight
+        params = list({id(p): p for p in (*first.parameters(), *second.parameters())}.values())
+        opt = optim.SGD(params, lr=0.1, momentum=0.9)
+
+        def step(x: Any) -> Any:
+            loss = second(first(x)).square().mean()
+            loss.backward()
+            if order == "clipped":
+                nn.utils.clip_grad_norm_(params, 1.0)
+            before = second.weight.detach().sum() if order == "read" else loss.detach()
+            opt.step()
+            if order != "kept":
+                opt.zero_grad()
+            return loss.detach(), before
+
+        run = unspool.compile(step) if freeze else step
+        seen = [_bits(t) for _ in range(5) for t in run(unspool.randn(4, 6))]
+        return [*seen, *map(_bits, params)], run.explain() if freeze else ""
+
+    seen, text = run(True)
+    assert seen == run(False)[0]
+    assert text.count("linear_backward+") == {"kept": 0, "clipped": 0, "shared": 0, "read": 1}[order]

@@ -207,7 +207,55 @@ std::int64_t rows_of(const Shape& x) {
   return rows;
 }
 
+struct UpdatedWeight {
+  const UpdateParts* update;
+  std::int64_t columns;
+};
+void update_rows(const void* weight, std::int64_t i, std::int64_t j, std::int64_t rows,
+                 std::int64_t columns) {
+  const auto& [update, width] = *static_cast<const UpdatedWeight*>(weight);
+  if (columns == width) return (*update)(i * width, rows * width);
+  for (std::int64_t r = i; r < i + rows; ++r) (*update)(r* width + j, columns);
+}
+
 }  // namespace
+
+void linear_backward(Call& c, const UpdateParts* update) {
+  const Shape& x = c.attrs.list(0);
+  const std::int64_t n = rows_of(x), in = x[x.ndim - 1];
+  const std::int64_t out = c.in[0].shape()[c.in[0].ndim() - 1];
+  View g = matrix(c.in[0], n, out);
+  const auto* bits = c.in[3] ? reinterpret_cast<const std::uint64_t*>(c.in[3]->data) : nullptr;
+  alignas(64) char masked[kMaskedBytes];
+  const std::int64_t bytes = n * out * static_cast<std::int64_t>(item_size(g.dtype));
+  if (bits && bytes <= kMaskedBytes && (c.out[0] || c.out[1])) {
+    View copy = g;
+    copy.data = masked;
+    kernels().relu_backward(copy, g, bits);
+    g = copy;
+    bits = nullptr;
+  }
+  const std::int64_t row = (out + 63) / 64 * 64;  // bits of a row of the mask
+  if (c.out[0])                                   // (n×m)·(m×k) → (n×k)
+    gemm(matrix(c.out[0], n, in), g, c.in[2].view(), [&](GemmCall& call) {
+      call.a_mask = bits;
+      call.a_mask_row = row;
+      call.a_mask_col = 1;
+    });
+  const UpdatedWeight target{update, in};
+  if (c.out[1])  // (m×n)·(n×k) → (m×k)
+    gemm(matrix(c.out[1], out, in), transposed(g), matrix(contiguous(c.in[1]), n, in), [&](GemmCall& call) {
+      call.a_mask = bits;
+      call.a_mask_row = 1;
+      call.a_mask_col = row;
+      if (c.out[2]) call.a_sums = c.out[2]->data;
+      if (!update) return;
+      call.done = update_rows;
+      call.done_context = &target;
+    });
+  else if (c.out[2])
+    kernels().sum(matrix(c.out[2], 1, out), bits ? matrix(relu_backward(c.in[0], c.in[3]), n, out) : g, 1);
+}
 
 // The three gradients of a linear layer in one call; those not wanted stay empty. With a mask, grad counts
 // as 0 where its bit is clear: the gradients of relu(linear(input)).
@@ -227,41 +275,7 @@ const OpDef linear_backward_op = {
           if (which & 2) c.allocate(1, {out, x[x.ndim - 1]}, d);
           if (which & 4) c.allocate(2, {out}, d);
         },
-    .forward =
-        [](Call& c) {
-          const Shape& x = c.attrs.list(0);
-          const std::int64_t n = rows_of(x), in = x[x.ndim - 1];
-          const std::int64_t out = c.in[0].shape()[c.in[0].ndim() - 1];
-          View g = matrix(c.in[0], n, out);
-          const auto* bits = c.in[3] ? reinterpret_cast<const std::uint64_t*>(c.in[3]->data) : nullptr;
-          alignas(64) char masked[kMaskedBytes];
-          const std::int64_t bytes = n * out * static_cast<std::int64_t>(item_size(g.dtype));
-          if (bits && bytes <= kMaskedBytes && (c.out[0] || c.out[1])) {
-            View copy = g;
-            copy.data = masked;
-            kernels().relu_backward(copy, g, bits);
-            g = copy;
-            bits = nullptr;
-          }
-          const std::int64_t row = (out + 63) / 64 * 64;  // bits of a row of the mask
-          if (c.out[0])                                   // (n×m)·(m×k) → (n×k)
-            gemm(matrix(c.out[0], n, in), g, c.in[2].view(), [&](GemmCall& call) {
-              call.a_mask = bits;
-              call.a_mask_row = row;
-              call.a_mask_col = 1;
-            });
-          if (c.out[1])  // (m×n)·(n×k) → (m×k)
-            gemm(matrix(c.out[1], out, in), transposed(g), matrix(contiguous(c.in[1]), n, in),
-                 [&](GemmCall& call) {
-                   call.a_mask = bits;
-                   call.a_mask_row = 1;
-                   call.a_mask_col = row;
-                   if (c.out[2]) call.a_sums = c.out[2]->data;
-                 });
-          else if (c.out[2])
-            kernels().sum(matrix(c.out[2], 1, out),
-                          bits ? matrix(relu_backward(c.in[0], c.in[3]), n, out) : g, 1);
-        },
+    .forward = [](Call& c) { linear_backward(c, nullptr); },
 };
 
 namespace {

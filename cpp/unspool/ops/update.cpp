@@ -3,6 +3,9 @@
 // Subnormal numbers are flushed to 0 here, and here alone: see FlushSubnormals.
 #include "unspool/ops/update.h"
 
+#include <type_traits>
+#include <utility>
+
 #include "unspool/base/cpu.h"
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
@@ -71,6 +74,71 @@ class Dense {
   bool written_ = false;
 };
 
+// The kernels' calls, of what the op's call says and of memory: in[i] as memory(i), null where there is none.
+template <class F>
+SgdCall sgd_call(const Call& c, DType dtype, const F& memory) {
+  return {.dtype = dtype,
+          .n = c.in[0].numel(),
+          .param = memory(0),
+          .grad = memory(1),
+          .momentum_buffer = memory(2),
+          .lr = c.attrs.f(0),
+          .momentum = c.attrs.f(1),
+          .dampening = c.attrs.f(2),
+          .weight_decay = c.attrs.f(3),
+          .nesterov = c.attrs.i(4) != 0,
+          .maximize = c.attrs.i(5) != 0,
+          .first = c.attrs.i(6) != 0};
+}
+template <class F>
+AdamCall adam_call(const Call& c, DType dtype, const F& memory) {
+  return {.dtype = dtype,
+          .n = c.in[0].numel(),
+          .param = memory(0),
+          .grad = memory(1),
+          .exp_avg = memory(2),
+          .exp_avg_sq = memory(3),
+          .max_exp_avg_sq = memory(4),
+          .lr = c.attrs.f(0),
+          .beta1 = c.attrs.f(1),
+          .beta2 = c.attrs.f(2),
+          .eps = c.attrs.f(3),
+          .weight_decay = c.attrs.f(4),
+          .maximize = c.attrs.i(5) != 0,
+          .decoupled = c.attrs.i(6) != 0,
+          .step = count_step(c.in[5])};
+}
+template <class F>
+RmspropCall rmsprop_call(const Call& c, DType dtype, const F& memory) {
+  count_step(c.in[5]);
+  return {.dtype = dtype,
+          .n = c.in[0].numel(),
+          .param = memory(0),
+          .grad = memory(1),
+          .square_avg = memory(2),
+          .momentum_buffer = memory(3),
+          .grad_avg = memory(4),
+          .lr = c.attrs.f(0),
+          .alpha = c.attrs.f(1),
+          .eps = c.attrs.f(2),
+          .weight_decay = c.attrs.f(3),
+          .momentum = c.attrs.f(4),
+          .maximize = c.attrs.i(5) != 0};
+}
+
+// f(dtype, memory) with the first n inputs, dense: all but the gradient are written.
+template <std::size_t n, class F>
+void on_dense(Call& c, const F& f) {
+  const auto run = [&]<std::size_t... i>(std::index_sequence<i...>) {
+    Dense dense[] = {Dense(c.in[i])...};
+    f(dense[0].dtype(), [&](std::size_t k) -> void* {
+      if (!c.in[k]) return nullptr;
+      return k == 1 ? const_cast<void*>(dense[k].read()) : dense[k].write();
+    });
+  };
+  run(std::make_index_sequence<n>{});
+}
+
 constexpr OpDef sgd_op = {
     .schema =
         "sgd_update(Tensor param, Tensor grad, Tensor? momentum_buffer, float lr, float "
@@ -80,20 +148,10 @@ constexpr OpDef sgd_op = {
     .shape = check,
     .forward =
         [](Call& c) {
-          Dense param(c.in[0]), grad(c.in[1]), buffer(c.in[2]);
-          const FlushSubnormals flush;
-          kernels().sgd({.dtype = param.dtype(),
-                         .n = c.in[0].numel(),
-                         .param = param.write(),
-                         .grad = grad.read(),
-                         .momentum_buffer = c.in[2] ? buffer.write() : nullptr,
-                         .lr = c.attrs.f(0),
-                         .momentum = c.attrs.f(1),
-                         .dampening = c.attrs.f(2),
-                         .weight_decay = c.attrs.f(3),
-                         .nesterov = c.attrs.i(4) != 0,
-                         .maximize = c.attrs.i(5) != 0,
-                         .first = c.attrs.i(6) != 0});
+          on_dense<3>(c, [&](DType dtype, const auto& memory) {
+            const FlushSubnormals flush;
+            kernels().sgd(sgd_call(c, dtype, memory));
+          });
         },
 };
 
@@ -106,23 +164,10 @@ constexpr OpDef adam_op = {
     .shape = check_counted,
     .forward =
         [](Call& c) {
-          Dense param(c.in[0]), grad(c.in[1]), mean(c.in[2]), square(c.in[3]), largest(c.in[4]);
-          const FlushSubnormals flush;
-          kernels().adam({.dtype = param.dtype(),
-                          .n = c.in[0].numel(),
-                          .param = param.write(),
-                          .grad = grad.read(),
-                          .exp_avg = mean.write(),
-                          .exp_avg_sq = square.write(),
-                          .max_exp_avg_sq = c.in[4] ? largest.write() : nullptr,
-                          .lr = c.attrs.f(0),
-                          .beta1 = c.attrs.f(1),
-                          .beta2 = c.attrs.f(2),
-                          .eps = c.attrs.f(3),
-                          .weight_decay = c.attrs.f(4),
-                          .maximize = c.attrs.i(5) != 0,
-                          .decoupled = c.attrs.i(6) != 0,
-                          .step = count_step(c.in[5])});
+          on_dense<5>(c, [&](DType dtype, const auto& memory) {
+            const FlushSubnormals flush;
+            kernels().adam(adam_call(c, dtype, memory));
+          });
         },
 };
 
@@ -134,26 +179,71 @@ constexpr OpDef rmsprop_op = {
     .shape = check_counted,
     .forward =
         [](Call& c) {
-          Dense param(c.in[0]), grad(c.in[1]), square(c.in[2]), buffer(c.in[3]), mean(c.in[4]);
-          count_step(c.in[5]);
-          const FlushSubnormals flush;
-          kernels().rmsprop({.dtype = param.dtype(),
-                             .n = c.in[0].numel(),
-                             .param = param.write(),
-                             .grad = grad.read(),
-                             .square_avg = square.write(),
-                             .momentum_buffer = c.in[3] ? buffer.write() : nullptr,
-                             .grad_avg = c.in[4] ? mean.write() : nullptr,
-                             .lr = c.attrs.f(0),
-                             .alpha = c.attrs.f(1),
-                             .eps = c.attrs.f(2),
-                             .weight_decay = c.attrs.f(3),
-                             .momentum = c.attrs.f(4),
-                             .maximize = c.attrs.i(5) != 0});
+          on_dense<5>(c, [&](DType dtype, const auto& memory) {
+            const FlushSubnormals flush;
+            kernels().rmsprop(rmsprop_call(c, dtype, memory));
+          });
         },
 };
 
+template <class T>
+void move_on(T*& p, std::int64_t bytes) {
+  if (p) p = static_cast<std::conditional_t<std::is_const_v<T>, const char*, char*>>(p) + bytes;
+}
+void move_on(SgdCall& c, std::int64_t bytes) {
+  move_on(c.param, bytes);
+  move_on(c.grad, bytes);
+  move_on(c.momentum_buffer, bytes);
+}
+void move_on(AdamCall& c, std::int64_t bytes) {
+  move_on(c.param, bytes);
+  move_on(c.grad, bytes);
+  move_on(c.exp_avg, bytes);
+  move_on(c.exp_avg_sq, bytes);
+  move_on(c.max_exp_avg_sq, bytes);
+}
+void move_on(RmspropCall& c, std::int64_t bytes) {
+  move_on(c.param, bytes);
+  move_on(c.grad, bytes);
+  move_on(c.square_avg, bytes);
+  move_on(c.momentum_buffer, bytes);
+  move_on(c.grad_avg, bytes);
+}
+
 }  // namespace
+
+bool updates_in_parts(const OpDef& op) { return &op == &sgd_op || &op == &adam_op || &op == &rmsprop_op; }
+
+UpdateParts::UpdateParts(const Call& c) {
+  const DType dtype = c.in[0].dtype();
+  const auto memory = [&](std::size_t k) -> void* {
+    if (!c.in[k]) return nullptr;
+    if (k != 1) bump_version(c.in[k]);
+    return c.in[k]->data;
+  };
+  if (c.op == &sgd_op)
+    call_ = sgd_call(c, dtype, memory);
+  else if (c.op == &adam_op)
+    call_ = adam_call(c, dtype, memory);
+  else
+    call_ = rmsprop_call(c, dtype, memory);
+}
+
+void UpdateParts::operator()(std::int64_t first, std::int64_t count) const {
+  const FlushSubnormals flush;
+  std::visit(
+      [&](auto part) {
+        move_on(part, first * static_cast<std::int64_t>(item_size(part.dtype)));
+        part.n = count;
+        if constexpr (std::is_same_v<decltype(part), SgdCall>)
+          kernels().sgd(part);
+        else if constexpr (std::is_same_v<decltype(part), AdamCall>)
+          kernels().adam(part);
+        else
+          kernels().rmsprop(part);
+      },
+      call_);
+}
 
 Attrs attrs_of(const SgdOptions& o, bool first) {
   return {o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, o.maximize, first};

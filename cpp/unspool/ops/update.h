@@ -2,7 +2,9 @@
 #pragma once
 
 #include <span>
+#include <variant>
 
+#include "unspool/kernels/table.h"
 #include "unspool/ops/op.h"
 
 namespace unspool {
@@ -33,5 +35,17 @@ struct RmspropOptions {
 // update isn't centered, and step.
 void rmsprop_update(std::span<Tensor, 6> in, const Attrs& attrs);
 Attrs attrs_of(const RmspropOptions& o);
+
+// One of these updates, of dense tensors of float32 or float64, on some elements at a time: a gradient that
+// is being made is used while it is at hand. Made once for a step, which it counts.
+class UpdateParts {
+ public:
+  explicit UpdateParts(const Call& c);
+  void operator()(std::int64_t first, std::int64_t count) const;
+
+ private:
+  std::variant<SgdCall, AdamCall, RmspropCall> call_;
+};
+bool updates_in_parts(const OpDef& op);
 
 }  // namespace unspool

@@ -29,10 +29,12 @@ std::int64_t bytes_of(const Instruction& i) {
   for (const Tensor& t : i.in) add(t);
   for (const Tensor& t : i.out) add(t);
   add(i.aux);
+  if (i.update) bytes += bytes_of(*i.update);
   return bytes;
 }
 
 std::string label_of(const Instruction& i) {
+  if (i.update) return name_of(*i.call.op) + "+" + name_of(*i.update->call.op);
   if (!i.chain) return name_of(*i.call.op);
   std::string label;
   for (const OpDef* part : i.parts) label += (label.empty() ? "" : "+") + name_of(*part);
@@ -68,7 +70,10 @@ std::string Plan::explain() const {
     for (const Tensor& t : i.out)
       if (t) results += (results.empty() ? "" : ", ") + name(t);
     line += results + " = " + label_of(i) + "(";
-    const std::vector<Tensor>& in = i.checks ? i.given : i.in;
+    std::vector<Tensor> in = i.checks ? i.given : i.in;
+    if (i.update)
+      for (const Tensor& t : i.update->in)
+        if (t.get() != i.out[1].get() && (!i.in[2] || t.get() != i.in[2].get())) in.push_back(t);
     for (std::size_t a = 0; a < in.size(); ++a) line += (a ? ", " : "") + name(in[a]);
     line += ')';
     if (i.fused > 1) line += "  of " + std::to_string(i.fused) + " operations";

@@ -57,6 +57,35 @@ Tensor Plan::tensor_at(int place) {
   return t;
 }
 
+std::unique_ptr<Instruction> Plan::instruction_of(const Step& s) {
+  if (s.op == &linear_update_op) {
+    auto both = instruction_of(s.parts[0]);
+    both->update = instruction_of(s.parts[1]);
+    both->fused = s.steps;
+    return both;
+  }
+  auto made = std::make_unique<Instruction>(*s.op);
+  Instruction& i = *made;
+  i.attrs = s.attrs;
+  for (int p : s.in) i.in.push_back(tensor_at(p));
+  i.call.in = i.in;
+  i.call.attrs = i.attrs;
+  i.call.recording = s.recording;
+  i.call.inplace = s.inplace;
+  i.call.n_out = s.n_out;
+  for (int k = 0; k < s.n_out; ++k) i.call.out[k] = i.out[k] = tensor_at(s.out[k]);
+  i.call.aux = i.aux = tensor_at(s.aux);
+  if (!s.parts.empty()) i.chain = std::make_unique<Chain>(r_, s, i.in);
+  for (const Step& part : s.parts) i.parts.push_back(part.op);
+  i.checks = s.op->shape != nullptr && s.op->map < 0 && !i.chain && reads_places(r_, s);
+  if (i.checks) i.given = i.in;
+  i.whole = s.whole;
+  i.alone = i.checks || s.op->cls == Class::Random || calls_out(s);
+  i.fused = s.steps;
+  i.site = s.site;
+  return made;
+}
+
 Plan::Plan(Recording r) : r_(std::move(r)) {
   fuse(r_);
   chain_maps(r_);
@@ -121,24 +150,7 @@ Plan::Plan(Recording r) : r_(std::move(r)) {
 
   at_place_.resize(r_.places.size());
   for (const Step& s : r_.steps) {
-    auto& i = *instructions_.emplace_back(std::make_unique<Instruction>(*s.op));
-    i.attrs = s.attrs;
-    for (int p : s.in) i.in.push_back(tensor_at(p));
-    i.call.in = i.in;
-    i.call.attrs = i.attrs;
-    i.call.recording = s.recording;
-    i.call.inplace = s.inplace;
-    i.call.n_out = s.n_out;
-    for (int k = 0; k < s.n_out; ++k) i.call.out[k] = i.out[k] = tensor_at(s.out[k]);
-    i.call.aux = i.aux = tensor_at(s.aux);
-    if (!s.parts.empty()) i.chain = std::make_unique<Chain>(r_, s, i.in);
-    for (const Step& part : s.parts) i.parts.push_back(part.op);
-    i.checks = s.op->shape != nullptr && s.op->map < 0 && !i.chain && reads_places(r_, s);
-    if (i.checks) i.given = i.in;
-    i.whole = s.whole;
-    i.alone = i.checks || s.op->cls == Class::Random || calls_out(s);
-    i.fused = s.steps;
-    i.site = s.site;
+    const Instruction& i = *instructions_.emplace_back(instruction_of(s));
     work_ += flops_of(i) / kFlopsPerNanosecond + bytes_of(i) / kBytesPerNanosecond;
   }
   for (int p : r_.inputs) tensor_at(p);
@@ -149,7 +161,8 @@ Plan::Plan(Recording r) : r_(std::move(r)) {
 
 Attr& Plan::setting(std::size_t i) {
   const auto& [step, attr] = r_.settings[i];
-  return instructions_[step]->attrs.v[attr];
+  Instruction& at = *instructions_[step];
+  return (at.update ? *at.update : at).attrs.v[attr];
 }
 
 PlanMemory Plan::memory() const {

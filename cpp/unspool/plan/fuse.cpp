@@ -78,10 +78,11 @@ void drop_dead(Recording& r) {
   erase(r, gone);
 }
 
-bool in_floats(const Recording& r, const Step& s) {
-  const DType d = r.places[static_cast<std::size_t>(s.out[0])].dtype;
+bool in_floats_at(const Recording& r, int place) {
+  const DType d = r.places[static_cast<std::size_t>(place)].dtype;
   return d == DType::Float32 || d == DType::Float64;
 }
+bool in_floats(const Recording& r, const Step& s) { return in_floats_at(r, s.out[0]); }
 bool same_layout(const Recording& r, int p, int q) {
   const Place &a = r.places[static_cast<std::size_t>(p)], &b = r.places[static_cast<std::size_t>(q)];
   return a.dtype == b.dtype && a.shape == b.shape && a.strides == b.strides;
@@ -200,12 +201,82 @@ void join_loss(Recording& r) {
   erase(r, gone);
 }
 
+// The buffer of the weight that a linear layer's gradients are multiplied by, which is done before it is
+// updated; -1 where another of their operands lies in it, too.
+int weight_buffer(const Recording& r, const Step& product) {
+  if (product.in[2] < 0) return -1;
+  const int weight = buffer_number(r, product.in[2]);
+  for (int k : {0, 1, 3})
+    if (product.in[static_cast<std::size_t>(k)] >= 0 &&
+        buffer_number(r, product.in[static_cast<std::size_t>(k)]) == weight)
+      return -1;
+  return weight;
+}
+
+// A weight's gradient and its update, where nothing else looks at the gradient: the update is made as the
+// product gives the gradient. It moves to the product's place; until its own nobody may look at what it
+// writes.
+void join_update(Recording& r) {
+  const std::vector<int> count = touches(r);
+  std::vector<int> maker(r.places.size(), -1);
+  std::vector<int> touched(r.buffers.size(), -1);  // by step
+  std::vector<std::size_t> moved(r.steps.size());
+  std::vector<bool> gone(r.steps.size());
+  auto place = [&](int p) -> const Place& { return r.places[static_cast<std::size_t>(p)]; };
+  auto last = [&](int p) { return touched[static_cast<std::size_t>(buffer_number(r, p))]; };
+  for (std::size_t i = 0; i < r.steps.size(); ++i) {
+    moved[i] = i;
+    Step& s = r.steps[i];
+    if (s.op == &linear_backward_op && s.out[1] >= 0 && in_floats_at(r, s.out[1]) &&
+        count[static_cast<std::size_t>(buffer_number(r, s.out[1]))] == 2)
+      maker[static_cast<std::size_t>(s.out[1])] = static_cast<int>(i);
+    if (updates_in_parts(*s.op) && s.in[1] >= 0 && maker[static_cast<std::size_t>(s.in[1])] >= 0) {
+      const int before = maker[static_cast<std::size_t>(s.in[1])];
+      Step& product = r.steps[static_cast<std::size_t>(before)];
+      bool fits = product.op == &linear_backward_op;
+      for (std::size_t k = 0; k < s.in.size() && fits; ++k) {
+        const int p = s.in[k];
+        if (p < 0 || k == 1) continue;
+        const bool counter = place(p).shape.ndim == 0 && k == 5;
+        fits = (counter || same_layout(r, p, s.in[1])) &&
+               (last(p) < before ||
+                (last(p) == before && k == 0 && buffer_number(r, p) == weight_buffer(r, product)));
+      }
+      if (fits) {
+        Step both = product;
+        both.op = &linear_update_op;
+        both.steps += s.steps;
+        for (std::size_t k = 0; k < s.in.size(); ++k)
+          if (k != 1 && s.in[k] >= 0) both.in.push_back(s.in[k]);
+        both.wrote.insert(both.wrote.end(), s.wrote.begin(), s.wrote.end());
+        both.parts = {product, s};
+        product = std::move(both);
+        moved[i] = static_cast<std::size_t>(before);
+        gone[i] = true;
+        continue;
+      }
+    }
+    each_place(s,
+               [&](int p) { touched[static_cast<std::size_t>(buffer_number(r, p))] = static_cast<int>(i); });
+  }
+  for (auto& setting : r.settings) setting.first = moved[setting.first];
+  erase(r, gone);
+}
+
 }  // namespace
+
+const OpDef linear_update_op = {
+    .schema = "linear_update(Tensor[] tensors)",
+    .cls = Class::Fused,
+    .shape = [](Call&) {},
+    .derivative = none("it is a part of a plan"),
+};
 
 void fuse(Recording& r) {
   drop_dead(r);
   join_relu(r);
   join_loss(r);
+  join_update(r);
 }
 
 }  // namespace unspool

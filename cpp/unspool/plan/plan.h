@@ -16,6 +16,8 @@ namespace unspool {
 void fuse(Recording& r);
 // How many steps touch each buffer; what is visible from outside counts as touched once more.
 std::vector<int> touches(const Recording& r);
+// The step that makes a linear layer's gradients and updates its weight: parts are the two.
+extern const OpDef linear_update_op;
 // Takes out the steps that are marked.
 void erase(Recording& r, const std::vector<bool>& gone);
 
@@ -42,7 +44,8 @@ struct Instruction {
   int fused = 1;  // how many recorded steps this is
   std::uint32_t site = 0;
   std::unique_ptr<Chain> chain;
-  std::vector<const OpDef*> parts;  // of the chain
+  std::vector<const OpDef*> parts;      // of the chain
+  std::unique_ptr<Instruction> update;  // by the gradient of the weight, result 1
   explicit Instruction(const OpDef& op) : call(op) {}
 };
 
@@ -81,6 +84,7 @@ class Plan {
     bool gradient = false;
   };
   Tensor tensor_at(int place);
+  std::unique_ptr<Instruction> instruction_of(const Step& s);
   void bind(const Moving& m, Storage* storage) const;
   void renew(Moving& m);
   bool is_free(const Moving& m) const;

@@ -4,6 +4,7 @@
 
 #include "unspool/base/pool.h"
 #include "unspool/kernels/table.h"
+#include "unspool/ops/fusions.h"
 #include "unspool/plan/plan.h"
 
 namespace unspool {
@@ -38,7 +39,12 @@ void run_one(Instruction& i) {
     i.in = i.given;  // shape may put others in their place
     c.op->shape(c);
   }
-  run_kernel(c);
+  if (i.update) {
+    const UpdateParts update(i.update->call);
+    linear_backward(c, &update);
+  } else {
+    run_kernel(c);
+  }
   for (int k = 0; k < kMaxOutputs; ++k) bring_back(c.out[k], i.out[k]);
   bring_back(c.aux, i.aux);
 }
