@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "malloc_count.h"
 #include "unspool/base/alloc.h"
 #include "unspool/base/error.h"
 #include "unspool/ops/op.h"
@@ -59,6 +60,15 @@ COUNTED void* aligned_alloc(std::size_t alignment, std::size_t n) noexcept {
 }
 #undef COUNTED
 #endif
+
+namespace unspool {
+#ifdef UNSPOOL_TEST_SANITIZED
+bool mallocs_are_counted() { return false; }
+#else
+bool mallocs_are_counted() { return true; }
+#endif
+std::int64_t mallocs_so_far() { return mallocs; }
+}  // namespace unspool
 
 namespace unspool {
 namespace {

@@ -37,9 +37,44 @@ UNSPOOL_INLINE void copy_masked_a(const Product<T>& p, int64_t i, int64_t pc, in
                   rows);
 }
 
+// Element j to j + W of lane l and of those that are joined with it by halves from kHalf on, of `count` rows
+// a `step` apart: what reduce.h makes of its lanes, without storing them.
+template <class T, int kHalf>
+UNSPOOL_INLINE Vec<typename SumOp<T>::Acc> joined_lanes(const T* rows, int64_t step, int64_t count,
+                                                        int64_t l) {
+  if constexpr (kHalf == kLanes) {
+    return SumOp<T>::lift(rows + l * step);
+  } else {
+    const auto own = joined_lanes<T, 2 * kHalf>(rows, step, count, l);
+    return l + kHalf < count ? SumOp<T>::join(own, joined_lanes<T, 2 * kHalf>(rows, step, count, l + kHalf))
+                             : own;
+  }
+}
+
+// Of no more rows than there are lanes: whole vectors of sums at once, from the first on; how many.
+template <class T>
+inline int64_t sum_short(const Product<T>& p) {
+  using Acc = typename SumOp<T>::Acc;
+  constexpr int W = Vec<Acc>::kLanes;
+  int64_t i = 0;
+  for (; i + W <= p.m; i += W) {
+    // The lanes' identity, added once: it matters to a sum of nothing but -0.
+    const Vec<Acc> sum = joined_lanes<T, 1>(p.a + i, p.a_col, p.k, 0) + Vec<Acc>::all(SumOp<T>::identity());
+    for (int l = 0; l < W; ++l) p.a_sums[i + l] = SumOp<T>::finish(sum.v[l]);
+  }
+  return i;
+}
+
 // The sums over k of A's rows, in the order of reduce.h.
 template <class T>
-inline void sum_rows(const Product<T>& p) {
+inline void sum_rows(Product<T> p) {
+  if (p.a_mask == nullptr && p.a_row == 1 && p.k > 0 && p.k <= kLanes) {
+    const int64_t done = sum_short(p);
+    p.a += done;
+    p.a_sums += done;
+    p.m -= done;
+    if (p.m == 0) return;
+  }
   parallel((p.m + kColumnBlock - 1) / kColumnBlock, p.m * p.k * kReduceWork / 16, [&](int64_t c) {
     const int64_t i = c * kColumnBlock, rows = smaller(kColumnBlock, p.m - i);
     int64_t at = 0;

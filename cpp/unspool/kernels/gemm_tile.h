@@ -204,7 +204,14 @@ UNSPOOL_INLINE void finish_layer(const Finish<T>& f, const T* acc, int64_t rows,
       }
       return x;
     };
-    for (; j + L <= columns; j += L) finished(Vec<T>::load(acc + j) + Vec<T>::load(bias + j)).store(c + j);
+    if (columns == Tile<T>::kColumns)  // a whole tile's: without the loop's counting
+      unrolled<kTileVecs>([&](auto v) UNSPOOL_LAMBDA {
+        j = v.value * L;
+        finished(Vec<T>::load(acc + j) + Vec<T>::load(bias + j)).store(c + j);
+        j += L;
+      });
+    else
+      for (; j + L <= columns; j += L) finished(Vec<T>::load(acc + j) + Vec<T>::load(bias + j)).store(c + j);
     if (const int64_t n = columns - j; n > 0)
       finished(Vec<T>::load(acc + j) + Vec<T>::load(bias + j, n)).store(c + j, n);
     if (kRelu && mask != nullptr) store_bits(mask + r * mask_row, bits, columns, mask_bytes);

@@ -99,17 +99,22 @@ Plan::Plan(Recording r) : r_(std::move(r)) {
     int& m = moving_of_[static_cast<std::size_t>(b)];
     if (m < 0) {
       m = static_cast<int>(moving_.size());
-      moving_.push_back({.buffer = b, .base = {}, .tensors = {}, .bytes = buffer.bytes});
+      moving_.push_back({.buffer = b, .base = {}, .tensors = {}, .bytes = buffer.bytes, .slots = {}});
     }
     moving_[static_cast<std::size_t>(m)].gradient |= gradient;
   };
   for (int place : r_.outputs) move(place, false);
-  for (const GradientSlot& g : r_.gradients)
-    if (g.after >= 0) move(g.after, true);
+  for (std::size_t i = 0; i < r_.gradients.size(); ++i) {
+    if (r_.gradients[i].after < 0) continue;
+    move(r_.gradients[i].after, true);
+    const auto b =
+        static_cast<std::size_t>(r_.places[static_cast<std::size_t>(r_.gradients[i].after)].buffer);
+    if (moving_of_[b] >= 0) moving_[static_cast<std::size_t>(moving_of_[b])].slots.push_back(i);
+  }
   for (std::size_t b = 0; b < n; ++b)
     if (r_.buffers[b].kind == Buffer::Input) {
       moving_of_[b] = static_cast<int>(moving_.size());
-      moving_.push_back({.buffer = static_cast<int>(b), .base = {}, .tensors = {}});
+      moving_.push_back({.buffer = static_cast<int>(b), .base = {}, .tensors = {}, .slots = {}});
     }
 
   std::vector<bool> written(n);

@@ -82,6 +82,7 @@ class Plan {
     std::vector<std::pair<Tensor, std::int64_t>> tensors;  // and their offsets in bytes
     std::int64_t bytes = 0;
     bool gradient = false;
+    std::vector<std::size_t> slots;  // the gradients that lie there after a replay
   };
   Tensor tensor_at(int place);
   std::unique_ptr<Instruction> instruction_of(const Step& s);

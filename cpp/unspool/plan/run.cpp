@@ -61,13 +61,12 @@ void Plan::bind(const Moving& m, Storage* storage) const {
 
 bool Plan::is_free(const Moving& m) const {
   auto expected = static_cast<std::uint32_t>(1 + m.tensors.size());
-  if (m.gradient)
-    for (const GradientSlot& g : r_.gradients) {
-      const Tensor& now = g.leaf->grad;
-      if (now && now->storage == m.base->storage && now->refs.load(std::memory_order_relaxed) == 1 &&
-          !now->handle)
-        ++expected;
-    }
+  for (const std::size_t slot : m.slots) {
+    const Tensor& now = r_.gradients[slot].leaf->grad;
+    if (now && now->storage == m.base->storage && now->refs.load(std::memory_order_relaxed) == 1 &&
+        !now->handle)
+      ++expected;
+  }
   return m.base->storage->refs.load(std::memory_order_acquire) == expected;
 }
 
