@@ -127,7 +127,7 @@ void sequence(Call& c, std::int64_t n, DType dtype, bool whole, F&& value) {
       reinterpret_cast<double*>(wide->data)[i] = static_cast<double>(value(i));
   }
   GradMode off(false);
-  c.out[0] = finish(c, to(wide, dtype));
+  c.out[0] = finish(c, to(made_of_numbers(wide), dtype));
 }
 
 void arange(Call& c, Attr start, Attr stop, Attr step) {
@@ -192,7 +192,7 @@ constexpr OpDef linspace_op = {
                                            : std::fma(-step, static_cast<T>(n - 1 - i), b);
           });
           GradMode off(false);
-          c.out[0] = finish(c, to(line, dtype));
+          c.out[0] = finish(c, to(made_of_numbers(line), dtype));
         },
 };
 
