@@ -1,23 +1,69 @@
-// Freezing functions: captures, and plans behind their guards. Python (unspool/_compile.py) takes arguments
-// and results apart and keeps the plans; here is what runs at every call.
+// Freezing functions: captures, and what they note of the parts of a function that stay in Python. The plans
+// and their calls are in frozen.cpp; unspool/_compile.py takes arguments and results apart.
 #include "compile.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
 #include "guards.h"
+#include "unspool/ops/ops.h"
 
 namespace unspool::python {
 namespace {
 
 thread_local std::vector<OptimizerUse>* uses_of_thread = nullptr;
 
-struct Captured {
-  Recording recording;
-  std::vector<OptimizerUse> uses;
-  std::vector<std::unique_ptr<PythonStep>> steps;
-};
 thread_local Captured* captured_now = nullptr;
+
+// The first element of `values` where `bad` says so becomes an error.
+const OpDef refuse_op = {
+    .schema = "refuse(Tensor bad, Tensor values, int function)",
+    .cls = Class::Update,
+    .shape = [](Call&) {},
+    .forward =
+        [](Call& c) {
+          const Tensor bad = contiguous(c.in[0]);
+          const auto* at = reinterpret_cast<const std::uint8_t*>(bad->data);
+          const std::uint8_t* end = at + bad.numel();
+          const std::uint8_t* found = std::find_if(at, end, [](std::uint8_t x) { return x != 0; });
+          if (found == end) return;
+          const GradMode off(false);
+          const Tensor value = as_strided(reshape(c.in[1], {-1}), {}, {}, found - at);
+          const auto number = py::reinterpret_steal<py::object>(to_scalar(value));
+          const py::object error = static_cast<const PythonCheck*>(c.attrs[0].p)->error(number);
+          PyErr_SetObject(py::type::handle_of(error).ptr(), error.ptr());
+          throw py::error_already_set();
+        },
+    .derivative = none("it is a part of the program"),
+};
+
+void refuse(const Tensor& bad, const Tensor& values, const py::object& error) {
+  if (!(bad.shape() == values.shape()) || bad.dtype() != DType::Bool)
+    fail(ErrorKind::Type, "_refuse: bad must be a bool tensor of the values' shape ", values.shape(),
+         ", got shape ", bad.shape(), " and dtype ", name(bad.dtype()));
+  auto check = std::make_unique<PythonCheck>(PythonCheck{error});
+  Tensor in[] = {bad, values};
+  Call c(refuse_op);
+  c.in = in;
+  const Attrs attrs{Attr(static_cast<void*>(check.get()))};
+  c.attrs = attrs;
+  c.n_out = 0;
+  if (!capturing) return refuse_op.forward(c);
+  {
+    const Pause pause;
+    refuse_op.forward(c);
+  }
+  Recording& r = *current_recording();
+  Step s;
+  s.op = &refuse_op;
+  s.attrs = attrs;
+  s.n_out = 0;
+  s.site = sites.here ? sites.here() : 0;
+  for (const Tensor& t : in) s.in.push_back(r.place_of(t));
+  r.steps.push_back(std::move(s));
+  captured_now->checks.push_back(std::move(check));
+}
 
 // in: the leaves, as the step writes them, then their gradients.
 const OpDef python_step_op = {
@@ -72,12 +118,6 @@ void python_step(const py::object& function, const py::object& groups) {
   captured_now->steps.push_back(std::move(step));
 }
 
-std::vector<Tensor> tensors_of(const py::sequence& list) {
-  std::vector<Tensor> all;
-  for (const py::handle o : list) all.push_back(unwrap(o.ptr()));
-  return all;
-}
-
 // run() calls the function and gives (result, tensors of the result).
 py::tuple capture(const py::object& run, const py::sequence& inputs) {
   if (current_recording())
@@ -96,10 +136,17 @@ py::tuple capture(const py::object& run, const py::sequence& inputs) {
         captured_now = nullptr;
       }
     } uses(captured.get());
-    const Capture on(captured->recording, tensors_of(inputs));
+    const std::vector<Tensor> arguments = tensors_of(inputs);
+    const Capture on(captured->recording, arguments);
     const py::tuple both = run();
     result = both[0];
-    finish(captured->recording, tensors_of(both[1]));
+    const std::vector<Tensor> results = tensors_of(both[1]);
+    captured->backward = record_backward(captured->recording, arguments, results);
+    finish(captured->recording, results, &captured->backward.held);
+    if (!captured->backward.there)
+      for (const Tensor& t : arguments)
+        if (t.requires_grad())
+          captured->recording.refuse("an argument requires a gradient, and no result has a history");
   }
   return py::make_tuple(result, captured);
 }
@@ -134,137 +181,13 @@ bool alike(const Captured& a, const Captured& b) {
   return same;
 }
 
-constexpr std::int64_t kStepsBetweenSignals = 64;  // a look at them costs as much as a tenth of a small step
-
-// A plan, and which calls it is for. Arguments come as a structure (None where they are given one by one, by
-// position) and its leaves.
-class FrozenFunction {
- public:
-  // rebuild: makes the function's result of its tensors; None where it is one tensor.
-  FrozenFunction(const std::shared_ptr<Captured>& captured, const py::list& guards, py::object structure,
-                 const py::sequence& leaves, py::object rebuild)
-      : plan_(std::move(captured->recording)),
-        uses_(std::move(captured->uses)),
-        steps_(std::move(captured->steps)),
-        guards_(guards),
-        structure_(std::move(structure)),
-        leaves_(leaves.begin(), leaves.end()),
-        rebuild_(std::move(rebuild)),
-        grad_(grad_enabled()) {
-    for (py::object& leaf : leaves_)
-      if (is_tensor(leaf.ptr())) leaf = py::object();
-  }
-
-  // A new reference to the result of the last of so many replays; null, without an error, where this is not
-  // the plan for the call.
-  PyObject* call(PyObject* structure, std::span<PyObject* const> leaves, std::int64_t times = 1) {
-    if (leaves.size() != leaves_.size() || grad_ != grad_enabled()) return nullptr;
-    if (structure != structure_.ptr() && !equal(structure, structure_.ptr())) return nullptr;
-    for (std::size_t i = 0; i < leaves.size(); ++i)
-      if (!leaves_[i] ? !is_tensor(leaves[i]) : !same_value(leaves[i], leaves_[i].ptr())) return nullptr;
-    if (!guards_.hold()) return nullptr;
-    std::unique_lock lock(plan_.lock(), std::try_to_lock);
-    if (!lock) {
-      const py::gil_scoped_release others_run;
-      lock.lock();
-    }
-    const Emptied scratch{inputs_, results_};
-    for (std::size_t i = 0; i < leaves.size(); ++i)
-      if (!leaves_[i]) inputs_.push_back(unwrap(leaves[i]));
-    if (!plan_.fits(inputs_)) return nullptr;
-    for (const OptimizerUse& use : uses_)
-      if (!use.refresh(use, plan_)) return nullptr;
-    for (std::int64_t i = 0; i < times; ++i) {
-      results_.clear();
-      plan_.run(inputs_, results_);
-      if (i % kStepsBetweenSignals == kStepsBetweenSignals - 1 && PyErr_CheckSignals() != 0) return nullptr;
-    }
-    if (rebuild_.is_none()) return wrap(results_[0]);
-    py::list tensors;
-    for (const Tensor& t : results_) tensors.append(py::reinterpret_steal<py::object>(wrap(t)));
-    return rebuild_(tensors).release().ptr();
-  }
-  std::string explain() const { return plan_.explain(); }
-  py::dict memory() const {
-    const PlanMemory m = plan_.memory();
-    py::dict d;
-    d["arena"] = m.arena;
-    d["temporaries"] = m.temporaries;
-    d["outputs"] = m.outputs;
-    d["gradients"] = m.gradients;
-    d["constants"] = m.constants;
-    return d;
-  }
-
- private:
-  struct Emptied {
-    std::vector<Tensor>&a, &b;
-    ~Emptied() {
-      a.clear();
-      b.clear();
-    }
-  };
-  static bool equal(PyObject* a, PyObject* b) {
-    const int same = PyObject_RichCompareBool(a, b, Py_EQ);
-    if (same < 0) PyErr_Clear();
-    return same == 1;
-  }
-
-  Plan plan_;
-  std::vector<OptimizerUse> uses_;
-  std::vector<std::unique_ptr<PythonStep>> steps_;
-  Guards guards_;
-  py::object structure_;
-  std::vector<py::object> leaves_;  // null where a tensor is
-  py::object rebuild_;
-  bool grad_;
-  std::vector<Tensor> inputs_, results_;  // of the call that has the lock: kept for their memory
-};
-
-// The plans of one function, latest first.
-class Plans {
- public:
-  void add(std::shared_ptr<FrozenFunction> plan, std::size_t most) {
-    plans_.insert(plans_.begin(), std::move(plan));
-    if (plans_.size() > most) plans_.resize(most);
-  }
-  py::list all() const {
-    py::list list;
-    for (const auto& plan : plans_) list.append(plan);
-    return list;
-  }
-  PyObject* call(PyObject* structure, std::span<PyObject* const> leaves, std::int64_t times = 1) const {
-    for (std::size_t i = 0; i < plans_.size(); ++i) {
-      const std::shared_ptr<FrozenFunction> plan = plans_[i];  // the call may change the list
-      if (PyObject* result = plan->call(structure, leaves, times)) return result;
-      if (PyErr_Occurred()) return nullptr;
-    }
-    return Py_NewRef(Py_NotImplemented);
-  }
-
- private:
-  std::vector<std::shared_ptr<FrozenFunction>> plans_;
-};
-
-// replay(structure, *leaves): no pybind11 call, which costs as much as all else around a small replay.
-PyObject* replay(PyObject* self, PyObject* const* args, Py_ssize_t n) {
-  const auto* plans = static_cast<const Plans*>(PyCapsule_GetPointer(self, nullptr));
-  return guarded([&] { return plans->call(args[0], {args + 1, static_cast<std::size_t>(n - 1)}); });
-}
-// Of plans that live as long as what is returned.
-py::object replayer(const std::shared_ptr<Plans>& plans) {
-  static PyMethodDef def = {"replay", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(replay)),
-                            METH_FASTCALL, nullptr};
-  auto* own = new std::shared_ptr<Plans>(plans);
-  PyObject* capsule = PyCapsule_New(plans.get(), nullptr, [](PyObject* c) {
-    delete static_cast<std::shared_ptr<Plans>*>(PyCapsule_GetContext(c));
-  });
-  if (!capsule || PyCapsule_SetContext(capsule, own) != 0) throw py::error_already_set();
-  const auto held = py::reinterpret_steal<py::object>(capsule);
-  return py::reinterpret_steal<py::object>(PyCFunction_NewEx(&def, held.ptr(), nullptr));
-}
-
 }  // namespace
+
+std::vector<Tensor> tensors_of(const py::sequence& list) {
+  std::vector<Tensor> all;
+  for (const py::handle o : list) all.push_back(unwrap(o.ptr()));
+  return all;
+}
 
 std::vector<OptimizerUse>* capture_uses() { return uses_of_thread; }
 
@@ -296,49 +219,33 @@ void bind_compile(py::module_& m) {
           "alike(self, later: Captured) -> bool\n\nWhether optimizers had the same parameters and state in a later call.")
       .def(
           "difference",
-          [](const Captured& a, const Captured& b) { return difference(a.recording, b.recording); },
+          [](const Captured& a, const Captured& b) -> std::string {
+            const auto same = [](const Tensor& x, const Tensor& y) { return x.get() == y.get(); };
+            const std::size_t outside = a.backward.leaves.size() - a.backward.inputs.size();
+            if (a.backward.roots != b.backward.roots || a.backward.inputs != b.backward.inputs ||
+                a.backward.boundary != b.backward.boundary ||
+                a.backward.leaves.size() != b.backward.leaves.size() ||
+                !std::equal(a.backward.leaves.begin(),
+                            a.backward.leaves.begin() + static_cast<std::ptrdiff_t>(outside),
+                            b.backward.leaves.begin(), same))
+              return "the results depended on other tensors in the second call than in the first";
+            return difference(a.recording, b.recording);
+          },
           py::arg("later"),
           "difference(self, later: Captured) -> str\n\nHow a later call was another program; empty where it was not.");
-  py::class_<FrozenFunction, std::shared_ptr<FrozenFunction>>(m, "FrozenFunction", "A plan and its guards.")
-      .def(py::init<const std::shared_ptr<Captured>&, const py::list&, py::object, const py::sequence&,
-                    py::object>(),
-           py::arg("captured"), py::arg("guards"), py::arg("structure"), py::arg("leaves"),
-           py::arg("rebuild"),
-           "__init__(self, captured: Captured, guards: list[tuple[int, Any, Any, Any]], structure: Any, "
-           "leaves: Sequence[Any], rebuild: Callable[[list[Tensor]], Any] | None) -> None")
-      .def("explain", &FrozenFunction::explain, "explain(self) -> str\n\nWhat runs, an instruction a line.")
-      .def("memory", &FrozenFunction::memory,
-           "memory(self) -> dict[str, int]\n\nBytes, by what they are for.");
-  py::class_<Plans, std::shared_ptr<Plans>>(m, "Plans", "The plans of one function.")
-      .def(py::init<>(), "__init__(self) -> None")
-      .def(
-          "add", &Plans::add, py::arg("plan"), py::arg("most"),
-          "add(self, plan: FrozenFunction, most: int) -> None\n\nPuts a plan first, and drops the last of more than "
-          "`most`.")
-      .def("all", &Plans::all, "all(self) -> list[FrozenFunction]\n\nThe plans, latest first.")
-      .def(
-          "repeat",
-          [](const Plans& plans, std::int64_t times, const py::object& structure,
-             const py::sequence& leaves) {
-            const std::vector<py::object> held(leaves.begin(), leaves.end());
-            std::vector<PyObject*> all;
-            for (const py::object& leaf : held) all.push_back(leaf.ptr());
-            PyObject* result = plans.call(structure.ptr(), all, times);
-            if (!result) throw py::error_already_set();
-            return py::reinterpret_steal<py::object>(result);
-          },
-          py::arg("times"), py::arg("structure"), py::arg("leaves"),
-          "repeat(self, times: int, structure: Any, leaves: Sequence[Any]) -> Any\n\nThe last of so many replays; "
-          "NotImplemented where no plan is for the call.")
-      .def(
-          "replayer", replayer,
-          "replayer(self) -> Callable[..., Any]\n\nreplay(structure, *leaves): one replay of the plan that is for the "
-          "call; NotImplemented where there is none.");
+  bind_frozen(m);
   m.def("_layout", layout_of, py::arg("tensors"),
         "_layout(tensors: Sequence[Tensor]) -> bytes\n\nDtypes, shapes, strides, and which share memory.");
   m.def(
       "_guards_hold", [](const py::list& guards) { return Guards(guards).hold(); }, py::arg("guards"),
       "_guards_hold(guards: list[tuple[int, Any, Any, Any]]) -> bool\n\nWhether all is as it was.");
+  m.def(
+      "_capturing", [] { return capturing; },
+      "_capturing() -> bool\n\nWhether a function is being recorded: what depends on numbers must not decide what runs.");
+  m.def(
+      "_refuse", refuse, py::arg("bad"), py::arg("values"), py::arg("error"),
+      "_refuse(bad: Tensor, values: Tensor, error: Callable[[Any], BaseException]) -> None\n\nRaises error(value) "
+      "for the first of the values where bad is True; frozen functions do so at each replay.");
   m.def(
       "_python_step", python_step, py::arg("function"), py::arg("param_groups"),
       "_python_step(function: Callable[[], None], param_groups: list[dict[str, Any]]) -> None\n\nCalls a function that "

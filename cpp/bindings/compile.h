@@ -1,9 +1,11 @@
 // What optimizers tell a capture about themselves: optim.cpp fills it in, compile.cpp keeps it with the plan.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "handle.h"
+#include "unspool/plan/phases.h"
 #include "unspool/plan/plan.h"
 
 namespace unspool::python {
@@ -29,6 +31,22 @@ struct PythonStep {
   std::vector<Tensor> leaves;
 };
 
+// A check of numbers whose error is made in Python.
+struct PythonCheck {
+  py::object error;  // of the offending number, the exception
+};
+
+// What one call of a function did.
+struct Captured {
+  Recording recording;
+  std::vector<OptimizerUse> uses;
+  std::vector<std::unique_ptr<PythonStep>> steps;
+  std::vector<std::unique_ptr<PythonCheck>> checks;
+  Backward backward;
+};
+
+std::vector<Tensor> tensors_of(const py::sequence& list);
+void bind_frozen(py::module_& m);           // frozen.cpp
 std::vector<OptimizerUse>* capture_uses();  // of this thread's capture, or null
 
 }  // namespace unspool::python

@@ -106,6 +106,41 @@ def _rebuilder(result: Any) -> Callable[[list[Any]], Any] | None:
     return rebuild
 
 
+@functools.cache
+def _function() -> Any:
+    from unspool.autograd.function import Function
+
+    class CompiledFunction(Function):
+        """The one record of a call whose results have a history."""
+
+        @staticmethod
+        def forward(ctx: Any, frozen: Any, arguments: Any, *wanted: Any) -> Any:
+            results, saved = frozen.forward(arguments)
+            roots = frozen.roots()
+            ctx.frozen, ctx.roots, ctx.counts = frozen, roots, (len(saved), len(arguments))
+            ctx.save_for_backward(*saved, *arguments, *frozen.read_in_backward())
+            ctx.mark_non_differentiable(*(t for i, t in enumerate(results) if i not in roots))
+            return tuple(results)
+
+        @staticmethod
+        def backward(ctx: Any, *cotangents: Any) -> Any:
+            if _core.is_grad_enabled():
+                raise RuntimeError(
+                    "compile: a frozen function's backward has no derivative of its own (create_graph=True); "
+                    "call the plain function instead"
+                )
+            saved, arguments = ctx.counts
+            tensors = ctx.saved_tensors
+            given = [cotangents[i] for i in ctx.roots]
+            return None, None, *ctx.frozen.backward(tensors[:saved], tensors[saved : saved + arguments], given)
+
+    return CompiledFunction
+
+
+def _apply(frozen: Any, arguments: Any) -> Any:
+    return _function().apply(frozen, arguments, *frozen.wanted(arguments))
+
+
 class Compiled:
     """What `compile` returns: call it like the function.
 
@@ -194,7 +229,7 @@ class Compiled:
             elif before is None:
                 self._recorded[key] = captured, guards
             else:
-                plan = _core.FrozenFunction(captured, guards, structure, leaves, _rebuilder(result))
+                plan = _core.FrozenFunction(captured, guards, structure, leaves, _rebuilder(result), _apply)
                 self._plans.add(plan, _MOST_PLANS)
             return result
 
@@ -234,6 +269,34 @@ class Compiled:
         return self._only_plan().memory()
 
 
+@functools.cache
+def _optimized_module() -> Any:
+    from unspool.nn import Module
+
+    class OptimizedModule(Module):
+        """A module whose calls are frozen: the module itself is `_orig_mod`, and gives all other attributes."""
+
+        def __init__(self, module: Any, compiled: Compiled) -> None:
+            super().__init__()
+            self._orig_mod = module
+            self.__dict__["_compiled"] = compiled
+            self.train(module.training)
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return self._compiled(*args, **kwargs)
+
+        forward = __call__
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("plans", "explain", "memory", "repeat"):
+                return getattr(self.__dict__["_compiled"], name)
+            if name == "_orig_mod":
+                return super().__getattr__(name)
+            return getattr(self._orig_mod, name)
+
+    return OptimizedModule
+
+
 def _hashable(value: Any) -> bool:
     try:
         hash(value)
@@ -251,8 +314,11 @@ def compile(model: Any = None, *, fallback: str | None = None) -> Any:
     read once. With `fallback="eager"` a function that cannot be frozen runs eagerly, and a warning says so once;
     without, PlanError names the line.
 
-    Raises PlanError, also where a call reads a tensor's value in Python (`.item()`, `bool(t)`, NumPy), returns a tensor
-    that backward may still be called on, or keeps a tensor outside.
+    Results that have a history, as a module's, carry one record whose backward is frozen, too. A module becomes a
+    module whose `_orig_mod` is the one given.
+
+    Raises PlanError, also where a call reads a tensor's value in Python (`.item()`, `bool(t)`, NumPy), sets gradients
+    and returns a tensor with a history, or keeps a tensor outside.
     """
     if fallback not in (None, "eager"):
         raise ValueError(f'compile: fallback must be None or "eager", got {fallback!r}')
@@ -260,4 +326,7 @@ def compile(model: Any = None, *, fallback: str | None = None) -> Any:
         return functools.partial(compile, fallback=fallback)
     if not callable(model):
         raise TypeError(f"compile: expected a function or a module, got {type(model).__name__}")
-    return Compiled(model, fallback)
+    compiled = Compiled(model, fallback)
+    from unspool.nn import Module
+
+    return _optimized_module()(model, compiled) if isinstance(model, Module) else compiled

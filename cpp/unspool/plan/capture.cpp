@@ -197,8 +197,6 @@ Capture::Capture(Recording& recording, const std::vector<Tensor>& inputs) {
       recording.buffers.back().held = alias(t);
     }
     recording.inputs.push_back(recording.place_of(t));
-    if (t.requires_grad())
-      recording.refuse("an argument requires a gradient; a plan keeps no history of its arguments");
   }
   current = &recording;
   capture_number = recording.number;
@@ -211,7 +209,8 @@ Capture::~Capture() {
   current = nullptr;
 }
 
-void finish(Recording& r, const std::vector<Tensor>& outputs) {
+void finish(Recording& r, const std::vector<Tensor>& outputs,
+            const std::unordered_set<const Storage*>* held) {
   std::vector<bool> kept(r.buffers.size());
   auto keep = [&](int place) {
     kept.resize(r.buffers.size());
@@ -219,10 +218,6 @@ void finish(Recording& r, const std::vector<Tensor>& outputs) {
     return place;
   };
   for (const Tensor& t : outputs) {
-    if (t->node && !t->node->released)
-      r.refuse(
-          "it returns a tensor that backward may still be called on; call backward inside of the function, "
-          "return .detach(), or call it under no_grad()");
     r.outputs.push_back(keep(r.place_of(t)));
   }
   for (Buffer& b : r.buffers)
@@ -230,8 +225,8 @@ void finish(Recording& r, const std::vector<Tensor>& outputs) {
   for (GradientSlot& g : r.gradients)
     if (const Tensor& now = g.leaf->grad) g.after = keep(r.place_of(now));
   for (std::size_t i = 0; i < r.buffers.size(); ++i)
-    if (const Buffer& b = r.buffers[i];
-        b.kind == Buffer::Temporary && b.alive() && !(i < kept.size() && kept[i]))
+    if (const Buffer& b = r.buffers[i]; b.kind == Buffer::Temporary && b.alive() &&
+                                        !(i < kept.size() && kept[i]) && !(held && held->contains(b.storage)))
       r.refuse("a tensor that it makes" + at_site(b.site) +
                " lives on after the call, in an attribute, a list or a graph; return it instead");
   r.at.clear();

@@ -31,14 +31,13 @@ bool reads_places(const Recording& r, const Step& s) {
   });
 }
 
-// Whether a step runs a function of the layers above, which looks after its own threads.
-bool calls_out(const Step& s) {
-  return std::any_of(s.attrs.v, s.attrs.v + s.attrs.n, [](const Attr& a) { return a.kind == Attr::Pointer; });
-}
-
 constexpr std::int64_t kFlopsPerNanosecond = 32, kBytesPerNanosecond = 16;
 
 }  // namespace
+
+bool calls_out(const Step& s) {
+  return std::any_of(s.attrs.v, s.attrs.v + s.attrs.n, [](const Attr& a) { return a.kind == Attr::Pointer; });
+}
 
 Tensor Plan::tensor_at(int place) {
   if (place < 0) return {};
@@ -86,7 +85,7 @@ std::unique_ptr<Instruction> Plan::instruction_of(const Step& s) {
   return made;
 }
 
-Plan::Plan(Recording r) : r_(std::move(r)) {
+Plan::Plan(Recording r, std::size_t given) : own_(given), r_(std::move(r)) {
   fuse(r_);
   chain_maps(r_);
   const std::size_t n = r_.buffers.size();

@@ -18,6 +18,8 @@ void fuse(Recording& r);
 std::vector<int> touches(const Recording& r);
 // The step that makes a linear layer's gradients and updates its weight: parts are the two.
 extern const OpDef linear_update_op;
+// Whether a step runs a function of the layers above: it is never left out, and looks after its own threads.
+bool calls_out(const Step& s);
 // Takes out the steps that are marked.
 void erase(Recording& r, const std::vector<bool>& gone);
 
@@ -59,11 +61,14 @@ struct PlanMemory {
 
 class Plan {
  public:
-  explicit Plan(Recording r);
+  // `given`: so many first arguments are another plan's results, which nobody else writes.
+  explicit Plan(Recording r, std::size_t given = 0);
 
   // Whether these arguments are of the dtypes, shapes, strides and aliasing that were recorded, and all that
   // the plan reads and writes elsewhere lies where it lay.
   bool fits(std::span<const Tensor> inputs) const;
+  // Tensors from outside that were leaves, as they were recorded.
+  const std::vector<Tensor>& leaves() const { return r_.leaves; }
   // One call; the results are fresh tensors, or the argument or outside tensor that the function returned.
   // Not by two threads at once: lock() first.
   void run(std::span<const Tensor> inputs, std::vector<Tensor>& results);
@@ -91,6 +96,7 @@ class Plan {
   bool is_free(const Moving& m) const;
 
   std::mutex mutex_;
+  std::size_t own_;
   Recording r_;
   Layout layout_;
   Tensor arena_;

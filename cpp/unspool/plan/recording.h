@@ -103,8 +103,10 @@ class Capture {
   Capture(const Capture&) = delete;
   Capture& operator=(const Capture&) = delete;
 };
-// After the function has returned: what it returned, and what became of gradients.
-void finish(Recording& recording, const std::vector<Tensor>& outputs);
+// After the function has returned: what it returned, and what became of gradients. `held`: by a graph that
+// the caller keeps; null where the results may have none.
+void finish(Recording& recording, const std::vector<Tensor>& outputs,
+            const std::unordered_set<const Storage*>* held = nullptr);
 Recording* current_recording();  // of this thread, or null
 // Calls between are not noted.
 struct Pause {

@@ -90,9 +90,9 @@ bool Plan::fits(std::span<const Tensor> inputs) const {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Tensor& t = inputs[i];
     const Place& p = r_.places[static_cast<std::size_t>(r_.inputs[i])];
-    if (t.dtype() != p.dtype || t.requires_grad() || !(t.shape() == p.shape) || !(t.strides() == p.strides))
-      return false;
-    for (std::size_t k = 0; k < i; ++k) {
+    if (t.dtype() != p.dtype || !(t.shape() == p.shape) || !(t.strides() == p.strides)) return false;
+    if (i < own_) continue;
+    for (std::size_t k = own_; k < i; ++k) {
       const Place& q = r_.places[static_cast<std::size_t>(r_.inputs[k])];
       if ((inputs[k]->storage == t->storage) != (q.buffer == p.buffer)) return false;
       if (q.buffer == p.buffer && t->data - inputs[k]->data != p.offset - q.offset) return false;

@@ -82,6 +82,6 @@ def _safe_softmax(scores: Any, masked: bool) -> Any:
     if not masked:
         return weights
     nothing = (scores.detach() == float("-inf")).all(-1, keepdim=True)
-    if not nothing.any():
+    if not _core._capturing() and not nothing.any():
         return weights
     return _core.where(nothing, 0.0, _core.softmax(_core.where(nothing, 0.0, scores), -1))

@@ -128,8 +128,7 @@ def nll_loss(
         )
     counted = target != ignore_index
     bad = counted & ((target < 0) | (target >= classes))
-    if bad.any():
-        raise IndexError(f"nll_loss: Target {int(target[bad][0])} is out of bounds for {classes} classes")
+    _core._refuse(bad, target, lambda t: IndexError(f"nll_loss: Target {t} is out of bounds for {classes} classes"))
     hit = _core.where(counted, target, 0)
     losses = -input.gather(dim, hit.unsqueeze(dim)).squeeze(dim)
     share = counted.to(input.dtype) if weight is None else _core.where(counted, weight[hit], 0.0)
@@ -158,9 +157,11 @@ def binary_cross_entropy(
             f"({input.shape}) is deprecated. Please ensure they have the same size."
         )
     outside = ~((input >= 0) & (input <= 1))
-    if outside.any():
-        first = float(input.detach()[outside][0])
-        raise RuntimeError(f"binary_cross_entropy: all elements of input should be between 0 and 1, got {first}")
+    _core._refuse(
+        outside,
+        input,
+        lambda x: RuntimeError(f"binary_cross_entropy: all elements of input should be between 0 and 1, got {x}"),
+    )
     # At 0 and 1 the logarithm is -100 and the gradient (p - t) / 1e-12, as in PyTorch.
     none, certain = input == 0, input == 1
     between = _core.where(none | certain, 0.5, input)

@@ -51,8 +51,7 @@ def gaussian_nll_loss(
         raise TypeError(f"gaussian_nll_loss: var must be a Tensor or a float, got {type(var).__name__}")
     if isinstance(var, float):
         var = _core.full_like(input, var, requires_grad=False)
-    if (var < 0).any():
-        raise ValueError("gaussian_nll_loss: var has negative entry/entries")
+    _core._refuse(var < 0, var, lambda v: ValueError("gaussian_nll_loss: var has negative entry/entries"))
     own, shape = tuple(var.shape), tuple(input.shape)
     if own == shape[:-1]:
         var = var.unsqueeze(-1)

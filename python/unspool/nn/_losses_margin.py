@@ -138,8 +138,9 @@ def multi_margin_loss(
             f"got shape {tuple(target.shape)}"
         )
     bad = (labels < 0) | (labels >= classes)
-    if bad.any():
-        raise RuntimeError(f"multi_margin_loss: target {int(labels[bad][0])} out of range for {classes} classes")
+    _core._refuse(
+        bad, labels, lambda t: RuntimeError(f"multi_margin_loss: target {t} out of range for {classes} classes")
+    )
     column = labels.unsqueeze(1)
     z = _hinge(margin - x.gather(1, column) + x)
     z = z if p == 1 else z * z
@@ -167,10 +168,9 @@ def multilabel_margin_loss(
         )
     labels, classes = target.reshape(x.shape), x.shape[1]
     bad = (labels < -1) | (labels >= classes)
-    if bad.any():
-        raise RuntimeError(
-            f"multilabel_margin_loss: target {int(labels[bad][0])} is out of range for {classes} classes"
-        )
+    _core._refuse(
+        bad, labels, lambda t: RuntimeError(f"multilabel_margin_loss: target {t} is out of range for {classes} classes")
+    )
     counted = (labels >= 0).to(_core.int64).cumprod(1)
     hit = labels.clamp(min=0)
     right = _core.zeros_like(labels).scatter_add(1, hit, counted) > 0

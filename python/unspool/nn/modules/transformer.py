@@ -41,7 +41,8 @@ def _is_causal(mask: Any, said: bool | None, x: Any, batch_first: bool) -> bool:
     size = x.shape[1 if x.dim() == 3 and batch_first else 0]
     if tuple(mask.shape) != (size, size) or mask.dtype == _core.bool:
         return False
-    return bool((mask == _causal_mask(size, mask.dtype)).all())
+    # a hint only: what is being frozen can do without
+    return not _core._capturing() and bool((mask == _causal_mask(size, mask.dtype)).all())
 
 
 class _Layer(Module):

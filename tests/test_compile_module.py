@@ -1,0 +1,272 @@
+"""Frozen forwards with backward outside: the results carry one record, whose backward is frozen, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import unspool
+import unspool.nn.functional as F
+from test_compile import LOSSES, MODELS, _batch, _bits
+from unspool import nn, optim
+from unspool.errors import PlanError
+
+
+def _trained(freeze: bool, model: str, loss: str, dtype: Any, argument: bool) -> tuple[list[Any], int]:
+    unspool.manual_seed(3)
+    net = MODELS[model]().to(dtype)
+    criterion, kind = LOSSES[loss]
+    opt = optim.Adam(net.parameters(), lr=0.01)
+    run = unspool.compile(net) if freeze else net
+    seen: list[Any] = []
+    for i in range(6):
+        x, y = _batch(kind, dtype)
+        x.requires_grad_(argument)
+        if i % 2:
+            opt.zero_grad()  # in between gradients are added to those that are there
+        out = run(x)
+        value = criterion(out, y)
+        value.backward()
+        opt.step()
+        seen += [_bits(out), _bits(value), *(None if p.grad is None else _bits(p.grad) for p in net.parameters())]
+        seen += [_bits(x.grad)] if argument and x.grad is not None else []
+    seen += [_bits(t) for t in (*net.parameters(), *net.buffers())]
+    return [*seen, _bits(unspool.rand(3))], run.plans if freeze else 1
+
+
+@pytest.mark.parametrize("argument", [False, True], ids=["plain", "argument"])
+@pytest.mark.parametrize("model", [m for m in MODELS if m not in ("embedding",)])
+def test_every_model_has_the_bits_of_the_eager_one(model: str, argument: bool) -> None:
+    expected, _ = _trained(False, model, "mse", unspool.float32, argument)
+    seen, plans = _trained(True, model, "mse", unspool.float32, argument)
+    assert plans == 1
+    assert seen == expected
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_outside(loss: str) -> None:
+    expected, _ = _trained(False, "three layers", loss, unspool.float64, True)
+    seen, plans = _trained(True, "three layers", loss, unspool.float64, True)
+    assert plans == 1
+    assert seen == expected
+
+
+def _layer(freeze: bool, function: Callable[[Any], Any], n: int = 4) -> tuple[Any, Any]:
+    unspool.manual_seed(1)
+    layer = nn.Linear(3, 3)
+    call = (lambda x: function(layer(x))) if function else layer
+    frozen = unspool.compile(call) if freeze else call
+    if freeze:
+        for _ in range(2):
+            frozen(unspool.randn(n, 3))
+        assert frozen.plans == 1
+    return layer, frozen
+
+
+def test_forwards_may_be_many_before_their_backwards() -> None:
+    xs = [unspool.randn(4, 3) for _ in range(3)]
+    grads = []
+    for freeze in (False, True):
+        layer, f = _layer(freeze, unspool.tanh)
+        outs = [f(x) for x in xs]
+        for i in (1, 0, 2):
+            (outs[i] * (i + 1)).sum().backward()
+        grads.append([_bits(p.grad) for p in layer.parameters()] + [_bits(o) for o in outs])
+    assert grads[0] == grads[1]
+
+
+def test_backward_a_second_time() -> None:
+    layer, f = _layer(True, unspool.tanh)
+    out = f(unspool.ones(4, 3)).sum()
+    out.backward(retain_graph=True)
+    once = layer.weight.grad.clone()
+    out.backward()
+    assert layer.weight.grad.tolist() == (once + once).tolist()
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        out.backward()
+
+
+def test_what_backward_reads_may_not_be_written() -> None:
+    layer, f = _layer(True, unspool.tanh)
+    for write, fails in ((layer.weight, False), (layer.bias, False)):
+        out = f(unspool.ones(4, 3))
+        with unspool.no_grad():
+            write.add_(1)
+        if not fails:
+            out.sum().backward()  # neither is read: x needs no gradient
+    x = unspool.ones(4, 3, requires_grad=True)
+    for _ in range(2):
+        f(x).sum().backward()
+    out = f(x)
+    with unspool.no_grad():
+        layer.bias.add_(1)
+    out.sum().backward()
+    out = f(x)
+    with unspool.no_grad():
+        layer.weight.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
+    out = f(x)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.mul_(2).sum().backward()
+    assert f(x).requires_grad
+
+
+def test_double_backward_is_refused_clearly() -> None:
+    layer, f = _layer(True, unspool.tanh)
+    with pytest.raises(RuntimeError, match="no derivative of its own"):
+        unspool.autograd.grad(f(unspool.ones(4, 3)).sum(), [layer.weight], create_graph=True)
+
+
+def test_several_results_of_which_some_have_a_history() -> None:
+    def function(y: Any) -> Any:
+        return {"a": unspool.tanh(y), "b": [y.detach() * 2, y.sum()], "n": 3, "none": None}
+
+    seen = []
+    for freeze in (False, True):
+        layer, f = _layer(freeze, function)
+        x = unspool.arange(12.0).reshape(4, 3)
+        got = f(x)
+        assert (got["n"], got["none"]) == (3, None)
+        assert [t.requires_grad for t in (got["a"], *got["b"])] == [True, False, True]
+        (got["b"][1] * 2).backward(retain_graph=True)
+        one = [_bits(p.grad) for p in layer.parameters()]
+        got["a"].sum().backward()
+        seen.append([one, [_bits(p.grad) for p in layer.parameters()], _bits(got["a"]), *map(_bits, got["b"])])
+    assert seen[0] == seen[1]
+
+
+def test_views_arguments_and_parameters_as_results() -> None:
+    layer = nn.Linear(3, 3)
+    seen = []
+    for freeze in (False, True):
+        layer.zero_grad()
+        call = lambda x: (layer(x).t()[1:], x, layer.weight * 1)  # noqa: E731
+        f = unspool.compile(call) if freeze else call
+        for i in range(4):
+            x = unspool.ones(2, 3) * i
+            y, same, w = f(x)
+            assert same.tolist() == x.tolist()
+            (y.sum() + w.sum() * i).backward()
+            seen.append([y.tolist(), w.tolist(), layer.weight.grad.tolist()])
+    assert seen[:4] == seen[4:]
+
+
+def test_guards() -> None:
+    net = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+    frozen = unspool.compile(net)
+    x = unspool.ones(2, 3)
+    for _ in range(3):
+        frozen(x).sum().backward()
+    assert frozen.plans == 1
+    net[0].weight.requires_grad_(False)
+    net.zero_grad()
+    for _ in range(3):
+        frozen(x).sum().backward()
+    assert (frozen.plans, net[0].weight.grad) == (2, None)
+    net[0].weight.requires_grad_(True)
+    frozen.eval()
+    assert not net[1].training
+    for _ in range(3):
+        assert _bits(frozen(x)) == _bits(net(x))
+    assert frozen.plans == 3
+    with unspool.no_grad():
+        assert not any(frozen(x).requires_grad for _ in range(3))
+    net[0].weight = nn.Parameter(unspool.zeros(3, 3))
+    assert frozen(x).tolist() == net(x).tolist()
+    handle = net[0].weight.register_hook(lambda g: g * 0 + 7)
+    net.zero_grad()
+    with pytest.raises(PlanError, match="has a backward hook"):
+        frozen(x)
+    handle.remove()
+
+
+def test_a_hook_on_a_parameter_sees_the_gradient() -> None:
+    layer, f = _layer(True, unspool.tanh)
+    layer.weight.register_hook(lambda g: g * 0 + 7)
+    f(unspool.ones(4, 3)).sum().backward()
+    assert layer.weight.grad.unique().tolist() == [7.0]
+
+
+def test_the_data_of_a_parameter_moves() -> None:
+    layer, f = _layer(True, unspool.tanh)
+    x = unspool.randn(4, 3, requires_grad=True)
+    for _ in range(3):
+        f(x)
+    out = f(x)
+    layer.weight.data = layer.weight.data.clone()
+    with pytest.raises(RuntimeError, match="needed for gradient computation"):
+        out.sum().backward()
+    for _ in range(3):  # recorded anew
+        assert _bits(f(x)) == _bits(unspool.tanh(layer(x)))
+
+
+def test_it_acts_as_the_module() -> None:
+    net = nn.Sequential(nn.Linear(3, 2))
+    frozen = unspool.compile(net)
+    assert isinstance(frozen, nn.Module)
+    assert frozen._orig_mod is net
+    assert [id(p) for p in frozen.parameters()] == [id(p) for p in net.parameters()]
+    assert list(frozen.state_dict()) == ["_orig_mod.0.weight", "_orig_mod.0.bias"]  # as torch.compile names them
+    assert (
+        frozen[0] is net[0] if hasattr(type(frozen), "__getitem__") else frozen.get_submodule("_orig_mod.0") is net[0]
+    )
+    assert "Sequential" in repr(frozen)
+    assert frozen.training
+    assert not frozen.eval().training
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = frozen.nothing
+
+
+def test_a_loss_function_with_its_history() -> None:
+    seen = []
+    for freeze in (False, True):
+        unspool.manual_seed(0)
+        net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+        opt = optim.SGD(net.parameters(), lr=0.1)
+
+        def loss(x: Any, y: Any, net: Any = net) -> Any:
+            return F.cross_entropy(net(x), y)
+
+        f = unspool.compile(loss) if freeze else loss
+        for _ in range(5):
+            value = f(unspool.randn(6, 3), unspool.randint(0, 2, (6,)))
+            opt.zero_grad()
+            value.backward()
+            opt.step()
+            seen.append(_bits(value))
+        seen += map(_bits, net.parameters())
+        if freeze:
+            assert f.plans == 1
+            with pytest.raises(IndexError, match="out of bounds"):
+                f(unspool.randn(6, 3), unspool.full((6,), 9))
+    half = len(seen) // 2
+    assert seen[:half] == seen[half:]
+
+
+def test_what_has_a_history_and_sets_gradients_is_refused() -> None:
+    layer = nn.Linear(2, 2)
+
+    def step(x: Any) -> Any:
+        y = layer(x)
+        y.sum().backward(retain_graph=True)
+        return y
+
+    with pytest.raises(PlanError, match="reads or sets gradients, too"):
+        unspool.compile(step)(unspool.ones(2))
+
+
+def test_a_graph_before_the_argument_goes_on() -> None:
+    seen = []
+    for freeze in (False, True):
+        unspool.manual_seed(0)
+        first, second = nn.Linear(3, 4), nn.Linear(4, 2)
+        f = unspool.compile(second) if freeze else second
+        for _ in range(4):
+            first.zero_grad()
+            second.zero_grad()
+            f(first(unspool.randn(5, 3)).tanh()).square().sum().backward()
+            seen.append([_bits(p.grad) for p in (*first.parameters(), *second.parameters())])
+    assert seen[:4] == seen[4:]
