@@ -130,6 +130,41 @@ class FrozenFunction {
   std::string explain() const {
     return backward_ ? plan_.explain() + "backward\n" + backward_->explain() : plan_.explain();
   }
+  // (steps before fusion, steps after it, {buffer: kind and number}) of each plan: forward, or forward and
+  // backward.
+  py::list drawing() const {
+    py::list all;
+    for (const Plan* plan : {&plan_, static_cast<const Plan*>(backward_.get())}) {
+      if (!plan) continue;
+      const auto listed = [](const std::vector<DrawnStep>& steps) {
+        py::list list;
+        for (const DrawnStep& s : steps) {
+          py::list reads, writes;
+          for (int b : s.reads) reads.append(b);
+          for (int b : s.writes) writes.append(b);
+          list.append(py::make_tuple(s.name, s.shape, s.site, reads, writes));
+        }
+        return list;
+      };
+      py::dict kinds;
+      const Recording& r = plan->recording();
+      for (std::size_t i = 0; i < r.buffers.size(); ++i) {
+        const char* kind = r.buffers[i].kind == Buffer::Input      ? "argument"
+                           : r.buffers[i].kind == Buffer::External ? "from outside"
+                           : r.buffers[i].kind == Buffer::Constant ? "constant"
+                                                                   : "temporary";
+        kinds[py::int_(i)] = kind;
+      }
+      for (int p : r.outputs) {
+        const int b = r.places[static_cast<std::size_t>(p)].buffer;
+        if (r.buffers[static_cast<std::size_t>(b)].kind == Buffer::Temporary) kinds[py::int_(b)] = "result";
+      }
+      for (const GradientSlot& g : r.gradients)
+        if (g.after >= 0) kinds[py::int_(r.places[static_cast<std::size_t>(g.after)].buffer)] = "gradient";
+      all.append(py::make_tuple(listed(plan->before_fusion()), listed(drawn(r)), kinds));
+    }
+    return all;
+  }
   py::dict memory() const {
     PlanMemory m = plan_.memory();
     if (backward_) {
@@ -271,6 +306,9 @@ void bind_frozen(py::module_& m) {
       .def("read_in_backward", &FrozenFunction::read_in_backward,
            "read_in_backward(self) -> list[Tensor]\n\nLeaves whose numbers backward reads.")
       .def("roots", &FrozenFunction::roots, "roots(self) -> tuple[int, ...]\n\nWhich results have a history.")
+      .def(
+          "drawing", &FrozenFunction::drawing,
+          "drawing(self) -> list[tuple[list[Any], list[Any], dict[int, str]]]\n\nOf each plan the steps before and after fusion (name, shape, line, buffers read, buffers written), and what buffers are.")
       .def("explain", &FrozenFunction::explain, "explain(self) -> str\n\nWhat runs, an instruction a line.")
       .def("memory", &FrozenFunction::memory,
            "memory(self) -> dict[str, int]\n\nBytes, by what they are for.");

@@ -94,6 +94,7 @@ void bind_init(py::module_& m);
 void bind_modules(py::module_& m);  // calls of nn.Module
 void bind_optim(py::module_& m);
 void bind_compile(py::module_& m);
+void bind_profile(py::module_& m);
 void bind_data(py::module_& m);
 void bind_threads(py::module_& m);  // and the GIL around long work
 

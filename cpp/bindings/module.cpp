@@ -68,6 +68,7 @@ PYBIND11_MODULE(_core, m) {
   bind_modules(m);
   bind_optim(m);
   bind_compile(m);
+  bind_profile(m);
   bind_data(m);
   bind_threads(m);
 

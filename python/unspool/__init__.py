@@ -143,6 +143,10 @@ def __getattr__(name: str) -> Any:
         from unspool._compile import compile
 
         return compile
+    if name == "profile":
+        from unspool._profile import profile
+
+        return profile
     if name == "__version__":
         version = getattr(_core, "__version__", None)
         if version is None:

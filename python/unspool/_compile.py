@@ -263,6 +263,15 @@ class Compiled:
         """What the first plan runs: an instruction a line, with shapes, flops, bytes and the program's line."""
         return self._only_plan().explain()
 
+    def draw(self, path: Any) -> None:
+        """Write a picture of the first plan, as recorded and after fusion: SVG or PNG, by the path's suffix.
+
+        Needs matplotlib. Raises ValueError for another suffix, and for more than 400 steps.
+        """
+        from unspool._draw import draw
+
+        draw(self._only_plan().drawing(), path)
+
     def memory(self) -> dict[str, int]:
         """Bytes of the first plan: `arena`, in which `temporaries` share places, and `outputs`, `gradients`,
         `constants` beside it."""
@@ -288,7 +297,7 @@ def _optimized_module() -> Any:
         forward = __call__
 
         def __getattr__(self, name: str) -> Any:
-            if name in ("plans", "explain", "memory", "repeat"):
+            if name in ("plans", "explain", "memory", "repeat", "draw"):
                 return getattr(self.__dict__["_compiled"], name)
             if name == "_orig_mod":
                 return super().__getattr__(name)

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "unspool/base/pool.h"
+#include "unspool/base/profile.h"
 #include "unspool/ops/halves.h"
 #include "unspool/ops/map.h"
 #include "unspool/ops/op.h"
@@ -81,11 +82,22 @@ bool in_floats(const OpDef& op, std::span<const Tensor> in, const AttrsView& att
 
 }  // namespace
 
-void run_kernel(Call& c) {
+namespace {
+
+void compute(Call& c) {
   if (c.op->forward)
     c.op->forward(c);
   else
     run_map(c);
+}
+
+}  // namespace
+
+void run_kernel(Call& c) {
+  if (!__atomic_load_n(&profiling, __ATOMIC_RELAXED)) [[likely]]
+    return compute(c);
+  const ProfileScope event(name_of(*c.op), c.out[0] ? c.out[0].shape() : Shape());
+  compute(c);
 }
 
 namespace {

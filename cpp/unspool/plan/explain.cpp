@@ -1,4 +1,5 @@
 // The plan as text: an instruction a line, the same for the same program.
+#include <algorithm>
 #include <map>
 
 #include "unspool/ops/fusions.h"
@@ -39,6 +40,38 @@ std::string label_of(const Instruction& i) {
   std::string label;
   for (const OpDef* part : i.parts) label += (label.empty() ? "" : "+") + name_of(*part);
   return label;
+}
+
+std::vector<DrawnStep> drawn(const Recording& r) {
+  std::vector<DrawnStep> all;
+  auto name = [](const Step& s) {
+    if (s.parts.empty()) return name_of(*s.op);
+    std::string label;
+    for (const Step& part : s.parts) label += (label.empty() ? "" : "+") + name_of(*part.op);
+    return label;
+  };
+  auto buffer = [&](int p) { return r.places[static_cast<std::size_t>(p)].buffer; };
+  for (const Step& s : r.steps) {
+    DrawnStep& d = all.emplace_back();
+    d.name = name(s);
+    d.site = s.site && sites.text ? sites.text(s.site) : "";
+    int shown = -1;
+    for (int k = s.n_out; k-- > 0;)
+      if (s.out[k] >= 0) {
+        d.writes.push_back(buffer(s.out[k]));
+        shown = s.out[k];
+      }
+    for (int p : s.wrote) {
+      d.writes.push_back(buffer(p));
+      if (shown < 0) shown = p;
+    }
+    if (s.aux >= 0) d.writes.push_back(buffer(s.aux));
+    for (int p : s.in)
+      if (p >= 0 && (std::find(s.wrote.begin(), s.wrote.end(), p) == s.wrote.end() || s.parts.empty()))
+        d.reads.push_back(buffer(p));
+    if (shown >= 0) d.shape = r.places[static_cast<std::size_t>(shown)].shape.str();
+  }
+  return all;
 }
 
 std::string Plan::explain() const {

@@ -86,6 +86,7 @@ std::unique_ptr<Instruction> Plan::instruction_of(const Step& s) {
 }
 
 Plan::Plan(Recording r, std::size_t given) : own_(given), r_(std::move(r)) {
+  before_fusion_ = drawn(r_);
   fuse(r_);
   chain_maps(r_);
   const std::size_t n = r_.buffers.size();

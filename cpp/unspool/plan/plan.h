@@ -55,6 +55,13 @@ std::string label_of(const Instruction& i);   // the op's name, or those of a ch
 std::int64_t flops_of(const Instruction& i);  // of products; multiply-adds count two
 std::int64_t bytes_of(const Instruction& i);  // read and written
 
+// A step as a picture shows it.
+struct DrawnStep {
+  std::string name, shape, site;
+  std::vector<int> reads, writes;  // buffers
+};
+std::vector<DrawnStep> drawn(const Recording& r);
+
 struct PlanMemory {
   std::int64_t arena, temporaries, outputs, gradients, constants;
 };
@@ -77,6 +84,8 @@ class Plan {
   // The attribute that is setting i of the recording.
   Attr& setting(std::size_t i);
   std::string explain() const;
+  const std::vector<DrawnStep>& before_fusion() const { return before_fusion_; }
+  const Recording& recording() const { return r_; }  // after fusion
   PlanMemory memory() const;
 
  private:
@@ -95,6 +104,7 @@ class Plan {
   void renew(Moving& m);
   bool is_free(const Moving& m) const;
 
+  std::vector<DrawnStep> before_fusion_;
   std::mutex mutex_;
   std::size_t own_;
   Recording r_;

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "unspool/base/pool.h"
+#include "unspool/base/profile.h"
 #include "unspool/kernels/table.h"
 #include "unspool/ops/fusions.h"
 #include "unspool/plan/plan.h"
@@ -31,6 +32,9 @@ void run_whole(Instruction& i) {
 }
 
 void run_one(Instruction& i) {
+  std::optional<ProfileScope> event;
+  if (__atomic_load_n(&profiling, __ATOMIC_RELAXED) && (i.chain || i.update)) [[unlikely]]
+    event.emplace(label_of(i), i.out[0] ? i.out[0].shape() : Shape());
   if (i.chain) return i.chain->run();
   if (i.whole) return run_whole(i);
   Call& c = i.call;
@@ -118,6 +122,9 @@ bool Plan::fits(std::span<const Tensor> inputs) const {
 
 void Plan::run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
   const GradMode off(false);
+  std::optional<ProfileScope> event;
+  if (__atomic_load_n(&profiling, __ATOMIC_RELAXED)) [[unlikely]]
+    event.emplace("replay", Shape(), true);
   for (Moving& m : moving_)
     if (r_.buffers[static_cast<std::size_t>(m.buffer)].kind != Buffer::Input) renew(m);
   struct Bound {
