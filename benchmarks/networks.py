@@ -41,8 +41,8 @@ def start(widths: Sequence[int], batch: int, dtype: str) -> tuple[Layers, Array,
     return layers, x, y
 
 
-def in_torch(package: str, layers: Layers, x: Array, y: Array, optimizer: str) -> Callable[[], object]:
-    """PyTorch's eager mode, and unspool's."""
+def in_torch(package: str, layers: Layers, x: Array, y: Array, optimizer: str, frozen: int = 0) -> Callable[[], object]:
+    """PyTorch's eager mode, and unspool's; frozen: unspool's compiled step, so many of them in a native loop."""
     torch, nn = import_module(package), import_module(f"{package}.nn")
     modules: list[Any] = []
     for weight, bias in layers:
@@ -58,14 +58,21 @@ def in_torch(package: str, layers: Layers, x: Array, y: Array, optimizer: str) -
         update = torch.optim.Adam(model.parameters(), lr=LR, betas=BETAS, eps=EPS)
     inputs, targets = torch.from_numpy(x), torch.from_numpy(y)
 
-    def step() -> object:
+    def step(x: object = inputs, y: object = targets) -> object:
         update.zero_grad()
-        loss = criterion(model(inputs), targets)
+        loss = criterion(model(x), y)
         loss.backward()
         update.step()
         return loss
 
-    return step
+    if not frozen:
+        return step
+    compiled = torch.compile(step)
+    for _ in range(3):  # two recordings and a replay
+        compiled(inputs, targets)
+    if frozen == 1:
+        return lambda: compiled(inputs, targets)
+    return lambda: compiled.repeat(frozen, inputs, targets)
 
 
 def in_jax(layers: Layers, x: Array, y: Array, optimizer: str) -> Callable[[], object]:
@@ -143,11 +150,17 @@ def in_numpy(layers: Layers, x: Array, y: Array) -> Callable[[], object]:
 
 
 def setup(
-    peer: str, *, widths: Sequence[int], batch: int, optimizer: str = "SGD", dtype: str = "float32"
+    peer: str,
+    *,
+    widths: Sequence[int],
+    batch: int,
+    optimizer: str = "SGD",
+    dtype: str = "float32",
+    frozen: int = 0,
 ) -> Callable[[], object]:
     begin = start(widths, batch, dtype)
     if peer == "numpy":
         return in_numpy(*begin)
     if peer == "jax":
         return in_jax(*begin, optimizer)
-    return in_torch(peer, *begin, optimizer)
+    return in_torch(peer, *begin, optimizer, frozen if peer == "unspool" else 0)

@@ -116,7 +116,7 @@ def print_cases(result: dict[str, Any]) -> None:
         best = at_peak(ratio)
         if best is not None:
             verdict += f"; peak {three(best)}"
-        print(f"{name:{first}}{ratio['name'].removeprefix('unspool'):{second}}{figure:23}{bound(ratio):8}{verdict}")
+        print(f"{name:{first}}{ratio['name'].removeprefix('unspool'):{second}}{figure:23}{bound(ratio):9}{verdict}")
 
 
 if __name__ == "__main__":

@@ -86,6 +86,17 @@ def steps(result: Result) -> list[str]:
     return table([*head, "unspool / PyTorch", "wanted"], rows)
 
 
+def frozen_steps(result: Result) -> list[str]:
+    """A line for each network whose step was frozen, none where that has not been measured."""
+    rows = []
+    for case in result["cases"]:
+        if case["group"] == "frozen":
+            times = [time_cell(case, peer) for peer in ("unspool", "torch", "jax", PEAK)]
+            rows.append([case["name"], *times, *ratio_cells(case, "unspool/torch"), *ratio_cells(case, "unspool/jax")])
+    head = ["frozen step, SGD", "unspool", "PyTorch eager", "JAX jit", "at the FMA peak"]
+    return [*table([*head, "unspool / PyTorch", "wanted", "unspool / JAX", "wanted"], rows), ""] if rows else []
+
+
 def others(results: dict[str, Result]) -> list[str]:
     """A line for each of the other questions; of those with many cases, the ones named here."""
     chosen = {
@@ -166,6 +177,7 @@ def section(results: dict[str, Result]) -> str:
         "",
         *steps(step),
         "",
+        *frozen_steps(results.get("frozen", {"cases": []})),
         *others(results),
         "",
         *products(results.get("gemm", {"cases": []})),
@@ -227,11 +239,15 @@ def sized(axes: Any, xs: list[float]) -> None:
     axes.set_xticks(xs, [f"{x:.0f}" for x in xs])
 
 
-def draw_sweep(axes: Any, result: Result, sweep: str, fixed: str) -> None:
+def draw_sweep(axes: Any, result: Result, sweep: str, fixed: str, frozen: Result | None) -> None:
     cases = [case for case in result["cases"] if case["group"] == sweep]
     xs = [float(case["name"].split()[1]) for case in cases]
     for peer in ("unspool", "torch", "jax", PEAK):
         line(axes, cases, xs, peer, median)
+    if frozen:
+        cases = [case for case in frozen["cases"] if case["group"] == sweep]
+        line(axes, cases, xs, "unspool", median)
+        axes.get_lines()[-1].set(label="unspool frozen", linestyle=":")
     sized(axes, xs)
     log_times(axes)
     axes.set(xlabel=sweep, title=f"Step over {sweep} ({fixed})")
@@ -288,9 +304,9 @@ def draw(results: dict[str, Result], path: Path = PLOT) -> None:
         draw_products(panels[1], results["matmul"])
     draw_ratios(panels[2], results)
     if "sweeps" in results:
-        draw_sweep(panels[3], results["sweeps"], "batch", "3 layers of 64")
-        draw_sweep(panels[4], results["sweeps"], "width", "3 layers, batch 64")
-        draw_sweep(panels[5], results["sweeps"], "depth", "layers of 64, batch 32")
+        draw_sweep(panels[3], results["sweeps"], "batch", "3 layers of 64", results.get("frozen"))
+        draw_sweep(panels[4], results["sweeps"], "width", "3 layers, batch 64", results.get("frozen"))
+        draw_sweep(panels[5], results["sweeps"], "depth", "layers of 64, batch 32", results.get("frozen"))
     for axes in panels:
         axes.grid(True, which="major", color="#dddddd", linewidth=0.7)
         axes.set_axisbelow(True)

@@ -157,13 +157,14 @@ Chain::Chain(const Recording& r, const Step& step, const std::vector<Tensor>& te
     const Place& place = place_at(r, p);
     return std::tuple(place.buffer, place.offset, place.dtype, place.shape.ndim == 0);
   };
+  std::map<std::tuple<int, std::int64_t, DType, bool>, const Tensor*> given;
+  for (std::size_t i = 0; i < step.in.size(); ++i) given.try_emplace(key(step.in[i]), &tensors[i]);
   auto operand = [&](int p) {
     const auto [it, fresh] = number.try_emplace(key(p), static_cast<int>(operands_.size()));
     if (fresh) {
-      const auto at = std::find_if(step.in.begin(), step.in.end(), [&](int q) { return key(q) == key(p); });
-      operands_.push_back(
-          {at == step.in.end() ? Tensor() : tensors[static_cast<std::size_t>(at - step.in.begin())], -1,
-           place_at(r, p).dtype, place_at(r, p).shape.ndim == 0});
+      const auto at = given.find(key(p));
+      operands_.push_back({at == given.end() ? Tensor() : *at->second, -1, place_at(r, p).dtype,
+                           place_at(r, p).shape.ndim == 0});
     }
     return it->second;
   };
