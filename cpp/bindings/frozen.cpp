@@ -17,12 +17,12 @@ class FrozenFunction {
  public:
   // rebuild: makes the function's result of its tensors; None where it is one tensor.
   FrozenFunction(const std::shared_ptr<Captured>& captured, const py::list& guards, py::object structure,
-                 const py::sequence& leaves, py::object rebuild, py::object apply)
+                 const py::sequence& leaves, py::object rebuild, py::object apply, std::int64_t budget)
       : FrozenFunction(phases_of(*captured), *captured, guards, std::move(structure), leaves,
-                       std::move(rebuild), std::move(apply)) {}
+                       std::move(rebuild), std::move(apply), budget) {}
   FrozenFunction(Phases phases, Captured& captured, const py::list& guards, py::object structure,
-                 const py::sequence& leaves, py::object rebuild, py::object apply)
-      : plan_(std::move(phases.forward)),
+                 const py::sequence& leaves, py::object rebuild, py::object apply, std::int64_t budget)
+      : plan_(std::move(phases.forward), 0, budget),
         uses_(std::move(captured.uses)),
         steps_(std::move(captured.steps)),
         checks_(std::move(captured.checks)),
@@ -39,6 +39,11 @@ class FrozenFunction {
     }
     for (const Tensor& t : plan_.leaves()) wants_outside_.push_back(t.requires_grad());
     if (!captured.backward.there) return;
+    if (budget >= 0)
+      fail(
+          ErrorKind::Plan,
+          "compile: memory_budget is for functions that run backward themselves; this one returns a tensor with a "
+          "history");
     backward_ = std::make_unique<Plan>(std::move(phases.backward), phases.saved);
     n_saved_ = phases.saved;
     record_ = std::move(captured.backward);
@@ -180,6 +185,9 @@ class FrozenFunction {
     d["outputs"] = m.outputs;
     d["gradients"] = m.gradients;
     d["constants"] = m.constants;
+    d["saved"] = m.recomputed.saved;
+    d["extra_flops"] = m.recomputed.extra_flops;
+    d["recomputed"] = m.recomputed.steps;
     return d;
   }
 
@@ -288,11 +296,11 @@ void bind_frozen(py::module_& m) {
   py::class_<FrozenFunction, std::shared_ptr<FrozenFunction>>(m, "FrozenFunction", "A plan and its guards.")
       .def(
           py::init<const std::shared_ptr<Captured>&, const py::list&, py::object, const py::sequence&,
-                   py::object, py::object>(),
+                   py::object, py::object, std::int64_t>(),
           py::arg("captured"), py::arg("guards"), py::arg("structure"), py::arg("leaves"), py::arg("rebuild"),
-          py::arg("apply"),
+          py::arg("apply"), py::arg("budget"),
           "__init__(self, captured: Captured, guards: list[tuple[int, Any, Any, Any]], structure: Any, "
-          "leaves: Sequence[Any], rebuild: Callable[[list[Tensor]], Any] | None, apply: Callable[..., Any]) -> None")
+          "leaves: Sequence[Any], rebuild: Callable[[list[Tensor]], Any] | None, apply: Callable[..., Any], budget: int) -> None")
       .def(
           "forward", &FrozenFunction::forward, py::arg("arguments"),
           "forward(self, arguments: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]\n\nThe results, and what backward needs.")

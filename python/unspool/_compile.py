@@ -148,9 +148,10 @@ class Compiled:
     and are recorded; where they agree, later ones replay the plan. `plans` tells how many plans there are.
     """
 
-    def __init__(self, function: Callable[..., Any], fallback: str | None) -> None:
+    def __init__(self, function: Callable[..., Any], fallback: str | None, memory_budget: int | None = None) -> None:
         self._function = function
         self._fallback = fallback
+        self._budget = -1 if memory_budget is None else memory_budget
         self._plans = _core.Plans()
         self._replay = self._plans.replayer()
         self._recorded: dict[Any, tuple[_core.Captured, list[_Guard]]] = {}
@@ -229,8 +230,16 @@ class Compiled:
             elif before is None:
                 self._recorded[key] = captured, guards
             else:
-                plan = _core.FrozenFunction(captured, guards, structure, leaves, _rebuilder(result), _apply)
-                self._plans.add(plan, _MOST_PLANS)
+                try:
+                    plan = _core.FrozenFunction(
+                        captured, guards, structure, leaves, _rebuilder(result), _apply, self._budget
+                    )
+                except _core.PlanError as error:  # of the memory budget
+                    if self._fallback is None:
+                        raise
+                    self._go_eager(str(error))
+                else:
+                    self._plans.add(plan, _MOST_PLANS)
             return result
 
     def _forget(self, why: str) -> None:
@@ -274,7 +283,8 @@ class Compiled:
 
     def memory(self) -> dict[str, int]:
         """Bytes of the first plan: `arena`, in which `temporaries` share places, and `outputs`, `gradients`,
-        `constants` beside it."""
+        `constants` beside it. With a memory budget, bytes `saved` of the arena, for `extra_flops` of products in
+        `recomputed` operations."""
         return self._only_plan().memory()
 
 
@@ -314,28 +324,33 @@ def _hashable(value: Any) -> bool:
     return True
 
 
-def compile(model: Any = None, *, fallback: str | None = None) -> Any:
+def compile(model: Any = None, *, fallback: str | None = None, memory_budget: int | None = None) -> Any:
     """A function, or a module's forward, frozen: recorded in two calls, then replayed without Python.
 
     `model` may be a whole training step: zero_grad, forward, backward, the optimizer's step. A replay gives the bits of
     the eager call. Learning rates and other settings of optimizers are read at every call; new shapes, dtypes, modes,
     attributes of modules, globals or closure values make a new plan; everything else the function reads in Python is
-    read once. With `fallback="eager"` a function that cannot be frozen runs eagerly, and a warning says so once;
+    read once. With `memory_budget` the arena, where temporary tensors of a whole step lie, has at most so many bytes:
+    results that backward needs are let go of and computed a second time, by the same operations, with as few more flops
+    as can be found. With `fallback="eager"` a function that cannot be frozen runs eagerly, and a warning says so once;
     without, PlanError names the line.
 
     Results that have a history, as a module's, carry one record whose backward is frozen, too. A module becomes a
     module whose `_orig_mod` is the one given.
 
     Raises PlanError, also where a call reads a tensor's value in Python (`.item()`, `bool(t)`, NumPy), sets gradients
-    and returns a tensor with a history, or keeps a tensor outside.
+    and returns a tensor with a history, or keeps a tensor outside, and where a budget cannot be met, with the smallest
+    that can. ValueError: a budget that is no int of at least 0.
     """
     if fallback not in (None, "eager"):
         raise ValueError(f'compile: fallback must be None or "eager", got {fallback!r}')
+    if memory_budget is not None and (type(memory_budget) is not int or memory_budget < 0):
+        raise ValueError(f"compile: memory_budget must be an int of at least 0, in bytes, got {memory_budget!r}")
     if model is None:
-        return functools.partial(compile, fallback=fallback)
+        return functools.partial(compile, fallback=fallback, memory_budget=memory_budget)
     if not callable(model):
         raise TypeError(f"compile: expected a function or a module, got {type(model).__name__}")
-    compiled = Compiled(model, fallback)
+    compiled = Compiled(model, fallback, memory_budget)
     from unspool.nn import Module
 
     return _optimized_module()(model, compiled) if isinstance(model, Module) else compiled

@@ -33,6 +33,7 @@ class FrozenFunction:
         leaves: Sequence[Any],
         rebuild: Callable[[list[Tensor]], Any] | None,
         apply: Callable[..., Any],
+        budget: _int,
     ) -> None: ...
     def backward(
         self, saved: Sequence[Tensor], arguments: Sequence[Tensor], cotangents: Sequence[Tensor]

@@ -7,18 +7,20 @@
 
 namespace unspool {
 
-// Multiply-adds count two. Of products only: the rest is memory traffic.
-std::int64_t flops_of(const Instruction& i) {
-  auto columns = [](const Tensor& t) { return t.ndim() ? t.shape()[t.ndim() - 1] : 1; };
-  const OpDef& op = *i.call.op;
-  if (&op == &linear_op || &op == &linear_relu_op) return 2 * i.out[0].numel() * columns(i.in[0]);
-  if (&op == &linear_backward_op) {
-    const Dims& x = i.attrs.lists[0];
-    const std::int64_t one = 2 * i.in[0].numel() * x[x.ndim - 1];
-    return (i.out[0] ? one : 0) + (i.out[1] ? one : 0);
+// Of products only: the rest is memory traffic.
+std::int64_t flops_of(const Recording& r, const Step& s) {
+  if (s.op == &linear_update_op) return flops_of(r, s.parts[0]);
+  auto shape = [&](int p) -> const Shape& { return r.places[static_cast<std::size_t>(p)].shape; };
+  auto numel = [&](int p) { return numel_of(shape(p), "plan"); };
+  auto columns = [&](int p) { return shape(p).ndim ? shape(p)[shape(p).ndim - 1] : 1; };
+  if (s.op == &linear_op || s.op == &linear_relu_op) return 2 * numel(s.out[0]) * columns(s.in[0]);
+  if (s.op == &linear_backward_op) {
+    const Dims& x = s.attrs.lists[0];
+    const std::int64_t one = 2 * numel(s.in[0]) * x[x.ndim - 1];
+    return (s.out[0] >= 0 ? one : 0) + (s.out[1] >= 0 ? one : 0);
   }
-  if (op.cls == Class::Contraction && i.in.size() == 2 && i.out[0])
-    return 2 * i.out[0].numel() * columns(i.in[0]);
+  if (s.op->cls == Class::Contraction && s.in.size() == 2 && s.out[0] >= 0)
+    return 2 * numel(s.out[0]) * columns(s.in[0]);
   return 0;
 }
 
@@ -110,9 +112,10 @@ std::string Plan::explain() const {
     for (std::size_t a = 0; a < in.size(); ++a) line += (a ? ", " : "") + name(in[a]);
     line += ')';
     if (i.fused > 1) line += "  of " + std::to_string(i.fused) + " operations";
-    if (const std::int64_t f = flops_of(i)) line += "  " + std::to_string(f) + " flop";
+    if (i.again) line += "  a second time";
+    if (i.flops) line += "  " + std::to_string(i.flops) + " flop";
     line += "  " + std::to_string(bytes_of(i)) + " bytes" + at_site(i.site);
-    flops += flops_of(i);
+    flops += i.flops;
     bytes += bytes_of(i);
     text += line + "\n";
   }

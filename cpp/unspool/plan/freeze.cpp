@@ -81,17 +81,16 @@ std::unique_ptr<Instruction> Plan::instruction_of(const Step& s) {
   i.whole = s.whole;
   i.alone = i.checks || s.op->cls == Class::Random || calls_out(s);
   i.fused = s.steps;
+  i.again = s.again;
+  i.flops = flops_of(r_, s);
   i.site = s.site;
   return made;
 }
 
-Plan::Plan(Recording r, std::size_t given) : own_(given), r_(std::move(r)) {
+Plan::Plan(Recording r, std::size_t given, std::int64_t budget) : own_(given), r_(std::move(r)) {
   before_fusion_ = drawn(r_);
   fuse(r_);
-  chain_maps(r_);
-  const std::size_t n = r_.buffers.size();
-  std::vector<bool> own(n), stored(n);
-  moving_of_.assign(n, -1);
+  moving_of_.assign(r_.buffers.size(), -1);
   auto move = [&](int place, bool gradient) {
     const int b = r_.places[static_cast<std::size_t>(place)].buffer;
     Buffer& buffer = r_.buffers[static_cast<std::size_t>(b)];
@@ -111,11 +110,26 @@ Plan::Plan(Recording r, std::size_t given) : own_(given), r_(std::move(r)) {
         static_cast<std::size_t>(r_.places[static_cast<std::size_t>(r_.gradients[i].after)].buffer);
     if (moving_of_[b] >= 0) moving_[static_cast<std::size_t>(moving_of_[b])].slots.push_back(i);
   }
-  for (std::size_t b = 0; b < n; ++b)
-    if (r_.buffers[b].kind == Buffer::Input) {
-      moving_of_[b] = static_cast<int>(moving_.size());
-      moving_.push_back({.buffer = static_cast<int>(b), .base = {}, .tensors = {}, .slots = {}});
-    }
+  std::vector<bool> own(r_.buffers.size());
+  for (std::size_t b = 0; b < own.size(); ++b) {
+    const Buffer::Kind kind = r_.buffers[b].kind;
+    own[b] =
+        moving_of_[b] >= 0 || kind == Buffer::External || kind == Buffer::Input || kind == Buffer::Constant;
+    if (kind != Buffer::Input) continue;
+    moving_of_[b] = static_cast<int>(moving_.size());
+    moving_.push_back({.buffer = static_cast<int>(b), .base = {}, .tensors = {}, .slots = {}});
+  }
+  if (budget >= 0) {
+    recomputed_ = fit_budget(r_, own, budget);
+    own.resize(r_.buffers.size());
+    Recording unchained = r_;
+    chain_maps(r_);
+    if (lay_out(r_, own).bytes > budget) r_ = std::move(unchained);
+  } else {
+    chain_maps(r_);
+  }
+  const std::size_t n = r_.buffers.size();
+  moving_of_.resize(n, -1);
 
   std::vector<bool> written(n);
   for (const Step& s : r_.steps) {
@@ -147,7 +161,6 @@ Plan::Plan(Recording r, std::size_t given) : own_(given), r_(std::move(r)) {
       default:
         if (moving_of_[b] >= 0) base_[b] = fresh_bytes(buffer.bytes);
     }
-    own[b] = static_cast<bool>(base_[b]);
     if (moving_of_[b] >= 0) moving_[static_cast<std::size_t>(moving_of_[b])].base = base_[b];
   }
   layout_ = lay_out(r_, own);
@@ -156,7 +169,7 @@ Plan::Plan(Recording r, std::size_t given) : own_(given), r_(std::move(r)) {
   at_place_.resize(r_.places.size());
   for (const Step& s : r_.steps) {
     const Instruction& i = *instructions_.emplace_back(instruction_of(s));
-    work_ += flops_of(i) / kFlopsPerNanosecond + bytes_of(i) / kBytesPerNanosecond;
+    work_ += i.flops / kFlopsPerNanosecond + bytes_of(i) / kBytesPerNanosecond;
   }
   for (int p : r_.inputs) tensor_at(p);
   for (int p : r_.outputs) tensor_at(p);
@@ -171,7 +184,7 @@ Attr& Plan::setting(std::size_t i) {
 }
 
 PlanMemory Plan::memory() const {
-  PlanMemory m{layout_.bytes, layout_.temporary, 0, 0, 0};
+  PlanMemory m{layout_.bytes, layout_.temporary, 0, 0, 0, recomputed_};
   for (const Moving& x : moving_) (x.gradient ? m.gradients : m.outputs) += x.bytes;
   for (const Buffer& b : r_.buffers)
     if (b.kind == Buffer::Constant) m.constants += b.bytes;

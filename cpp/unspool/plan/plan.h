@@ -6,6 +6,7 @@
 #include <mutex>
 #include <span>
 
+#include "unspool/plan/budget.h"
 #include "unspool/plan/chain.h"
 
 namespace unspool {
@@ -44,6 +45,8 @@ struct Instruction {
   bool alone = false;   // no other thread may change what it reads meanwhile, nor draw random numbers
   bool whole = false;
   int fused = 1;  // how many recorded steps this is
+  bool again = false;
+  std::int64_t flops = 0;
   std::uint32_t site = 0;
   std::unique_ptr<Chain> chain;
   std::vector<const OpDef*> parts;      // of the chain
@@ -51,9 +54,9 @@ struct Instruction {
   explicit Instruction(const OpDef& op) : call(op) {}
 };
 
-std::string label_of(const Instruction& i);   // the op's name, or those of a chain
-std::int64_t flops_of(const Instruction& i);  // of products; multiply-adds count two
-std::int64_t bytes_of(const Instruction& i);  // read and written
+std::string label_of(const Instruction& i);                // the op's name, or those of a chain
+std::int64_t flops_of(const Recording& r, const Step& s);  // of products; multiply-adds count two
+std::int64_t bytes_of(const Instruction& i);               // read and written
 
 // A step as a picture shows it.
 struct DrawnStep {
@@ -64,12 +67,14 @@ std::vector<DrawnStep> drawn(const Recording& r);
 
 struct PlanMemory {
   std::int64_t arena, temporaries, outputs, gradients, constants;
+  Recomputed recomputed;
 };
 
 class Plan {
  public:
   // `given`: so many first arguments are another plan's results, which nobody else writes.
-  explicit Plan(Recording r, std::size_t given = 0);
+  // budget: of bytes for the arena, or negative for none.
+  explicit Plan(Recording r, std::size_t given = 0, std::int64_t budget = -1);
 
   // Whether these arguments are of the dtypes, shapes, strides and aliasing that were recorded, and all that
   // the plan reads and writes elsewhere lies where it lay.
@@ -119,7 +124,8 @@ class Plan {
   std::vector<std::pair<Tensor, Storage*>> leaves_;
   std::vector<const Storage*> outside_;
   std::vector<int> written_;  // buffers from outside that are written
-  std::int64_t work_ = 0;     // of a replay, about nanoseconds of one core
+  Recomputed recomputed_;
+  std::int64_t work_ = 0;  // of a replay, about nanoseconds of one core
 };
 
 }  // namespace unspool

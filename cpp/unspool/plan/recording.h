@@ -55,6 +55,7 @@ struct Step {
   bool inplace = false;
   bool whole = false;       // a composite that is replayed as such: it draws random numbers
   int steps = 1;            // how many were made one
+  bool again = false;       // computed a second time (budget.h)
   std::vector<Step> parts;  // of a chain (chain.h)
   std::uint32_t site = 0;
 };
