@@ -120,9 +120,7 @@ void python_step(const py::object& function, const py::object& groups) {
 
 // run() calls the function and gives (result, tensors of the result).
 py::tuple capture(const py::object& run, const py::sequence& inputs) {
-  if (current_recording())
-    fail(ErrorKind::Plan,
-         "compile: a frozen function is called by another that is being frozen; call the plain one");
+  if (current_recording()) refuse_nested();
   auto captured = std::make_shared<Captured>();
   py::object result;
   {
@@ -187,6 +185,11 @@ std::vector<Tensor> tensors_of(const py::sequence& list) {
   std::vector<Tensor> all;
   for (const py::handle o : list) all.push_back(unwrap(o.ptr()));
   return all;
+}
+
+void refuse_nested() {
+  fail(ErrorKind::Plan,
+       "compile: a frozen function is called by another that is being frozen; call the plain one");
 }
 
 std::vector<OptimizerUse>* capture_uses() { return uses_of_thread; }

@@ -46,7 +46,8 @@ struct Captured {
 };
 
 std::vector<Tensor> tensors_of(const py::sequence& list);
-void bind_frozen(py::module_& m);           // frozen.cpp
+void bind_frozen(py::module_& m);  // frozen.cpp
+[[noreturn]] void refuse_nested();
 std::vector<OptimizerUse>* capture_uses();  // of this thread's capture, or null
 
 }  // namespace unspool::python

@@ -260,6 +260,7 @@ class Plans {
     return list;
   }
   PyObject* call(PyObject* structure, std::span<PyObject* const> leaves, std::int64_t times = 1) const {
+    if (capturing) refuse_nested();
     for (std::size_t i = 0; i < plans_.size(); ++i) {
       const std::shared_ptr<FrozenFunction> plan = plans_[i];  // the call may change the list
       if (PyObject* result = plan->call(structure, leaves, times)) return result;

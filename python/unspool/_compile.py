@@ -52,8 +52,14 @@ def _guards_of_value(value: Any) -> Iterator[_Guard]:
 def _guards_of_function(function: Any) -> Iterator[_Guard]:
     """What the function names: globals, closure cells, defaults, and the object it is a method of."""
     if isinstance(function, types.MethodType):
-        yield from _guards_of_value(function.__self__)
-        function = function.__func__
+        owner, function = function.__self__, function.__func__
+        yield from _guards_of_value(owner)
+        own = getattr(owner, "__dict__", {})
+        if type(own) is dict and isinstance(function, types.FunctionType):
+            for name in function.__code__.co_names:
+                if name in own:
+                    yield _ITEM, own, name, own[name]
+                    yield from _guards_of_value(own[name])
     if not isinstance(function, types.FunctionType):
         yield from _guards_of_value(function)
         return
