@@ -53,6 +53,114 @@ def test_every_loss_outside(loss: str) -> None:
     assert seen == expected
 
 
+# Of every layer and loss, by name: what it is made with, and the shapes of its arguments, or what kind they are.
+_ONE: list[Any] = [(3, 4)]
+_MADE: dict[str, tuple[tuple[Any, ...], list[Any]]] = {
+    "Linear": ((4, 3), _ONE),
+    "LazyLinear": ((3,), _ONE),
+    "Bilinear": ((4, 5, 3), [(2, 4), (2, 5)]),
+    "Embedding": ((7, 3), ["index"]),
+    "EmbeddingBag": ((7, 3), ["indices"]),
+    "LayerNorm": ((4,), _ONE),
+    "RMSNorm": ((4,), _ONE),
+    "GroupNorm": ((2, 4), _ONE),
+    "BatchNorm1d": ((4,), _ONE),
+    "BatchNorm2d": ((2,), [(3, 2, 4, 4)]),
+    "BatchNorm3d": ((2,), [(3, 2, 2, 2, 2)]),
+    "InstanceNorm1d": ((3,), [(2, 3, 4)]),
+    "InstanceNorm2d": ((2,), [(3, 2, 4, 4)]),
+    "InstanceNorm3d": ((2,), [(3, 2, 2, 2, 2)]),
+    "LocalResponseNorm": ((2,), [(2, 4, 3)]),
+    "MultiheadAttention": ((4, 2), [(3, 2, 4)] * 3),
+    "Transformer": ((8, 2, 1, 1, 16), [(3, 2, 8), (2, 2, 8)]),
+    "TransformerEncoderLayer": ((8, 2, 16), [(3, 2, 8)]),
+    "TransformerDecoderLayer": ((8, 2, 16), [(3, 2, 8), (2, 2, 8)]),
+    "Unflatten": ((1, (2, 2)), _ONE),
+    "Threshold": ((0.1, 0.2), _ONE),
+    "Softmax": ((1,), _ONE),
+    "Softmin": ((1,), _ONE),
+    "LogSoftmax": ((1,), _ONE),
+    "Softmax2d": ((), [(2, 3, 4, 4)]),
+    "PairwiseDistance": ((), _ONE * 2),
+    "CosineSimilarity": ((), _ONE * 2),
+    "MarginRankingLoss": ((), [(3,), (3,), "signs"]),
+    "TripletMarginLoss": ((), _ONE * 3),
+    "TripletMarginWithDistanceLoss": ((), _ONE * 3),
+    "CosineEmbeddingLoss": ((), [*_ONE * 2, "signs"]),
+    "HingeEmbeddingLoss": ((), [(3,), "signs"]),
+    "SoftMarginLoss": ((), [(3,), "signs"]),
+    "CrossEntropyLoss": ((), [*_ONE, "classes"]),
+    "NLLLoss": ((), [*_ONE, "classes"]),
+    "MultiMarginLoss": ((), [*_ONE, "classes"]),
+    "MultiLabelMarginLoss": ((), [*_ONE, "labels"]),
+    "MultiLabelSoftMarginLoss": ((), [*_ONE, "shares"]),
+    "BCELoss": ((), ["shares", "shares"]),
+    "BCEWithLogitsLoss": ((), [*_ONE, "shares"]),
+    "GaussianNLLLoss": ((), [*_ONE * 2, "shares"]),
+    "PoissonNLLLoss": ((), [*_ONE, "shares"]),
+    "KLDivLoss": ((), [*_ONE, "shares"]),
+    **{f"{kind}Pad1d": ((1,), [(2, 3, 4)]) for kind in ("Circular", "Reflection", "Replication", "Zero")},
+    **{f"{kind}Pad2d": ((1,), [(1, 2, 4, 4)]) for kind in ("Circular", "Reflection", "Replication", "Zero")},
+    **{f"{kind}Pad3d": ((1,), [(1, 1, 3, 3, 3)]) for kind in ("Circular", "Reflection", "Replication", "Zero")},
+    **{f"ConstantPad{n}d": ((1, 0.5), [(1, 2, *[3] * n)]) for n in (1, 2, 3)},
+}
+# Containers; layers of layers that the others stand for; and RReLU, which draws as many numbers as values say.
+_NOT_MADE = {
+    *("Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"),
+    *("TransformerDecoder", "TransformerEncoder", "RReLU"),
+}
+_LAYERS = sorted(
+    name
+    for name, layer in vars(nn).items()
+    if isinstance(layer, type) and issubclass(layer, nn.Module) and name not in _NOT_MADE
+)
+
+
+def _argument(what: Any) -> Any:
+    made: dict[str, Callable[[], Any]] = {
+        "index": lambda: unspool.randint(0, 7, (5,)),
+        "indices": lambda: unspool.randint(0, 7, (5, 2)),
+        "signs": lambda: unspool.randint(0, 2, (3,)) * 2.0 - 1,
+        "classes": lambda: unspool.randint(0, 4, (3,)),
+        "labels": lambda: unspool.tensor([[1, 0, -1, 2], [3, -1, 0, 0], [0, 1, 2, 3]]),
+        "shares": lambda: unspool.rand(3, 4) * 0.9 + 0.05,
+    }
+    return made[what]() if isinstance(what, str) else unspool.randn(what).requires_grad_()
+
+
+def _tensors(result: Any) -> list[Any]:
+    if unspool.is_tensor(result):
+        return [result]
+    return [t for part in result for t in _tensors(part)] if isinstance(result, (tuple, list)) else []
+
+
+@pytest.mark.filterwarnings("ignore:kl_div", "ignore:.*batch_first", "ignore:dropout")
+@pytest.mark.parametrize("name", _LAYERS)
+def test_every_layer_and_loss_that_exists(name: str) -> None:
+    arguments, kinds = _MADE.get(name, ((), _ONE * (2 if name.endswith("Loss") else 1)))
+    layer = getattr(nn, name)(*arguments)
+    layer(*map(_argument, kinds))  # lazy ones are made
+    frozen = unspool.compile(layer)
+    for seed in range(4):
+        seen = []
+        before = [b.clone() for b in layer.buffers()]
+        for call in (layer, frozen):
+            with unspool.no_grad():
+                for b, kept in zip(layer.buffers(), before, strict=True):
+                    b.copy_(kept)
+            layer.zero_grad()
+            unspool.manual_seed(seed)
+            xs = [_argument(kind) for kind in kinds]
+            outs = _tensors(call(*xs))
+            loss: Any = sum((o * o).sum() for o in outs if o.is_floating_point())
+            if loss.requires_grad:
+                loss.backward()
+            seen.append([*outs, *(p.grad for p in layer.parameters()), *(x.grad for x in xs), *layer.buffers()])
+            seen[-1] = [None if t is None else _bits(t) for t in seen[-1]]
+        assert seen[0] == seen[1]
+    assert frozen.plans == 1
+
+
 def _layer(freeze: bool, function: Callable[[Any], Any], n: int = 4) -> tuple[Any, Any]:
     unspool.manual_seed(1)
     layer = nn.Linear(3, 3)

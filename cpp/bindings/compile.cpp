@@ -141,10 +141,10 @@ py::tuple capture(const py::object& run, const py::sequence& inputs) {
     const std::vector<Tensor> results = tensors_of(both[1]);
     captured->backward = record_backward(captured->recording, arguments, results);
     finish(captured->recording, results, &captured->backward.held);
-    if (!captured->backward.there)
+    for (const GradientSlot& g : captured->recording.gradients)
       for (const Tensor& t : arguments)
-        if (t.requires_grad())
-          captured->recording.refuse("an argument requires a gradient, and no result has a history");
+        if (t.get() == g.leaf.get())
+          captured->recording.refuse("it reads or sets the gradient of an argument; leave backward outside");
   }
   return py::make_tuple(result, captured);
 }
