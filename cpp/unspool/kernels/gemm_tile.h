@@ -150,7 +150,7 @@ UNSPOOL_INLINE void run_tile(const Tile<T>& t, int64_t rows) {
   const int64_t vecs = (t.columns + L - 1) / L;
   if (t.columns > t.kColumns) return tile<T, 1, 8, false>(t);                   // of gemm_row
   if (rows == kTileRows && t.columns == t.kColumns && t.b_row == t.kColumns) {  // of a packed panel of B
-    constexpr int kB = t.kColumns;
+    constexpr int kB = Tile<T>::kColumns;
     if (t.a_col == 1) return tile<T, kTileRows, kTileVecs, false, 1, kB>(t);
     if (t.a_col == kTileRows && t.a_row == 1) return tile<T, kTileRows, kTileVecs, false, kTileRows, kB>(t);
   }
