@@ -229,10 +229,8 @@ void linear_backward(Call& c, const UpdateParts* update) {
   alignas(64) char masked[kMaskedBytes];
   const std::int64_t bytes = n * out * static_cast<std::int64_t>(item_size(g.dtype));
   if (bits && bytes <= kMaskedBytes && (c.out[0] || c.out[1])) {
-    View copy = g;
-    copy.data = masked;
-    kernels().relu_backward(copy, g, bits);
-    g = copy;
+    kernels().relu_backward({masked, g.dtype, g.shape, g.strides}, g, bits);
+    g.data = masked;
     bits = nullptr;
   }
   const std::int64_t row = (out + 63) / 64 * 64;  // bits of a row of the mask
