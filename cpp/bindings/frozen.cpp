@@ -1,13 +1,23 @@
 // Plans behind their guards: what runs at every call of a frozen function. Start at FrozenFunction::call.
+#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <utility>
 
 #include "compile.h"
 #include "guards.h"
+#include "unspool/base/pool.h"
 #include "unspool/ops/ops.h"
+#include "unspool/plan/batches.h"
 
 namespace unspool::python {
 namespace {
+
+py::list list_of(std::span<const Tensor> tensors) {
+  py::list list;
+  for (const Tensor& t : tensors) list.append(py::reinterpret_steal<py::object>(wrap(t)));
+  return list;
+}
 
 constexpr std::int64_t kStepsBetweenSignals = 64;  // a look at them costs as much as a tenth of a small step
 
@@ -71,8 +81,7 @@ class FrozenFunction {
       lock.unlock();
       return with_history(leaves, times);
     }
-    for (const OptimizerUse& use : uses_)
-      if (!use.refresh(use, plan_)) return nullptr;
+    if (!refresh()) return nullptr;
     for (std::int64_t i = 0; i < times; ++i) {
       results_.clear();
       plan_.run(inputs_, results_);
@@ -82,6 +91,26 @@ class FrozenFunction {
     py::list tensors;
     for (const Tensor& t : results_) tensors.append(py::reinterpret_steal<py::object>(wrap(t)));
     return rebuild_(tensors).release().ptr();
+  }
+  // How many of the batches from `start` to `stop` are done when the time is over; 0 where this is not the plan for
+  // them. Python runs in other threads meanwhile, unless an instruction forbids it.
+  std::int64_t replay(Batches& batches, std::int64_t start, std::int64_t stop, double seconds) {
+    if (backward_ || structure_.ptr() != Py_None || grad_ != grad_enabled()) return 0;
+    for (const py::object& leaf : leaves_)
+      if (leaf) return 0;
+    if (std::find(wants_.begin(), wants_.end(), true) != wants_.end() || !guards_.hold()) return 0;
+    const std::unique_lock lock = locked(plan_);
+    if (!plan_.fits(batches.blank(start)) || !refresh()) return 0;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+    const auto run = [&] {
+      return batches.replay(
+          plan_, start, stop,
+          std::chrono::time_point_cast<std::chrono::steady_clock::duration>(deadline));
+    };
+    if (plan_.alone()) return run();
+    const py::gil_scoped_release others_run;
+    const Undivided already;
+    return run();
   }
   // What an autograd.Function is made of: the results of the arguments, and what backward needs of them.
   py::tuple forward(const py::sequence& arguments) {
@@ -192,6 +221,10 @@ class FrozenFunction {
   }
 
  private:
+  bool refresh() {
+    return std::all_of(uses_.begin(), uses_.end(),
+                       [&](const OptimizerUse& use) { return use.refresh(use, plan_); });
+  }
   struct Emptied {
     std::vector<Tensor>&a, &b;
     ~Emptied() {
@@ -216,11 +249,6 @@ class FrozenFunction {
       lock.lock();
     }
     return lock;
-  }
-  static py::list list_of(std::span<const Tensor> tensors) {
-    py::list list;
-    for (const Tensor& t : tensors) list.append(py::reinterpret_steal<py::object>(wrap(t)));
-    return list;
   }
   PyObject* with_history(std::span<PyObject* const> leaves, std::int64_t times) {
     py::list arguments;
@@ -268,6 +296,17 @@ class Plans {
     }
     return Py_NewRef(Py_NotImplemented);
   }
+  std::int64_t replay(Batches& batches, std::int64_t start, std::int64_t stop, double seconds) const {
+    if (capturing) refuse_nested();
+    if (start < 0 || start >= stop || stop > batches.count())
+      fail(ErrorKind::Index, "replay: batches ", start, " to ", stop, " are not among ", batches.count());
+    for (std::size_t i = 0; i < plans_.size(); ++i) {
+      const std::shared_ptr<FrozenFunction> plan = plans_[i];
+      if (const std::int64_t done = plan->replay(batches, start, stop, seconds)) return done;
+      if (PyErr_Occurred()) throw py::error_already_set();
+    }
+    return 0;
+  }
 
  private:
   std::vector<std::shared_ptr<FrozenFunction>> plans_;
@@ -291,9 +330,42 @@ py::object replayer(const std::shared_ptr<Plans>& plans) {
   return py::reinterpret_steal<py::object>(PyCFunction_NewEx(&def, held.ptr(), nullptr));
 }
 
+std::int64_t in_range(const Batches& b, std::int64_t i) {
+  if (i < 0 || i >= b.count()) fail(ErrorKind::Index, "batches: batch ", i, " is not among ", b.count());
+  return i;
+}
+
 }  // namespace
 
 void bind_frozen(py::module_& m) {
+  py::class_<Batches>(m, "Batches", "Rows of tensors, some at a time, and what came of them.")
+      .def(py::init([](const py::sequence& sources, std::int64_t size) {
+             return std::make_unique<Batches>(tensors_of(sources), size);
+           }),
+           py::arg("sources"), py::arg("size"),
+           "__init__(self, sources: Sequence[Tensor], size: int) -> None")
+      .def(
+          "reorder",
+          [](Batches& b, const py::object& order) {
+            b.reorder(order.is_none() ? Tensor() : unwrap(order.ptr()));
+          },
+          py::arg("order"),
+          "reorder(self, order: Tensor | None) -> None\n\nThe rows' order; None for the order in which they lie.")
+      .def(
+          "batch", [](const Batches& b, std::int64_t i) { return list_of(b.batch(in_range(b, i))); },
+          py::arg("i"), "batch(self, i: int) -> list[Tensor]\n\nThe rows of a batch, as new tensors.")
+      .def(
+          "note",
+          [](Batches& b, std::int64_t i, const py::sequence& results) {
+            const std::vector<Tensor> all = tensors_of(results);
+            if (all.empty()) fail(ErrorKind::Value, "batches: results must hold a loss, got none");
+            b.note(in_range(b, i), all);
+          },
+          py::arg("i"), py::arg("results"),
+          "note(self, i: int, results: Sequence[Tensor]) -> None\n\nA batch's loss, and results to keep.")
+      .def_property_readonly("losses", [](const Batches& b) { return b.losses(); }, "losses -> Tensor\n\nOf each batch, float64.")
+      .def_property_readonly("kept", [](const Batches& b) { return list_of(b.kept()); }, "kept -> list[Tensor]\n\nResults of all rows.")
+      .def("__len__", &Batches::count, "__len__(self) -> int");
   py::class_<FrozenFunction, std::shared_ptr<FrozenFunction>>(m, "FrozenFunction", "A plan and its guards.")
       .def(
           py::init<const std::shared_ptr<Captured>&, const py::list&, py::object, const py::sequence&,
@@ -342,6 +414,10 @@ void bind_frozen(py::module_& m) {
           py::arg("times"), py::arg("structure"), py::arg("leaves"),
           "repeat(self, times: int, structure: Any, leaves: Sequence[Any]) -> Any\n\nThe last of so many replays; "
           "NotImplemented where no plan is for the call.")
+      .def(
+          "replay", &Plans::replay, py::arg("batches"), py::arg("start"), py::arg("stop"), py::arg("seconds"),
+          "replay(self, batches: Batches, start: int, stop: int, seconds: float) -> int\n\nHow many of the batches "
+          "were done in that time, at least one; 0 where no plan is for them. Stops after a loss that is not finite.")
       .def(
           "replayer", replayer,
           "replayer(self) -> Callable[..., Any]\n\nreplay(structure, *leaves): one replay of the plan that is for the "

@@ -30,13 +30,16 @@ if TYPE_CHECKING:
     from unspool import random as random
     from unspool import return_types as return_types
     from unspool import special as special
+    from unspool import train as train
     from unspool import utils as utils
     from unspool._compile import compile as compile
     from unspool._core import *  # noqa: F403
     from unspool._functions import *  # noqa: F403
+    from unspool.train import Trainer as Trainer
 
 _ELSEWHERE = frozenset(
     (
+        "Batches",
         "Captured",
         "FrozenFunction",
         "ModuleBase",
@@ -97,6 +100,7 @@ _SUBMODULES = frozenset(
         "random",
         "return_types",
         "special",
+        "train",
         "utils",
     )
 )
@@ -147,6 +151,10 @@ def __getattr__(name: str) -> Any:
         from unspool._profile import profile
 
         return profile
+    if name == "Trainer":
+        from unspool.train import Trainer
+
+        return Trainer
     if name == "__version__":
         version = getattr(_core, "__version__", None)
         if version is None:

@@ -81,6 +81,8 @@ class Plan {
   bool fits(std::span<const Tensor> inputs) const;
   // Tensors from outside that were leaves, as they were recorded.
   const std::vector<Tensor>& leaves() const { return r_.leaves; }
+  // Whether it has instructions during which no other thread may run Python.
+  bool alone() const;
   // One call; the results are fresh tensors, or the argument or outside tensor that the function returned.
   // Not by two threads at once: lock() first.
   void run(std::span<const Tensor> inputs, std::vector<Tensor>& results);

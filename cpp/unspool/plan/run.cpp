@@ -1,4 +1,5 @@
 // The replay: bind what moves, run the instructions, hand over results and gradients.
+#include <algorithm>
 #include <cstring>
 #include <optional>
 
@@ -118,6 +119,10 @@ bool Plan::fits(std::span<const Tensor> inputs) const {
       return false;
   }
   return true;
+}
+
+bool Plan::alone() const {
+  return std::any_of(instructions_.begin(), instructions_.end(), [](const auto& i) { return i->alone; });
 }
 
 void Plan::run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {

@@ -159,18 +159,27 @@ class DataLoader:
             return None
         return dataset.tensors, None if picks is None else _core.from_numpy(picks)
 
+    def _order(self, picks: Any) -> Any:
+        """An epoch's row numbers, None for all as they lie. `picks` maps positions in the data set to rows."""
+        sampler: Any = self.batch_sampler.sampler
+        if type(sampler) is not RandomSampler:
+            return picks
+        generator = fresh_generator() if sampler.generator is None else sampler.generator
+        order = _core.randperm(len(self.dataset), generator=generator)
+        return order if picks is None else _core.gather_rows((picks,), order)[0]
+
+    def _draw_empty_pass(self) -> None:
+        """RandomSampler's last, empty pass, which comes before a short batch."""
+        generator = getattr(self.batch_sampler.sampler, "generator", None)
+        if generator is not None:
+            _core.randperm(len(self.dataset), generator=generator)
+
     def _native_batches(self, tensors: tuple[Any, ...], picks: Any) -> Iterator[list[Any]]:
-        """One native call a batch. `picks` maps positions in the data set to rows of the tensors."""
+        """One native call a batch."""
         gather, slice_rows = _core.gather_rows, _core.slice_rows
         batches: BatchSampler = self.batch_sampler
-        sampler, size = batches.sampler, batches.batch_size
-        generator = getattr(sampler, "generator", None)
-        n = len(self.dataset)
-        order: Any = picks
-        if type(sampler) is RandomSampler:
-            order = _core.randperm(n, generator=fresh_generator() if generator is None else generator)
-            if picks is not None:
-                order = gather((picks,), order)[0]
+        size, n = batches.batch_size, len(self.dataset)
+        order = self._order(picks)
         full = n - n % size
         if order is None:
             for start in range(0, full, size):
@@ -178,8 +187,7 @@ class DataLoader:
         else:
             for start in range(0, full, size):
                 yield gather(tensors, order[start : start + size])
-        if generator is not None:
-            _core.randperm(n, generator=generator)  # RandomSampler's last, empty pass
+        self._draw_empty_pass()
         if full < n and not batches.drop_last:
             yield slice_rows(tensors, full, n) if order is None else gather(tensors, order[full:n])
 

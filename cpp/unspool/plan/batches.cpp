@@ -1,0 +1,134 @@
+#include "unspool/plan/batches.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "unspool/base/pool.h"
+#include "unspool/kernels/table.h"
+#include "unspool/ops/ops.h"
+
+namespace unspool {
+namespace {
+
+std::int64_t bytes_of_row(const Tensor& t) {
+  return t.shape()[0] == 0
+             ? 0
+             : t.numel() / t.shape()[0] * static_cast<std::int64_t>(item_size(t.dtype()));
+}
+
+double number_of(const Tensor& t) {
+  if (t.dtype() == DType::Float32) return *reinterpret_cast<const float*>(t->data);
+  if (t.dtype() == DType::Float64) return *reinterpret_cast<const double*>(t->data);
+  return *reinterpret_cast<const double*>(to(t, DType::Float64)->data);
+}
+
+}  // namespace
+
+Batches::Batches(const std::vector<Tensor>& sources, std::int64_t size) : size_(size) {
+  const GradMode off(false);
+  if (size < 1) fail(ErrorKind::Value, "batches: size must be at least 1, got ", size);
+  if (sources.empty()) fail(ErrorKind::Value, "batches: there must be at least one tensor, got none");
+  for (const Tensor& t : sources) {
+    if (t.ndim() == 0)
+      fail(ErrorKind::Shape, "batches: tensors must have at least one dimension, got shape ()");
+    if (t.shape()[0] != sources[0].shape()[0])
+      fail(ErrorKind::Shape, "batches: tensors must have equally many rows; they have shapes ",
+           sources[0].shape(), " and ", t.shape());
+    sources_.push_back(contiguous(t));
+  }
+  available_ = sources[0].shape()[0];
+  reorder({});
+}
+
+void Batches::reorder(const Tensor& order) {
+  if (order) {
+    if (order.dtype() != DType::Int64 || order.ndim() != 1)
+      fail(ErrorKind::Index, "batches: order must be 1-D of dtype int64, got shape ", order.shape(),
+           " and dtype ", name(order.dtype()));
+    const GradMode off(false);
+    const Tensor dense = contiguous(order);
+    const auto* at = reinterpret_cast<const std::int64_t*>(dense->data);
+    for (std::int64_t i = 0; i < dense.numel(); ++i)
+      if (at[i] < 0 || at[i] >= available_)
+        fail(ErrorKind::Index, "batches: row ", at[i], " is out of bounds for ", available_, " rows");
+    order_ = dense;
+    rows_ = dense.numel();
+  } else {
+    order_ = Tensor();
+    rows_ = available_;
+  }
+  const std::int64_t before = count_;
+  count_ = (rows_ + size_ - 1) / size_;
+  if (!losses_ || before != count_) losses_ = empty({count_}, DType::Float64, "batches");
+}
+
+std::vector<Tensor> Batches::blank(std::int64_t batch) const {
+  std::vector<Tensor> made;
+  for (const Tensor& source : sources_) {
+    Shape shape = source.shape();
+    shape[0] = rows_of(batch);
+    made.push_back(empty(shape, source.dtype(), "batches"));
+  }
+  return made;
+}
+
+void Batches::fill(std::span<const Tensor> batch, std::int64_t i) const {
+  const std::int64_t first = i * size_, n = rows_of(i);
+  for (std::size_t k = 0; k < sources_.size(); ++k) {
+    const std::int64_t row = bytes_of_row(sources_[k]);
+    if (row == 0) continue;
+    if (order_)
+      kernels().gather_rows(batch[k]->data, sources_[k]->data, row, row,
+                            reinterpret_cast<const std::int64_t*>(order_->data) + first, n);
+    else
+      std::memcpy(batch[k]->data, sources_[k]->data + first * row, static_cast<std::size_t>(n * row));
+  }
+}
+
+std::vector<Tensor> Batches::batch(std::int64_t i) const {
+  std::vector<Tensor> made = blank(i);
+  fill(made, i);
+  return made;
+}
+
+void Batches::note(std::int64_t i, std::span<const Tensor> results) {
+  const Tensor& loss = results[0];
+  if (loss.numel() != 1) fail(ErrorKind::Shape, "batches: a loss must be one number, got shape ", loss.shape());
+  reinterpret_cast<double*>(losses_->data)[i] = number_of(loss);
+  for (std::size_t k = 1; k < results.size(); ++k) {
+    const Tensor& t = results[k];
+    if (t.ndim() == 0 || t.shape()[0] != rows_of(i))
+      fail(ErrorKind::Shape, "batches: results must have a row for each of the batch's ", rows_of(i),
+           " examples, got shape ", t.shape());
+    Shape shape = t.shape();
+    shape[0] = rows_;
+    if (kept_.size() < k) kept_.push_back(empty(shape, t.dtype(), "batches"));
+    Tensor& all = kept_[k - 1];
+    if (!(all.shape() == shape) || all.dtype() != t.dtype() ||
+        all->storage->refs.load(std::memory_order_acquire) != 1)
+      all = empty(shape, t.dtype(), "batches");
+    const std::int64_t row = bytes_of_row(t);
+    std::memcpy(all->data + i * size_ * row, contiguous(t)->data,
+                static_cast<std::size_t>(t.shape()[0] * row));
+  }
+}
+
+std::int64_t Batches::replay(Plan& plan, std::int64_t start, std::int64_t stop,
+                             std::chrono::steady_clock::time_point deadline) {
+  const GradMode off(false);
+  const std::vector<Tensor> arguments = blank(start);
+  std::vector<Tensor> results;
+  const auto* losses = reinterpret_cast<const double*>(losses_->data);
+  std::int64_t i = start;
+  do {
+    fill(arguments, i);
+    results.clear();
+    plan.run(arguments, results);
+    note(i, results);
+    ++i;
+  } while (i < stop && rows_of(i) == arguments[0].shape()[0] && std::isfinite(losses[i - 1]) &&
+           std::chrono::steady_clock::now() < deadline);
+  return i - start;
+}
+
+}  // namespace unspool

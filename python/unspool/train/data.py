@@ -1,0 +1,280 @@
+"""Where batches come from: rows of tensors, gathered natively, or a loader's batches, one by one.
+
+Both have the same methods: `start` an epoch, `run` a frozen step on batches, and what came of them. Start at `feed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from unspool import _core
+from unspool._tree import flatten
+from unspool.utils.data import DataLoader, Dataset, TensorDataset
+from unspool.utils.data.sampler import draw_seed
+
+__all__ = ["NotFinite", "Rows", "Stream", "feed", "inputs_of"]
+
+
+class NotFinite(Exception):
+    """A batch that must not be trained on; the text says which and why."""
+
+
+def _tensor(op: str, name: str, value: Any, dtype: Any) -> Any:
+    """A tensor of an array: of floating-point ones in the model's dtype, of whole numbers in int64."""
+    if _core.is_tensor(value):
+        tensor = value
+    else:
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{op}: {name} is no array: {error}") from None
+        if array.dtype.kind == "f":
+            tensor = _core.as_tensor(np.ascontiguousarray(array, dtype=str(dtype).rpartition(".")[2]))
+        elif array.dtype.kind in "iu":
+            tensor = _core.as_tensor(np.ascontiguousarray(array, dtype=np.int64))
+        elif array.dtype.kind == "b":
+            tensor = _core.as_tensor(np.ascontiguousarray(array))
+        else:
+            raise TypeError(f"{op}: {name} must hold numbers, got an array of dtype {array.dtype}")
+    if tensor.dim() == 0:
+        raise ValueError(f"{op}: {name} must have a row for each example, got a single number")
+    return tensor.detach()
+
+
+def _bad_row(tensor: Any) -> tuple[int, ...] | None:
+    """Where the first element that is not finite lies, if any."""
+    if not tensor.is_floating_point() or bool(tensor.isfinite().all().item()):
+        return None
+    return tuple(int(k) for k in np.argwhere(~tensor.isfinite().numpy())[0])
+
+
+def _where(place: tuple[int, ...]) -> str:
+    return f"row {place[0]}" + (f", column {', '.join(map(str, place[1:]))}" if len(place) > 1 else "")
+
+
+def check_finite(op: str, names: list[str], tensors: Any) -> None:
+    """Raise ValueError that names the row and column of the first number that is not finite."""
+    for name, tensor in zip(names, tensors, strict=True):
+        place = _bad_row(tensor)
+        if place is not None:
+            raise ValueError(f"{op}: {name} has {tensor[place].item()} in {_where(place)}; it must be finite")
+
+
+def _makes_batches(x: Any) -> bool:
+    return (
+        hasattr(x, "__iter__")
+        and not _core.is_tensor(x)
+        and not isinstance(x, (np.ndarray, tuple, list, str, bytes, dict))
+        and not hasattr(x, "__array__")
+    )
+
+
+class Rows:
+    """Batches of rows of tensors: gathering, steps and losses of an epoch are one native loop."""
+
+    def __init__(self, loader: Any, tensors: tuple[Any, ...], picks: Any, draws: bool) -> None:
+        self._loader, self._picks, self._draws = loader, picks, draws
+        self.targets = tensors[-1]
+        self.size = loader.batch_size if loader.batch_size is not None else loader.batch_sampler.batch_size
+        self.steps: int | None = len(loader)
+        self._batches = _core.Batches(tensors, self.size)
+        self._rows = len(loader.dataset)
+        self.order: Any = None
+
+    def start(self) -> None:
+        """Draw an epoch's order, as the loader would."""
+        if self._draws:
+            draw_seed(self._loader.generator)
+        self.order = self._loader._order(self._picks)
+        self._batches.reorder(self.order)
+
+    def resume(self, order: Any, losses: list[float], kept: list[Any]) -> None:
+        """An epoch that was begun before: its order and what its first batches gave."""
+        self.order = order
+        self._batches.reorder(order)
+        for i, loss in enumerate(losses):
+            part = slice(i * self.size, (i + 1) * self.size)
+            self._batches.note(i, [_core.tensor(loss, dtype=_core.float64), *(t[part] for t in kept)])
+
+    def run(self, compiled: Any, step: int, stop: int | None, seconds: float) -> int:
+        """Run batches from `step` to `stop` (the last of the epoch where None), for so long; how many there were."""
+        batches = self._batches
+        assert self.steps is not None
+        full = self._rows // self.size
+        if step == full < self.steps:
+            self._loader._draw_empty_pass()
+        stop = self.steps if stop is None else min(stop, self.steps)
+        if step < full:
+            stop = min(stop, full)
+        done: int = compiled._plans.replay(batches, step, stop, seconds)
+        if done == 0:
+            batches.note(step, flatten(compiled(*batches.batch(step))))
+            done = 1
+        if step + done == full == self.steps:
+            self._loader._draw_empty_pass()
+        return done
+
+    def losses(self, steps: int) -> list[float]:
+        """Of the first steps of the epoch."""
+        found: list[float] = self._batches.losses[:steps].tolist()
+        return found
+
+    def loss(self, step: int) -> float:
+        """Of one step of the epoch."""
+        return float(self._batches.losses[step].item())
+
+    def rows(self, steps: int) -> list[int]:
+        """How many rows each of the first batches has."""
+        return [min(self.size, self._rows - i * self.size) for i in range(steps)]
+
+    def kept(self) -> list[Any]:
+        """What the step gave beside the loss, of all rows."""
+        return self._batches.kept
+
+    def scored(self) -> tuple[Any, Any]:
+        """The epoch's predictions and targets, row by row."""
+        prediction = self._batches.kept[0]
+        if self.order is None:
+            return prediction, self.targets[: len(prediction)]
+        return prediction, _core.gather_rows((self.targets,), self.order)[0]
+
+
+class Stream:
+    """Batches of a loader that runs in Python: each is one call of the frozen step."""
+
+    def __init__(self, op: str, loader: Any, finite: bool) -> None:
+        self._op, self._loader, self._finite = op, loader, finite
+        try:
+            self.steps: int | None = len(loader)
+        except TypeError:
+            self.steps = None
+        self._iterator: Iterator[Any] = iter(())
+        self.order = None
+
+    def start(self) -> None:
+        """Start the loader's epoch."""
+        self._iterator = iter(self._loader)
+        self._losses: list[float] = []
+        self._counts: list[int] = []
+        self._predictions: list[Any] = []
+        self._targets: list[Any] = []
+
+    def resume(self, order: Any, losses: list[float], kept: list[Any]) -> None:
+        """Not in the middle of an epoch."""
+        raise ValueError(
+            f"{self._op}: the checkpoint is from the middle of an epoch, and x is a loader whose order is its own; "
+            "it can be resumed with the arrays, or from a checkpoint of an epoch's end"
+        )
+
+    def run(self, compiled: Any, step: int, stop: int | None, seconds: float) -> int:
+        """Run the next batch; 0 where there is none."""
+        try:
+            batch = next(self._iterator)
+        except StopIteration:
+            return 0
+        if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+            raise TypeError(f"{self._op}: batches must be (inputs…, target), got {type(batch).__name__}")
+        tensors = [part if _core.is_tensor(part) else _core.as_tensor(part) for part in batch]
+        if self._finite:
+            for i, tensor in enumerate(tensors):
+                place = _bad_row(tensor)
+                if place is not None:
+                    raise NotFinite(f"tensor {i} of the batch has {tensor[place].item()} in {_where(place)}")
+        loss, *predictions = flatten(compiled(*tensors))
+        self._losses.append(float(loss.item()))
+        self._counts.append(len(tensors[-1]))
+        if predictions:
+            self._predictions.append(predictions[0])
+            self._targets.append(tensors[-1])
+        return 1
+
+    def losses(self, steps: int) -> list[float]:
+        """Of the first steps of the epoch."""
+        return self._losses[:steps]
+
+    def loss(self, step: int) -> float:
+        """Of one step of the epoch."""
+        return self._losses[step]
+
+    def rows(self, steps: int) -> list[int]:
+        """How many rows each of the first batches had."""
+        return self._counts[:steps]
+
+    def kept(self) -> list[Any]:
+        """What the step gave beside the loss, of all rows."""
+        return [_core.cat(self._predictions)] if self._predictions else []
+
+    def scored(self) -> tuple[Any, Any]:
+        """The epoch's predictions and targets, row by row."""
+        return _core.cat(self._predictions), _core.cat(self._targets)
+
+
+def feed(
+    op: str,
+    x: Any,
+    y: Any,
+    *,
+    batch_size: int,
+    shuffle: bool = False,
+    generator: Any = None,
+    dtype: Any,
+    finite: bool,
+    draws: bool = True,
+) -> Rows | Stream:
+    """Batches (inputs…, target) of what users give; native where they are rows of tensors.
+
+    draws: whether arrays draw from the random stream as a DataLoader does, also where they are not shuffled.
+
+    Raises:
+        ValueError: different numbers of rows, no rows, numbers that are not finite.
+        TypeError: something that has no numbers, or a target beside a Dataset or a loader.
+    """
+    names: list[str] = []
+    if isinstance(x, (DataLoader, Dataset)) or (y is None and _makes_batches(x)):
+        if y is not None:
+            raise TypeError(f"{op}: y must be left out where x is a {type(x).__name__}, which has the targets")
+        loader, draws = x, True
+        if isinstance(x, Dataset):
+            loader = DataLoader(x, batch_size=batch_size, shuffle=shuffle or None, generator=generator)
+    else:
+        names, tensors = _arrays(op, x, y, dtype)
+        loader = DataLoader(TensorDataset(*tensors), batch_size=batch_size, shuffle=shuffle, generator=generator)
+    rows = loader._rows() if isinstance(loader, DataLoader) else None
+    if rows is None:
+        return Stream(op, loader, finite)
+    names = names or [f"tensor {i} of x" for i in range(len(rows[0]))]
+    if len(names) < 2:
+        raise TypeError(f"{op}: batches must be (inputs…, target), got one tensor")
+    if finite:
+        check_finite(op, names, rows[0])
+    return Rows(loader, *rows, draws)
+
+
+def _arrays(op: str, x: Any, y: Any, dtype: Any) -> tuple[list[str], list[Any]]:
+    """Tensors of inputs and target, with names for messages."""
+    if y is None:
+        raise TypeError(f"{op}: y is missing; x is {type(x).__name__}, no Dataset or DataLoader that has the targets")
+    names, parts = (*_names(x), "y"), (*(x if isinstance(x, tuple) else (x,)), y)
+    return list(names), _equally_long(op, names, parts, dtype)
+
+
+def inputs_of(op: str, x: Any, dtype: Any) -> list[Any]:
+    """Tensors of inputs, without a target."""
+    return _equally_long(op, _names(x), x if isinstance(x, tuple) else (x,), dtype)
+
+
+def _names(x: Any) -> tuple[str, ...]:
+    return tuple(f"x[{i}]" for i in range(len(x))) if isinstance(x, tuple) else ("x",)
+
+
+def _equally_long(op: str, names: tuple[str, ...], parts: tuple[Any, ...], dtype: Any) -> list[Any]:
+    tensors = [_tensor(op, name, part, dtype) for name, part in zip(names, parts, strict=True)]
+    for name, tensor in zip(names, tensors, strict=True):
+        if len(tensor) != len(tensors[0]):
+            raise ValueError(f"{op}: {names[0]} has {len(tensors[0])} rows and {name} has {len(tensor)}")
+    if len(tensors[0]) == 0:
+        raise ValueError(f"{op}: {names[0]} has no rows, got shape {tuple(tensors[0].shape)}")
+    return tensors

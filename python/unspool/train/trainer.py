@@ -1,0 +1,543 @@
+"""`Trainer`: epochs of frozen steps. Start at `Trainer.fit`; data.py has the batches, steps.py what is frozen."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from unspool import _core
+from unspool._compile import compile as freeze
+from unspool.autograd.grad_mode import no_grad
+from unspool.nn import Module
+from unspool.optim import Optimizer
+from unspool.optim.lr_scheduler import ReduceLROnPlateau
+from unspool.train import steps
+from unspool.train.data import NotFinite, Rows, Stream, feed, inputs_of
+from unspool.train.history import History
+from unspool.train.metrics import Metric, by_name
+from unspool.train.progress import Bar
+from unspool.train.rates import RateTest, run_rate_test
+
+__all__ = ["Trainer"]
+
+_KEYS = (
+    "model", "optimizer", "scheduler", "random_state", "generator", "epoch", "step", "begun", "order", "losses",
+    "kept", "history", "callbacks",
+)  # fmt: skip
+_CHUNK = 0.05  # seconds of native steps between looks at Ctrl-C and the progress bar
+
+
+class _Interrupts:
+    """Ctrl-C waits for the end of a step; a second one does not. In the main thread, with Python's own handler."""
+
+    def __enter__(self) -> _Interrupts:
+        self.inside = self.seen = False
+        self._installed = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if self._installed:
+            signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _handle(self, *_: Any) -> None:
+        if self.inside and not self.seen:
+            self.seen = True
+        else:
+            raise KeyboardInterrupt
+
+    def raise_now(self) -> None:
+        if self.seen:
+            raise KeyboardInterrupt
+
+
+def _count(op: str, name: str, value: Any, least: int) -> None:
+    if type(value) is not int or value < least:
+        raise ValueError(f"{op}: {name} must be an int of at least {least}, got {value!r}")
+
+
+def _states(generator: Any) -> list[Any]:
+    return [_core.get_rng_state(), None if generator is None else generator.get_state()]
+
+
+class _Undo:
+    """Puts back, when called, random states, gradients and buffers; where `weights`, all of the state, too."""
+
+    def __init__(self, trainer: Trainer, generator: Any, weights: bool) -> None:
+        self._trainer, self._generator = trainer, generator
+        self._random = _states(generator)
+        self._gradients = [(p, p.grad) for group in trainer.optimizer.param_groups for p in group["params"]]
+        self._buffers = [(t, t.clone()) for t in trainer.model.buffers()]
+        self._state = copy.deepcopy(trainer._state()) if weights else None
+
+    def __call__(self) -> None:
+        if self._state is not None:
+            self._trainer._restore(self._state)
+        for p, grad in self._gradients:
+            p.grad = grad
+        with no_grad():
+            for t, kept in self._buffers:
+                t.copy_(kept)
+        _core.set_rng_state(self._random[0])
+        if self._generator is not None:
+            self._generator.set_state(self._random[1])
+
+
+def _checkpoint(resume: Any) -> Mapping[str, Any]:
+    """What a path or a mapping holds, if it is a trainer's state."""
+    if isinstance(resume, Mapping):
+        state = resume
+    else:
+        from unspool import load
+
+        state = load(resume)
+    for key in _KEYS:
+        if key not in state:
+            raise ValueError(f"fit: resume must be what a Trainer saved; {resume!r:.60} lacks {key!r}")
+    return state
+
+
+class Trainer:
+    """Trains a model: what one writes around every model, with the bits of one's own loop.
+
+    Each step is forward, loss, backward, clipping, the optimizer's step; it is frozen (`unspool.compile`), and epochs
+    of array data run natively. The result is that of
+
+        for epoch in range(epochs):
+            for x_batch, y_batch in DataLoader(TensorDataset(x, y), batch_size, shuffle, generator=generator):
+                optimizer.zero_grad()
+                loss(model(x_batch), y_batch).backward()
+                optimizer.step()
+            scheduler.step()
+
+    to the bit: weights, optimizer state, losses, random state. Gradients are None afterwards. A model that cannot be
+    frozen is trained eagerly, after a warning. Modes (`train`, `eval`) of modules stay as they are, but for validation.
+
+    Args:
+        model: called with a batch of inputs.
+        loss: called with the model's output and the batch of targets; gives one number.
+        optimizer: of the model's parameters.
+        scheduler: its step is called after each epoch, of ReduceLROnPlateau with the validation loss (the training
+            loss where there is no validation).
+        metrics: names ("accuracy", "mae", "r2"), functions (prediction, target) -> number, or a dict of them. Each is
+            called once an epoch, with all predictions; during training these are from before each step's update.
+        clip_norm: the gradients' common 2-norm is scaled to at most this.
+        clip_value: gradients are clamped to ± this.
+        accumulate: gradients of so many batches are averaged for one step of the optimizer.
+        schedule: "epoch", or "step" to call the scheduler after each step of the optimizer.
+        nonfinite: "raise", or "continue" to train on with NaN and infinite numbers.
+
+    Raises:
+        ValueError, TypeError: an argument that means nothing.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        loss: Any,
+        optimizer: Any,
+        scheduler: Any = None,
+        *,
+        metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        accumulate: int = 1,
+        schedule: str = "epoch",
+        nonfinite: str = "raise",
+    ) -> None:
+        if not isinstance(model, Module):
+            raise TypeError(f"Trainer: model must be a Module, got {model!r:.60}")
+        if not callable(loss):
+            raise TypeError(f"Trainer: loss must be callable, got {loss!r:.60}")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"Trainer: optimizer must be an Optimizer, got {optimizer!r:.60}")
+        if scheduler is not None and not callable(getattr(scheduler, "step", None)):
+            raise TypeError(f"Trainer: scheduler must have step(), got {scheduler!r:.60}")
+        for name, number in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if number is not None and not number > 0:
+                raise ValueError(f"Trainer: {name} must be above 0, got {number!r}")
+        _count("Trainer", "accumulate", accumulate, 1)
+        if schedule not in ("epoch", "step"):
+            raise ValueError(f'Trainer: schedule must be "epoch" or "step", got {schedule!r}')
+        if nonfinite not in ("raise", "continue"):
+            raise ValueError(f'Trainer: nonfinite must be "raise" or "continue", got {nonfinite!r}')
+        self.model, self.loss, self.optimizer, self.scheduler = model, loss, optimizer, scheduler
+        self.metrics = by_name(metrics)
+        self.history = History()
+        self.epoch = self.step = self.epochs = 0
+        self.stop = self.failed = False
+        model = getattr(model, "_orig_mod", model)  # what unspool.compile made would be frozen twice
+        self._accumulate = accumulate
+        self._by_step = schedule == "step"
+        self._finite = nonfinite == "raise"
+        self._lock = threading.Lock()
+        self._feed: Rows | Stream | None = None  # of the epoch that is begun
+        self._generator: Any = None
+        self._callbacks: list[Any] = []
+        keep = bool(self.metrics)
+        clips: Any = {"clip_norm": clip_norm, "clip_value": clip_value}
+
+        def frozen(function: Any) -> Any:
+            return freeze(function, fallback="eager")
+
+        self._full = frozen(steps.training(model, loss, optimizer, parts=accumulate, keep=keep, **clips))
+        self._part = frozen(steps.training(model, loss, optimizer, parts=accumulate, keep=keep, update=False))
+        self._look = frozen(steps.evaluation(model, loss, keep))
+        self._predict = frozen(steps.prediction(model))
+
+    # ---- What is given ------------------------------------------------------------------------------------
+
+    def _dtype(self) -> Any:
+        """Of the model's first parameter."""
+        for group in self.optimizer.param_groups:
+            for p in group["params"]:
+                return p.dtype
+        return _core.get_default_dtype()
+
+    def _feed_of(self, op: str, data: Any, batch_size: int, **more: Any) -> Rows | Stream:
+        x, y = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
+        return feed(op, x, y, batch_size=batch_size, dtype=self._dtype(), finite=self._finite, **more)
+
+    @property
+    def losses(self) -> list[float]:
+        """The batch losses of this epoch so far."""
+        return [] if self._feed is None else self._feed.losses(self.step)
+
+    @contextlib.contextmanager
+    def _alone(self, op: str) -> Iterator[None]:
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError(f"{op}: this trainer is training already")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    # ---- Training -----------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        validation: Any = None,
+        callbacks: Iterable[Any] = (),
+        progress: bool | None = None,
+        generator: Any = None,
+        resume: Any = None,
+    ) -> History:
+        """Train for so many epochs; the numbers of each are in the History that is returned, also `self.history`.
+
+        Args:
+            x: the inputs, rows along the first dimension: an array, a tensor, or a tuple of them where the model takes
+                several. Arrays of floats become tensors of the model's dtype. Or a Dataset, DataLoader or other
+                iterable of batches (inputs…, target); then y is left out.
+            y: the targets, a row for each example.
+            batch_size: rows a batch; the last may be short. More than there are: one batch.
+            shuffle: a new order each epoch, drawn as DataLoader draws it. Not for loaders, which have their own.
+            validation: (x, y), a Dataset or a DataLoader, looked at after each epoch in eval mode.
+            callbacks: see Callback.
+            progress: a bar; None: in a terminal or notebook.
+            generator: the random stream to shuffle with, instead of the global one.
+            resume: the path of a checkpoint, or what state_dict gave, from which the training goes on until there are `epochs` in all.
+
+        Raises:
+            ValueError, TypeError: data or arguments that mean nothing, before any state changes.
+            FloatingPointError: a loss or a loader's batch that is not finite, with epoch and step.
+        """
+        _count("fit", "epochs", epochs, 0)
+        _count("fit", "batch_size", batch_size, 1)
+        with self._alone("fit"):
+            more = {"shuffle": shuffle, "generator": generator}
+            given = (x, y) if y is not None else (x, None)
+            source = self._feed_of("fit", given, batch_size, **more)
+            watched = None
+            if validation is not None:
+                watched = self._feed_of("fit: validation", validation, batch_size, draws=False)
+            self._callbacks = list(callbacks)
+            self._generator = generator
+            state = None if resume is None else _checkpoint(resume)
+            with self._undone_unless_begun(state is not None):
+                self.history, self.epoch, self.step, self.epochs = History(), 0, 0, epochs
+                self.stop, self._feed = False, None
+                if state is not None:
+                    self._resume(state, source)
+                self.optimizer.zero_grad()
+                with _Interrupts() as interrupts:
+                    self._epochs(source, watched, progress, interrupts)
+            return self.history
+
+    @contextlib.contextmanager
+    def _undone_unless_begun(self, resumes: bool) -> Iterator[None]:
+        """What fails before the first step is done leaves everything as it was."""
+        self._done = 0
+        undo = _Undo(self, self._generator, resumes)
+        before = self.history, self.epoch, self.step, self.epochs, self._feed
+        try:
+            yield
+        except BaseException:
+            if self._done == 0:
+                self.history, self.epoch, self.step, self.epochs, self._feed = before
+                undo()
+            raise
+
+    def _call(self, name: str) -> None:
+        for callback in self._callbacks:
+            method = getattr(callback, name, None)
+            if method is not None:
+                method(self)
+
+    def _epochs(
+        self, source: Rows | Stream, watched: Rows | Stream | None, progress: bool | None, interrupts: _Interrupts
+    ) -> None:
+        per_epoch = source.steps
+        bar = Bar(
+            progress,
+            None if per_epoch is None else per_epoch * self.epochs,
+            0 if per_epoch is None else per_epoch * self.epoch + self.step,
+        )
+        self.failed = True
+        try:
+            self._call("fit_begin")
+            while self.epoch < self.epochs and not self.stop:
+                self._epoch(source, watched, bar, interrupts)
+            self.failed = False
+        finally:
+            bar.close()
+            self._call("fit_end")
+
+    def _epoch(
+        self, source: Rows | Stream, watched: Rows | Stream | None, bar: Bar, interrupts: _Interrupts
+    ) -> None:
+        if self._feed is None:
+            source.start()
+            self._feed = source
+            self._call("epoch_begin")
+        lr = self.optimizer.param_groups[0]["lr"]
+        self._steps(source, bar, interrupts)
+        if self.stop and source.steps != self.step:
+            return
+        losses, rows = source.losses(self.step), source.rows(self.step)
+        mean = math.fsum(loss * n for loss, n in zip(losses, rows, strict=True)) / sum(rows) if rows else math.nan
+        numbers = {"loss": mean, "lr": float(lr)}
+        numbers.update(self._scores(source))
+        if watched is not None:
+            numbers.update({f"val_{name}": value for name, value in self._measure(watched).items()})
+        self.history.add(numbers, losses)
+        if self.scheduler is not None and not self._by_step:
+            self._schedule(numbers)
+        bar.epoch(self.epoch, self.epochs, numbers)
+        self._call("epoch_end")
+        self.epoch += 1
+        self.step, self._feed = 0, None
+
+    def _schedule(self, numbers: Mapping[str, float]) -> None:
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(numbers.get("val_loss", numbers["loss"]))
+        else:
+            self.scheduler.step()
+
+    def _steps(self, source: Rows | Stream, bar: Bar, interrupts: _Interrupts) -> None:
+        """The rest of an epoch's batches."""
+        each = [(c, c.every) for c in self._callbacks if getattr(c, "every", None) is not None]
+        single = self._accumulate > 1 or self._by_step
+        while not self.stop and (source.steps is None or self.step < source.steps):
+            stop = self.step + 1 if single else source.steps
+            for _, every in each:
+                due = (self.step // every + 1) * every
+                stop = due if stop is None else min(stop, due)
+            last = source.steps is not None and self.step + 1 == source.steps
+            updates = (self.step + 1) % self._accumulate == 0 or last
+            interrupts.inside = True
+            try:
+                done = source.run(self._full if updates else self._part, self.step, stop, _CHUNK)
+            except NotFinite as error:
+                raise FloatingPointError(f"fit: epoch {self.epoch}, step {self.step}: {error}") from None
+            self.step += done
+            self._done += done
+            interrupts.inside = False
+            if done == 0:  # a loader that did not say how long it is
+                if (self.step % self._accumulate) != 0:
+                    self.optimizer.step()
+                    self.optimizer.zero_grad()
+                return
+            loss = source.loss(self.step - 1)
+            if self._finite and not math.isfinite(loss):
+                raise FloatingPointError(
+                    f"fit: the loss of epoch {self.epoch}, step {self.step - 1} is {loss}; the data are finite, so the "
+                    'training has diverged: a lower learning rate, clip_norm, or Trainer(nonfinite="continue")'
+                )
+            if self._by_step and updates:
+                self._schedule({"loss": loss})
+            bar.step(done)
+            for callback, every in each:
+                if self.step % every == 0 or self.step == source.steps:
+                    callback.step_end(self)
+            interrupts.raise_now()
+
+    def _scores(self, source: Rows | Stream) -> dict[str, float]:
+        if not self.metrics:
+            return {}
+        predicted, target = source.scored()
+        with no_grad():
+            return {name: float(metric(predicted, target)) for name, metric in self.metrics.items()}
+
+    # ---- Looking ------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Eval mode, and each module's own mode afterwards."""
+        training = [module for module in self.model.modules() if module.training]
+        if training:
+            self.model.eval()
+        try:
+            with no_grad():
+                yield
+        finally:
+            for module in training:
+                module.training = True
+
+    def _measure(self, source: Rows | Stream) -> dict[str, float]:
+        with self._evaluating():
+            source.start()
+            step = 0
+            while source.steps is None or step < source.steps:
+                try:
+                    done = source.run(self._look, step, None, _CHUNK)
+                except NotFinite as error:
+                    raise ValueError(f"evaluate: batch {step}: {error}") from None
+                if done == 0:
+                    break
+                step += done
+            losses, rows = source.losses(step), source.rows(step)
+            if not rows:
+                raise ValueError("evaluate: there is no batch")
+            mean = math.fsum(loss * n for loss, n in zip(losses, rows, strict=True)) / sum(rows)
+            return {"loss": mean, **self._scores(source)}
+
+    def evaluate(self, x: Any, y: Any = None, *, batch_size: int = 256) -> dict[str, float]:
+        """The loss (mean of the batches', weighted by rows) and the metrics of these data, in eval mode.
+
+        x, y: as fit's. Nothing of the model changes.
+
+        Raises:
+            ValueError, TypeError: data that mean nothing.
+        """
+        _count("evaluate", "batch_size", batch_size, 1)
+        with self._alone("evaluate"):
+            return self._measure(self._feed_of("evaluate", (x, y), batch_size, draws=False))
+
+    def predict(self, x: Any, *, batch_size: int = 256) -> Any:
+        """What the model gives for each row of x (a tensor, an array, a tuple of them), in eval mode.
+
+        Raises:
+            ValueError, TypeError: data that mean nothing.
+        """
+        _count("predict", "batch_size", batch_size, 1)
+        inputs = inputs_of("predict", x, self._dtype())
+        with self._alone("predict"), self._evaluating():
+            found = [
+                self._predict(*(t[first : first + batch_size].clone() for t in inputs))
+                for first in range(0, len(inputs[0]), batch_size)
+            ]
+            if not all(map(_core.is_tensor, found)):
+                raise TypeError(f"predict: the model must give a tensor, got {type(found[0]).__name__}")
+            return _core.cat(found) if len(found) > 1 else found[0]
+
+    def rate_test(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        start: float = 1e-7,
+        stop: float = 10.0,
+        steps: int = 100,
+        batch_size: int = 32,
+        generator: Any = None,
+    ) -> RateTest:
+        """Losses over learning rates that grow from `start` to `stop` by one factor a step (Smith 2017).
+
+        Ends early where the loss is above four times the least. Model, optimizer and random state are as before.
+
+        Raises:
+            ValueError, TypeError: data or arguments that mean nothing.
+        """
+        _count("rate_test", "steps", steps, 2)
+        _count("rate_test", "batch_size", batch_size, 1)
+        if not 0 < start < stop < math.inf:
+            raise ValueError(f"rate_test: start and stop must be 0 < start < stop, got {start!r} and {stop!r}")
+        with self._alone("rate_test"):
+            source = self._feed_of("rate_test", (x, y), batch_size, shuffle=True, generator=generator)
+            undo = _Undo(self, generator, True)
+            rates = [group["lr"] for group in self.optimizer.param_groups]
+            self.optimizer.zero_grad()
+            try:
+                return run_rate_test(source, self._full, self.optimizer, rates, start, stop, steps)
+            finally:
+                undo()
+
+    # ---- State --------------------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a training needs to go on to the bit: weights, optimizer, scheduler, random state, history, and in
+        the middle of an epoch the data's order and what its batches gave."""
+        over = len(self.history) > self.epoch  # within epoch_end
+        feed = None if over else self._feed
+        random = _states(self._generator)
+        return {
+            **self._state(),
+            "random_state": random[0],
+            "generator": random[1],
+            "epoch": self.epoch + over,
+            "step": 0 if feed is None else self.step,
+            "begun": feed is not None,
+            "order": None if feed is None else feed.order,
+            "losses": [] if feed is None else feed.losses(self.step),
+            "kept": [] if feed is None or self.step == 0 else feed.kept(),
+            "history": self.history.to_dict(),
+            "callbacks": [c.state_dict() if hasattr(c, "state_dict") else {} for c in self._callbacks],
+        }
+
+    def _resume(self, state: Mapping[str, Any], source: Rows | Stream) -> None:
+        self._restore(state)
+        _core.set_rng_state(state["random_state"])
+        if self._generator is not None and state["generator"] is not None:
+            self._generator.set_state(state["generator"])
+        self.history = History.from_dict(state["history"])
+        self.epoch, self.step = state["epoch"], state["step"]
+        if state["begun"]:
+            source.resume(state["order"], state["losses"], state["kept"])
+            self._feed = source
+        for callback, own in zip(self._callbacks, state["callbacks"], strict=False):
+            if hasattr(callback, "load_state_dict"):
+                callback.load_state_dict(own)
+
+    def save(self, path: Any) -> None:
+        """Write state_dict() to a file, whole or not at all; see unspool.save."""
+        from unspool import save
+
+        save(self.state_dict(), path)
