@@ -92,8 +92,8 @@ class FrozenFunction {
     for (const Tensor& t : results_) tensors.append(py::reinterpret_steal<py::object>(wrap(t)));
     return rebuild_(tensors).release().ptr();
   }
-  // How many of the batches from `start` to `stop` are done when the time is over; 0 where this is not the plan for
-  // them. Python runs in other threads meanwhile, unless an instruction forbids it.
+  // How many of the batches from `start` to `stop` are done when the time is over; 0 where this is not the
+  // plan for them. Python runs in other threads meanwhile, unless an instruction forbids it.
   std::int64_t replay(Batches& batches, std::int64_t start, std::int64_t stop, double seconds) {
     if (backward_ || structure_.ptr() != Py_None || grad_ != grad_enabled()) return 0;
     for (const py::object& leaf : leaves_)
@@ -103,9 +103,8 @@ class FrozenFunction {
     if (!plan_.fits(batches.blank(start)) || !refresh()) return 0;
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
     const auto run = [&] {
-      return batches.replay(
-          plan_, start, stop,
-          std::chrono::time_point_cast<std::chrono::steady_clock::duration>(deadline));
+      return batches.replay(plan_, start, stop,
+                            std::chrono::time_point_cast<std::chrono::steady_clock::duration>(deadline));
     };
     if (plan_.alone()) return run();
     const py::gil_scoped_release others_run;
@@ -339,14 +338,16 @@ std::int64_t in_range(const Batches& b, std::int64_t i) {
 
 void bind_frozen(py::module_& m) {
   py::class_<Batches>(m, "Batches", "Rows of tensors, some at a time, and what came of them.")
-      .def(py::init([](const py::sequence& sources, std::int64_t size) {
-             return std::make_unique<Batches>(tensors_of(sources), size);
+      .def(py::init([](const py::sequence& sources, std::int64_t size, std::int64_t parts) {
+             return std::make_unique<Batches>(tensors_of(sources), size, parts);
            }),
-           py::arg("sources"), py::arg("size"),
-           "__init__(self, sources: Sequence[Tensor], size: int) -> None")
+           py::arg("sources"), py::arg("size"), py::arg("parts"),
+           "__init__(self, sources: Sequence[Tensor], size: int, parts: int) -> None")
       .def(
           "reorder",
           [](Batches& b, const py::object& order) {
+            if (!order.is_none() && !is_tensor(order.ptr()))
+              fail(ErrorKind::Type, "batches: order must be a Tensor, got ", short_repr(order.ptr()));
             b.reorder(order.is_none() ? Tensor() : unwrap(order.ptr()));
           },
           py::arg("order"),
@@ -363,8 +364,14 @@ void bind_frozen(py::module_& m) {
           },
           py::arg("i"), py::arg("results"),
           "note(self, i: int, results: Sequence[Tensor]) -> None\n\nA batch's loss, and results to keep.")
-      .def_property_readonly("losses", [](const Batches& b) { return b.losses(); }, "losses -> Tensor\n\nOf each batch, float64.")
-      .def_property_readonly("kept", [](const Batches& b) { return list_of(b.kept()); }, "kept -> list[Tensor]\n\nResults of all rows.")
+      .def(
+          "finite", [](const Batches& b, std::int64_t i) { return b.finite(in_range(b, i)); }, py::arg("i"),
+          "finite(self, i: int) -> bool\n\nWhether a batch's losses are.")
+      .def_property_readonly(
+          "losses", [](const Batches& b) { return b.losses(); }, "losses: Tensor\n\nOf each part, float64.")
+      .def_property_readonly(
+          "kept", [](const Batches& b) { return list_of(b.kept()); },
+          "kept: list[Tensor]\n\nResults of all rows.")
       .def("__len__", &Batches::count, "__len__(self) -> int");
   py::class_<FrozenFunction, std::shared_ptr<FrozenFunction>>(m, "FrozenFunction", "A plan and its guards.")
       .def(

@@ -11,22 +11,27 @@ namespace unspool {
 namespace {
 
 std::int64_t bytes_of_row(const Tensor& t) {
-  return t.shape()[0] == 0
-             ? 0
-             : t.numel() / t.shape()[0] * static_cast<std::int64_t>(item_size(t.dtype()));
+  return t.shape()[0] == 0 ? 0 : t.numel() / t.shape()[0] * static_cast<std::int64_t>(item_size(t.dtype()));
 }
 
-double number_of(const Tensor& t) {
-  if (t.dtype() == DType::Float32) return *reinterpret_cast<const float*>(t->data);
-  if (t.dtype() == DType::Float64) return *reinterpret_cast<const double*>(t->data);
-  return *reinterpret_cast<const double*>(to(t, DType::Float64)->data);
+void put_numbers(double* where, const Tensor& t) {
+  if (t.dtype() == DType::Float32 && t.numel() == 1) {
+    *where = *reinterpret_cast<const float*>(t->data);
+    return;
+  }
+  const Tensor dense = contiguous(to(t, DType::Float64));
+  std::memcpy(where, dense->data, static_cast<std::size_t>(dense.numel()) * sizeof(double));
 }
 
 }  // namespace
 
-Batches::Batches(const std::vector<Tensor>& sources, std::int64_t size) : size_(size) {
+Batches::Batches(const std::vector<Tensor>& sources, std::int64_t size, std::int64_t parts)
+    : part_(size), parts_(parts) {
   const GradMode off(false);
   if (size < 1) fail(ErrorKind::Value, "batches: size must be at least 1, got ", size);
+  if (parts < 1) fail(ErrorKind::Value, "batches: parts must be at least 1, got ", parts);
+  if (__builtin_mul_overflow(size, parts, &size_))
+    fail(ErrorKind::Value, "batches: ", parts, " parts of ", size, " rows are too many");
   if (sources.empty()) fail(ErrorKind::Value, "batches: there must be at least one tensor, got none");
   for (const Tensor& t : sources) {
     if (t.ndim() == 0)
@@ -57,9 +62,9 @@ void Batches::reorder(const Tensor& order) {
     order_ = Tensor();
     rows_ = available_;
   }
-  const std::int64_t before = count_;
-  count_ = (rows_ + size_ - 1) / size_;
-  if (!losses_ || before != count_) losses_ = empty({count_}, DType::Float64, "batches");
+  count_ = rows_ / size_ + (rows_ % size_ != 0);
+  const std::int64_t losses = rows_ / part_ + (rows_ % part_ != 0);
+  if (!losses_ || losses_.numel() != losses) losses_ = empty({losses}, DType::Float64, "batches");
 }
 
 std::vector<Tensor> Batches::blank(std::int64_t batch) const {
@@ -93,8 +98,9 @@ std::vector<Tensor> Batches::batch(std::int64_t i) const {
 
 void Batches::note(std::int64_t i, std::span<const Tensor> results) {
   const Tensor& loss = results[0];
-  if (loss.numel() != 1) fail(ErrorKind::Shape, "batches: a loss must be one number, got shape ", loss.shape());
-  reinterpret_cast<double*>(losses_->data)[i] = number_of(loss);
+  if (loss.numel() != parts_of(i))
+    fail(ErrorKind::Shape, "batches: there must be ", parts_of(i), " losses, got shape ", loss.shape());
+  put_numbers(reinterpret_cast<double*>(losses_->data) + i * parts_, loss);
   for (std::size_t k = 1; k < results.size(); ++k) {
     const Tensor& t = results[k];
     if (t.ndim() == 0 || t.shape()[0] != rows_of(i))
@@ -113,12 +119,16 @@ void Batches::note(std::int64_t i, std::span<const Tensor> results) {
   }
 }
 
+bool Batches::finite(std::int64_t i) const {
+  const double* first = reinterpret_cast<const double*>(losses_->data) + i * parts_;
+  return std::all_of(first, first + parts_of(i), [](double loss) { return std::isfinite(loss); });
+}
+
 std::int64_t Batches::replay(Plan& plan, std::int64_t start, std::int64_t stop,
                              std::chrono::steady_clock::time_point deadline) {
   const GradMode off(false);
   const std::vector<Tensor> arguments = blank(start);
   std::vector<Tensor> results;
-  const auto* losses = reinterpret_cast<const double*>(losses_->data);
   std::int64_t i = start;
   do {
     fill(arguments, i);
@@ -126,7 +136,7 @@ std::int64_t Batches::replay(Plan& plan, std::int64_t start, std::int64_t stop,
     plan.run(arguments, results);
     note(i, results);
     ++i;
-  } while (i < stop && rows_of(i) == arguments[0].shape()[0] && std::isfinite(losses[i - 1]) &&
+  } while (i < stop && rows_of(i) == arguments[0].shape()[0] && finite(i - 1) &&
            std::chrono::steady_clock::now() < deadline);
   return i - start;
 }

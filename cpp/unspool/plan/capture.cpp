@@ -4,6 +4,7 @@
 // A storage is known by its address while it lives. One that is met for the first time was there before the
 // function began, or, which its `born` tells, was made by it: by a step, of the program's own numbers, or by
 // somebody who did not say; what is read of such a buffer cannot be replayed, and is refused.
+#include <algorithm>
 #include <cstring>
 
 #include "unspool/ops/ops.h"
@@ -89,7 +90,10 @@ Step step_of(Recording& r, Call& c) {
 void note_results(Recording& r, Step& s, Call& c) {
   s.n_out = c.n_out;
   for (int i = 0; i < c.n_out; ++i) s.out[i] = written(r, c.out[i]);
-  if (c.aux) s.aux = written(r, c.aux);
+  if (c.aux) {
+    s.aux = written(r, c.aux);
+    r.buffer_of(s.aux).auxiliary = true;
+  }
   r.steps.push_back(std::move(s));
 }
 
@@ -183,8 +187,10 @@ int Recording::add_place(const Place& p) {
 }
 
 int Recording::place_of(const Tensor& t) {
-  return add_place({number_of(*this, t), t->data - static_cast<char*>(t->storage->data), t.dtype(), t.shape(),
-                    t.strides()});
+  const int b = number_of(*this, t);
+  const std::int64_t origin = buffers[static_cast<std::size_t>(b)].origin;
+  return add_place(
+      {b, t->data - static_cast<char*>(t->storage->data) - origin, t.dtype(), t.shape(), t.strides()});
 }
 
 Recording* current_recording() { return current; }
@@ -192,12 +198,17 @@ Recording* current_recording() { return current; }
 Capture::Capture(Recording& recording, const std::vector<Tensor>& inputs) {
   recording.number = static_cast<std::uint16_t>(last_number.fetch_add(1) % 65535 + 1);
   for (const Tensor& t : inputs) {
-    if (!recording.at.contains(t->storage)) {
-      add_buffer(recording, t, Buffer::Input);
-      recording.buffers.back().held = alias(t);
+    const std::int64_t start = t->data - static_cast<char*>(t->storage->data);
+    if (const auto found = recording.at.find(t->storage); found != recording.at.end()) {
+      Buffer& b = recording.buffers[static_cast<std::size_t>(found->second)];
+      b.origin = std::min(b.origin, start);
+      continue;
     }
-    recording.inputs.push_back(recording.place_of(t));
+    add_buffer(recording, t, Buffer::Input);
+    recording.buffers.back().held = alias(t);
+    recording.buffers.back().origin = start;
   }
+  for (const Tensor& t : inputs) recording.inputs.push_back(recording.place_of(t));
   current = &recording;
   capture_number = recording.number;
   capturing = true;

@@ -27,7 +27,7 @@ Tensor fresh_bytes(std::int64_t n) { return empty({n}, DType::UInt8, "plan"); }
 bool reads_places(const Recording& r, const Step& s) {
   return std::any_of(s.in.begin(), s.in.end(), [&](int p) {
     if (p < 0 || is_floating(r.places[static_cast<std::size_t>(p)].dtype)) return false;
-    return r.buffer_of(p).kind != Buffer::Constant;
+    return r.buffer_of(p).kind != Buffer::Constant && !r.buffer_of(p).auxiliary;
   });
 }
 

@@ -29,13 +29,16 @@ struct Buffer {
   Tensor held;             // of Input and External: keeps the storage
   std::vector<char> bits;  // of a Constant
   std::uint32_t site = 0;  // where it was first seen
+  // Where the first of the arguments in it begins, in bytes: other calls have other parts of a storage.
+  std::int64_t origin = 0;
+  bool auxiliary = false;  // an op's own notes for its backward, such as a mask: no numbers of the program's
   bool alive() const { return storage != nullptr; }
 };
 
 // A tensor's place in a buffer.
 struct Place {
   int buffer;
-  std::int64_t offset;  // in bytes
+  std::int64_t offset;  // in bytes, from the buffer's origin
   DType dtype;
   Shape shape;
   Strides strides;

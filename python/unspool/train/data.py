@@ -5,13 +5,17 @@ Both have the same methods: `start` an epoch, `run` a frozen step on batches, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from unspool import _core
+from unspool._compile import compile as freeze
 from unspool._tree import flatten
+from unspool.train.steps import named, of_rows
 from unspool.utils.data import DataLoader, Dataset, TensorDataset
 from unspool.utils.data.sampler import draw_seed
 
@@ -32,11 +36,11 @@ def _tensor(op: str, name: str, value: Any, dtype: Any) -> Any:
         except ValueError as error:
             raise ValueError(f"{op}: {name} is no array: {error}") from None
         if array.dtype.kind == "f":
-            tensor = _core.as_tensor(np.ascontiguousarray(array, dtype=str(dtype).rpartition(".")[2]))
+            tensor = _core.as_tensor(np.array(array, dtype=str(dtype).rpartition(".")[2]))
         elif array.dtype.kind in "iu":
-            tensor = _core.as_tensor(np.ascontiguousarray(array, dtype=np.int64))
+            tensor = _core.as_tensor(np.array(array, dtype=np.int64))
         elif array.dtype.kind == "b":
-            tensor = _core.as_tensor(np.ascontiguousarray(array))
+            tensor = _core.as_tensor(np.array(array))
         else:
             raise TypeError(f"{op}: {name} must hold numbers, got an array of dtype {array.dtype}")
     if tensor.dim() == 0:
@@ -73,86 +77,112 @@ def _makes_batches(x: Any) -> bool:
 
 
 class Rows:
-    """Batches of rows of tensors: gathering, steps and losses of an epoch are one native loop."""
+    """Batches of rows of tensors: gathering, steps and losses of an epoch are one native loop.
 
-    def __init__(self, loader: Any, tensors: tuple[Any, ...], picks: Any, draws: bool) -> None:
+    A step takes `parts` batches, the epoch's last what is left.
+    """
+
+    def __init__(self, loader: Any, tensors: tuple[Any, ...], picks: Any, draws: bool, parts: int) -> None:
         self._loader, self._picks, self._draws = loader, picks, draws
-        self.targets = tensors[-1]
-        self.size = loader.batch_size if loader.batch_size is not None else loader.batch_sampler.batch_size
-        self.steps: int | None = len(loader)
-        self._batches = _core.Batches(tensors, self.size)
-        self._rows = len(loader.dataset)
+        self._targets = tensors[-1]
+        self.size = loader.batch_sampler.batch_size
+        self.parts = parts
+        n = len(loader.dataset)
+        self._short = 0 if loader.batch_sampler.drop_last else n % self.size
+        self._n = n - n % self.size + self._short
+        self._cut = self._n < n
+        self.steps: int | None = -(-self._n // (self.size * parts))
+        self._whole = self._n // self.size // parts if self._short else self.steps  # steps without the short batch
+        self._counts = [self.size] * (self._n // self.size) + [self._short] * (self._short > 0)
+        self._batches = _core.Batches(tensors, self.size, parts)
         self.order: Any = None
+
+    def frozen(self, step: Callable[..., Any]) -> Any:
+        """The step, as `run` calls it."""
+        function = of_rows(step, self.size) if self.parts > 1 else lambda *tensors: step(tensors)
+        return freeze(named(function, step), fallback="eager")
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What `frozen` makes is for feeds of this kind."""
+        return (Rows, self.parts, self.size if self.parts > 1 else 0)
 
     def start(self) -> None:
         """Draw an epoch's order, as the loader would."""
         if self._draws:
             draw_seed(self._loader.generator)
-        self.order = self._loader._order(self._picks)
-        self._batches.reorder(self.order)
+        order = self._loader._order(self._picks)
+        if self._cut:
+            order = _core.arange(self._n) if order is None else order[: self._n]
+        self.order = order
+        self._batches.reorder(order)
 
     def resume(self, order: Any, losses: list[float], kept: list[Any]) -> None:
         """An epoch that was begun before: its order and what its first batches gave."""
         self.order = order
         self._batches.reorder(order)
-        for i, loss in enumerate(losses):
-            part = slice(i * self.size, (i + 1) * self.size)
-            self._batches.note(i, [_core.tensor(loss, dtype=_core.float64), *(t[part] for t in kept)])
+        rows = self.size * self.parts
+        for i, first in enumerate(range(0, len(losses), self.parts)):
+            part = _core.tensor(losses[first : first + self.parts], dtype=_core.float64)
+            self._batches.note(i, [part, *(t[i * rows : (i + 1) * rows] for t in kept)])
 
     def run(self, compiled: Any, step: int, stop: int | None, seconds: float) -> int:
-        """Run batches from `step` to `stop` (the last of the epoch where None), for so long; how many there were."""
-        batches = self._batches
-        assert self.steps is not None
-        full = self._rows // self.size
-        if step == full < self.steps:
+        """Take steps from `step` to `stop` (the last of the epoch where None), for so long; how many there were."""
+        whole, short = self._whole, self._short
+        if short and step == whole:
             self._loader._draw_empty_pass()
-        stop = self.steps if stop is None else min(stop, self.steps)
-        if step < full:
-            stop = min(stop, full)
-        done: int = compiled._plans.replay(batches, step, stop, seconds)
+            whole += 1
+        if stop is None or stop > whole:
+            stop = whole
+        done: int = compiled._plans.replay(self._batches, step, stop, seconds)
         if done == 0:
-            batches.note(step, flatten(compiled(*batches.batch(step))))
+            self._batches.note(step, flatten(compiled(*self._batches.batch(step))))
             done = 1
-        if step + done == full == self.steps:
+        if not short and step + done == whole:
             self._loader._draw_empty_pass()
         return done
 
     def losses(self, steps: int) -> list[float]:
-        """Of the first steps of the epoch."""
-        found: list[float] = self._batches.losses[:steps].tolist()
+        """Of the batches of the epoch's first steps."""
+        found: list[float] = self._batches.losses[: steps * self.parts].tolist()
         return found
 
-    def loss(self, step: int) -> float:
-        """Of one step of the epoch."""
-        return float(self._batches.losses[step].item())
+    def finite(self, step: int) -> bool:
+        """Whether the losses of a step are."""
+        return self._batches.finite(step)
 
     def rows(self, steps: int) -> list[int]:
-        """How many rows each of the first batches has."""
-        return [min(self.size, self._rows - i * self.size) for i in range(steps)]
+        """How many rows each batch of the first steps has."""
+        return self._counts[: steps * self.parts]
 
     def kept(self) -> list[Any]:
-        """What the step gave beside the loss, of all rows."""
+        """What the steps gave beside losses, of all rows."""
         return self._batches.kept
 
     def scored(self) -> tuple[Any, Any]:
         """The epoch's predictions and targets, row by row."""
         prediction = self._batches.kept[0]
-        if self.order is None:
-            return prediction, self.targets[: len(prediction)]
-        return prediction, _core.gather_rows((self.targets,), self.order)[0]
+        return prediction, self._targets if self.order is None else _core.gather_rows((self._targets,), self.order)[0]
 
 
 class Stream:
-    """Batches of a loader that runs in Python: each is one call of the frozen step."""
+    """Batches of a loader that runs in Python: each step is one call."""
 
-    def __init__(self, op: str, loader: Any, finite: bool) -> None:
+    kind = ("stream",)
+
+    def __init__(self, op: str, loader: Any, finite: bool, parts: int) -> None:
         self._op, self._loader, self._finite = op, loader, finite
+        self.parts = parts
         try:
-            self.steps: int | None = len(loader)
+            self.steps: int | None = -(-len(loader) // parts)
         except TypeError:
             self.steps = None
         self._iterator: Iterator[Any] = iter(())
         self.order = None
+
+    def frozen(self, step: Callable[..., Any]) -> Any:
+        """The step, as `run` calls it."""
+        return freeze(step, fallback="eager")
 
     def start(self) -> None:
         """Start the loader's epoch."""
@@ -169,42 +199,44 @@ class Stream:
             "it can be resumed with the arrays, or from a checkpoint of an epoch's end"
         )
 
-    def run(self, compiled: Any, step: int, stop: int | None, seconds: float) -> int:
-        """Run the next batch; 0 where there is none."""
-        try:
-            batch = next(self._iterator)
-        except StopIteration:
-            return 0
+    def _batch(self, batch: Any) -> tuple[Any, ...]:
         if not isinstance(batch, (tuple, list)) or len(batch) < 2:
             raise TypeError(f"{self._op}: batches must be (inputs…, target), got {type(batch).__name__}")
-        tensors = [part if _core.is_tensor(part) else _core.as_tensor(part) for part in batch]
+        tensors = tuple(part if _core.is_tensor(part) else _core.as_tensor(part) for part in batch)
         if self._finite:
             for i, tensor in enumerate(tensors):
                 place = _bad_row(tensor)
                 if place is not None:
                     raise NotFinite(f"tensor {i} of the batch has {tensor[place].item()} in {_where(place)}")
-        loss, *predictions = flatten(compiled(*tensors))
-        self._losses.append(float(loss.item()))
-        self._counts.append(len(tensors[-1]))
+        return tensors
+
+    def run(self, compiled: Any, step: int, stop: int | None, seconds: float) -> int:
+        """Take the next step; 0 where there is no batch."""
+        batches = [self._batch(batch) for batch in islice(self._iterator, self.parts)]
+        if not batches:
+            return 0
+        losses, *predictions = flatten(compiled(*batches))
+        self._losses += losses.reshape(-1).tolist()
+        self._counts += [len(batch[-1]) for batch in batches]
         if predictions:
-            self._predictions.append(predictions[0])
-            self._targets.append(tensors[-1])
+            self._predictions += predictions
+            self._targets += [batch[-1] for batch in batches]
         return 1
 
     def losses(self, steps: int) -> list[float]:
-        """Of the first steps of the epoch."""
-        return self._losses[:steps]
+        """Of the batches of the epoch's first steps."""
+        return self._losses[: steps * self.parts]
 
-    def loss(self, step: int) -> float:
-        """Of one step of the epoch."""
-        return self._losses[step]
+    def finite(self, step: int) -> bool:
+        """Whether the losses of a step are."""
+        return all(map(isfinite, self._losses[step * self.parts :]))
 
     def rows(self, steps: int) -> list[int]:
-        """How many rows each of the first batches had."""
-        return self._counts[:steps]
+        """How many rows each batch of the first steps had."""
+        return self._counts[: steps * self.parts]
 
     def kept(self) -> list[Any]:
-        """What the step gave beside the loss, of all rows."""
+        """What the steps gave beside losses, of all rows."""
         return [_core.cat(self._predictions)] if self._predictions else []
 
     def scored(self) -> tuple[Any, Any]:
@@ -222,10 +254,12 @@ def feed(
     generator: Any = None,
     dtype: Any,
     finite: bool,
+    parts: int = 1,
     draws: bool = True,
 ) -> Rows | Stream:
     """Batches (inputs…, target) of what users give; native where they are rows of tensors.
 
+    parts: batches of a step.
     draws: whether arrays draw from the random stream as a DataLoader does, also where they are not shuffled.
 
     Raises:
@@ -244,13 +278,13 @@ def feed(
         loader = DataLoader(TensorDataset(*tensors), batch_size=batch_size, shuffle=shuffle, generator=generator)
     rows = loader._rows() if isinstance(loader, DataLoader) else None
     if rows is None:
-        return Stream(op, loader, finite)
+        return Stream(op, loader, finite, parts)
     names = names or [f"tensor {i} of x" for i in range(len(rows[0]))]
     if len(names) < 2:
         raise TypeError(f"{op}: batches must be (inputs…, target), got one tensor")
     if finite:
         check_finite(op, names, rows[0])
-    return Rows(loader, *rows, draws)
+    return Rows(loader, *rows, draws, parts)
 
 
 def _arrays(op: str, x: Any, y: Any, dtype: Any) -> tuple[list[str], list[Any]]:

@@ -28,7 +28,8 @@ class RateTest:
     @property
     def suggestion(self) -> float | None:
         falls = [
-            (after - before, rate) for before, after, rate in zip(self.smooth, self.smooth[1:], self.rates, strict=False)
+            (after - before, rate)
+            for before, after, rate in zip(self.smooth, self.smooth[1:], self.rates, strict=False)
         ]
         steepest = min(falls, default=(0.0, 0.0))
         return steepest[1] if steepest[0] < 0 else None
@@ -80,8 +81,8 @@ def run_rate_test(
         if done == 0:
             source.start()
             step, done = 0, source.run(frozen, 0, 1, 0.0)
-        loss = source.loss(step)
         step += done
+        loss = source.losses(step)[-1]
         if not math.isfinite(loss):
             break
         rates.append(rate)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from unspool._core import cat, stack
+from unspool._tree import flatten
 from unspool.autograd.grad_mode import no_grad
 from unspool.nn import modules
 from unspool.nn.utils import clip_grad_norm_, clip_grad_value_
 
-__all__ = ["evaluation", "prediction", "training"]
+__all__ = ["evaluation", "named", "of_rows", "prediction", "training"]
 
 # Losses whose input and target must have one shape: broadcast, they are pairs of everything with everything.
 _ELEMENTWISE = (
@@ -34,48 +36,67 @@ def training(
     model: Any,
     criterion: Any,
     optimizer: Any,
-    *,
-    parts: int = 1,
-    update: bool = True,
-    clip_norm: float | None = None,
-    clip_value: float | None = None,
-    keep: bool = False,
+    parts: int,
+    clip_norm: float | None,
+    clip_value: float | None,
+    keep: bool,
 ) -> Callable[..., Any]:
-    """step(*inputs, target): forward, backward of the loss over `parts`, and where `update`, the optimizer's step.
+    """step(parts' batches): forward and backward of the loss over `parts` for each, then the optimizer's step.
 
+    The batches (inputs…, target) come one after the other. Gives their losses, and where `keep` what the model gave.
     Gradients are dropped after the update, not before the forward, so that a plan may make them and use them in one go.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
-    def fit(*batch: Any) -> Any:
+    def backward(batch: Sequence[Any]) -> tuple[Any, Any]:
         *inputs, target = batch
         predicted = model(*inputs)
         _check("fit", criterion, predicted, target)
         loss = criterion(predicted, target)
         (loss if parts == 1 else loss / parts).backward()
-        if update:
-            if clip_value is not None:
-                clip_grad_value_(parameters, clip_value)
-            if clip_norm is not None:
-                clip_grad_norm_(parameters, clip_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-        return (loss.detach(), predicted.detach()) if keep else loss.detach()
+        return loss.detach(), predicted
+
+    def fit(*batches: Sequence[Any]) -> Any:
+        found = [backward(batch) for batch in batches]
+        if clip_value is not None:
+            clip_grad_value_(parameters, clip_value)
+        if clip_norm is not None:
+            clip_grad_norm_(parameters, clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses = found[0][0] if parts == 1 else stack([loss for loss, _ in found])
+        return (losses, *(predicted.detach() for _, predicted in found)) if keep else losses
+
+    return named(fit, fit)
+
+
+def named(function: Callable[..., Any], like: Callable[..., Any]) -> Callable[..., Any]:
+    """The function under the name that messages show."""
+    function.__qualname__ = f"Trainer.{like.__name__}"
+    return function
+
+
+def of_rows(step: Callable[..., Any], size: int) -> Callable[..., Any]:
+    """The same of several batches that lie one after the other in tensors, of `size` rows each."""
+
+    def fit(*tensors: Any) -> Any:
+        losses, *predicted = flatten(step(*zip(*(t.split(size) for t in tensors), strict=True)))
+        return (losses, cat(predicted)) if predicted else losses
 
     return fit
 
 
 def evaluation(model: Any, criterion: Any, keep: bool) -> Callable[..., Any]:
-    """step(*inputs, target): the loss, and where `keep` what the model gave."""
+    """step(batch), of inputs and target: the loss, and where `keep` what the model gave."""
 
-    def evaluate(*batch: Any) -> Any:
+    def evaluate(batch: Sequence[Any]) -> Any:
         *inputs, target = batch
         predicted = model(*inputs)
         _check("evaluate", criterion, predicted, target)
         loss = criterion(predicted, target)
         return (loss, predicted) if keep else loss
 
-    return evaluate
+    return named(evaluate, evaluate)
 
 
 def prediction(model: Any) -> Callable[..., Any]:
@@ -85,4 +106,4 @@ def prediction(model: Any) -> Callable[..., Any]:
         with no_grad():
             return model(*inputs)
 
-    return predict
+    return named(predict, predict)

@@ -8,6 +8,7 @@ import math
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from operator import mul
 from typing import Any
 
 from unspool import _core
@@ -63,6 +64,10 @@ class _Interrupts:
 def _count(op: str, name: str, value: Any, least: int) -> None:
     if type(value) is not int or value < least:
         raise ValueError(f"{op}: {name} must be an int of at least {least}, got {value!r}")
+
+
+def _mean(losses: list[float], rows: list[int]) -> float:
+    return math.fsum(map(mul, losses, rows)) / sum(rows) if rows else math.nan
 
 
 def _states(generator: Any) -> list[Any]:
@@ -184,15 +189,10 @@ class Trainer:
         self._generator: Any = None
         self._callbacks: list[Any] = []
         keep = bool(self.metrics)
-        clips: Any = {"clip_norm": clip_norm, "clip_value": clip_value}
-
-        def frozen(function: Any) -> Any:
-            return freeze(function, fallback="eager")
-
-        self._full = frozen(steps.training(model, loss, optimizer, parts=accumulate, keep=keep, **clips))
-        self._part = frozen(steps.training(model, loss, optimizer, parts=accumulate, keep=keep, update=False))
-        self._look = frozen(steps.evaluation(model, loss, keep))
-        self._predict = frozen(steps.prediction(model))
+        self._fit = steps.training(model, loss, optimizer, accumulate, clip_norm, clip_value, keep)
+        self._look = steps.evaluation(model, loss, keep)
+        self._predict = freeze(steps.prediction(model), fallback="eager")
+        self._frozen: dict[Any, Any] = {}
 
     # ---- What is given ------------------------------------------------------------------------------------
 
@@ -206,6 +206,12 @@ class Trainer:
     def _feed_of(self, op: str, data: Any, batch_size: int, **more: Any) -> Rows | Stream:
         x, y = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
         return feed(op, x, y, batch_size=batch_size, dtype=self._dtype(), finite=self._finite, **more)
+
+    def _frozen_for(self, source: Rows | Stream, step: Any) -> Any:
+        key = step, source.kind
+        if key not in self._frozen:
+            self._frozen[key] = source.frozen(step)
+        return self._frozen[key]
 
     @property
     def losses(self) -> list[float]:
@@ -259,7 +265,7 @@ class Trainer:
         _count("fit", "epochs", epochs, 0)
         _count("fit", "batch_size", batch_size, 1)
         with self._alone("fit"):
-            more = {"shuffle": shuffle, "generator": generator}
+            more = {"shuffle": shuffle, "generator": generator, "parts": self._accumulate}
             given = (x, y) if y is not None else (x, None)
             source = self._feed_of("fit", given, batch_size, **more)
             watched = None
@@ -317,9 +323,7 @@ class Trainer:
             bar.close()
             self._call("fit_end")
 
-    def _epoch(
-        self, source: Rows | Stream, watched: Rows | Stream | None, bar: Bar, interrupts: _Interrupts
-    ) -> None:
+    def _epoch(self, source: Rows | Stream, watched: Rows | Stream | None, bar: Bar, interrupts: _Interrupts) -> None:
         if self._feed is None:
             source.start()
             self._feed = source
@@ -329,16 +333,18 @@ class Trainer:
         if self.stop and source.steps != self.step:
             return
         losses, rows = source.losses(self.step), source.rows(self.step)
-        mean = math.fsum(loss * n for loss, n in zip(losses, rows, strict=True)) / sum(rows) if rows else math.nan
+        mean = _mean(losses, rows)
         numbers = {"loss": mean, "lr": float(lr)}
-        numbers.update(self._scores(source))
+        if self.metrics:
+            numbers.update(self._scores(source))
         if watched is not None:
             numbers.update({f"val_{name}": value for name, value in self._measure(watched).items()})
         self.history.add(numbers, losses)
         if self.scheduler is not None and not self._by_step:
             self._schedule(numbers)
         bar.epoch(self.epoch, self.epochs, numbers)
-        self._call("epoch_end")
+        if self._callbacks:
+            self._call("epoch_end")
         self.epoch += 1
         self.step, self._feed = 0, None
 
@@ -351,35 +357,30 @@ class Trainer:
     def _steps(self, source: Rows | Stream, bar: Bar, interrupts: _Interrupts) -> None:
         """The rest of an epoch's batches."""
         each = [(c, c.every) for c in self._callbacks if getattr(c, "every", None) is not None]
-        single = self._accumulate > 1 or self._by_step
+        frozen = self._frozen_for(source, self._fit)
         while not self.stop and (source.steps is None or self.step < source.steps):
-            stop = self.step + 1 if single else source.steps
+            stop = self.step + 1 if self._by_step else source.steps
             for _, every in each:
                 due = (self.step // every + 1) * every
                 stop = due if stop is None else min(stop, due)
-            last = source.steps is not None and self.step + 1 == source.steps
-            updates = (self.step + 1) % self._accumulate == 0 or last
             interrupts.inside = True
             try:
-                done = source.run(self._full if updates else self._part, self.step, stop, _CHUNK)
+                done = source.run(frozen, self.step, stop, _CHUNK)
             except NotFinite as error:
                 raise FloatingPointError(f"fit: epoch {self.epoch}, step {self.step}: {error}") from None
             self.step += done
             self._done += done
             interrupts.inside = False
             if done == 0:  # a loader that did not say how long it is
-                if (self.step % self._accumulate) != 0:
-                    self.optimizer.step()
-                    self.optimizer.zero_grad()
                 return
-            loss = source.loss(self.step - 1)
-            if self._finite and not math.isfinite(loss):
+            if self._finite and not source.finite(self.step - 1):
                 raise FloatingPointError(
-                    f"fit: the loss of epoch {self.epoch}, step {self.step - 1} is {loss}; the data are finite, so the "
-                    'training has diverged: a lower learning rate, clip_norm, or Trainer(nonfinite="continue")'
+                    f"fit: the loss of epoch {self.epoch}, step {self.step - 1} is "
+                    f"{source.losses(self.step)[-1]}; the data are finite, so the training has diverged: a lower "
+                    'learning rate, clip_norm, or Trainer(nonfinite="continue")'
                 )
-            if self._by_step and updates:
-                self._schedule({"loss": loss})
+            if self._by_step:
+                self._schedule({"loss": source.losses(self.step)[-1]})
             bar.step(done)
             for callback, every in each:
                 if self.step % every == 0 or self.step == source.steps:
@@ -410,11 +411,12 @@ class Trainer:
 
     def _measure(self, source: Rows | Stream) -> dict[str, float]:
         with self._evaluating():
+            frozen = self._frozen_for(source, self._look)
             source.start()
             step = 0
             while source.steps is None or step < source.steps:
                 try:
-                    done = source.run(self._look, step, None, _CHUNK)
+                    done = source.run(frozen, step, None, _CHUNK)
                 except NotFinite as error:
                     raise ValueError(f"evaluate: batch {step}: {error}") from None
                 if done == 0:
@@ -423,8 +425,7 @@ class Trainer:
             losses, rows = source.losses(step), source.rows(step)
             if not rows:
                 raise ValueError("evaluate: there is no batch")
-            mean = math.fsum(loss * n for loss, n in zip(losses, rows, strict=True)) / sum(rows)
-            return {"loss": mean, **self._scores(source)}
+            return {"loss": _mean(losses, rows), **self._scores(source)}
 
     def evaluate(self, x: Any, y: Any = None, *, batch_size: int = 256) -> dict[str, float]:
         """The loss (mean of the batches', weighted by rows) and the metrics of these data, in eval mode.
@@ -478,12 +479,16 @@ class Trainer:
         if not 0 < start < stop < math.inf:
             raise ValueError(f"rate_test: start and stop must be 0 < start < stop, got {start!r} and {stop!r}")
         with self._alone("rate_test"):
-            source = self._feed_of("rate_test", (x, y), batch_size, shuffle=True, generator=generator)
+            source = self._feed_of(
+                "rate_test", (x, y), batch_size, shuffle=True, generator=generator, parts=self._accumulate
+            )
             undo = _Undo(self, generator, True)
             rates = [group["lr"] for group in self.optimizer.param_groups]
             self.optimizer.zero_grad()
             try:
-                return run_rate_test(source, self._full, self.optimizer, rates, start, stop, steps)
+                return run_rate_test(
+                    source, self._frozen_for(source, self._fit), self.optimizer, rates, start, stop, steps
+                )
             finally:
                 undo()
 
