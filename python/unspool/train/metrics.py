@@ -13,8 +13,8 @@ Metric = Callable[[Any, Any], Any]
 def accuracy(prediction: Any, target: Any) -> float:
     """The share of examples whose class is right.
 
-    prediction: (n, C) scores with target (n,), the classes' numbers, or (n, C) of probabilities or one-hot rows; or (n,)
-    or (n, 1) scores of two classes, above 0 for the second, with targets 0 and 1.
+    prediction: (n, C) scores with target (n,), the classes' numbers, or (n, C) of probabilities or one-hot rows; or
+    (n,) or (n, 1) scores of two classes, above 0 for the second, with targets 0 and 1.
 
     Raises:
         ValueError: shapes that do not belong together.

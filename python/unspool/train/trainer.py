@@ -256,7 +256,8 @@ class Trainer:
             callbacks: see Callback.
             progress: a bar; None: in a terminal or notebook.
             generator: the random stream to shuffle with, instead of the global one.
-            resume: the path of a checkpoint, or what state_dict gave, from which the training goes on until there are `epochs` in all.
+            resume: the path of a checkpoint, or what state_dict gave, from which the training goes on until there are
+                `epochs` in all.
 
         Raises:
             ValueError, TypeError: data or arguments that mean nothing, before any state changes.
