@@ -75,7 +75,8 @@ def in_torch(package: str, layers: Layers, x: Array, y: Array, optimizer: str, f
     return lambda: compiled.repeat(frozen, inputs, targets)
 
 
-def in_jax(layers: Layers, x: Array, y: Array, optimizer: str) -> Callable[[], object]:
+def in_jax(layers: Layers, x: Array, y: Array, optimizer: str, scanned: int = 0) -> Callable[[], object]:
+    """The jitted step; scanned: so many of them in one call, over as many batches."""
     """One jitted function a step, whose parameters and state are donated: their memory is used again."""
     import jax
     import jax.numpy as jnp
@@ -108,10 +109,22 @@ def in_jax(layers: Layers, x: Array, y: Array, optimizer: str) -> Callable[[], o
     def zeros() -> Any:
         return jax.tree.map(jnp.zeros_like, layers)
 
-    step = jax.jit(sgd if optimizer == "SGD" else adam, donate_argnums=(0, 1))
+    one = sgd if optimizer == "SGD" else adam
+
+    def scan(layers: Any, state: Any, x: Any, y: Any) -> Any:
+        def next_batch(carry: Any, batch: Any) -> Any:
+            layers, state, loss = one(*carry, *batch)
+            return (layers, state), loss
+
+        (layers, state), losses = jax.lax.scan(next_batch, (layers, state), (x, y))
+        return layers, state, losses[-1]
+
+    step = jax.jit(scan if scanned else one, donate_argnums=(0, 1))
     now = jax.tree.map(jnp.array, layers)
     state = zeros() if optimizer == "SGD" else (zeros(), zeros(), jnp.zeros((), x.dtype))
     inputs, targets = jnp.array(x), jnp.array(y)
+    if scanned:
+        inputs, targets = (jnp.tile(t, (scanned, 1, 1)) for t in (inputs, targets))
 
     def run() -> object:
         nonlocal now, state

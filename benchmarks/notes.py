@@ -1,4 +1,4 @@
-"""What the notes' training program (examples/notes.py) costs without its imports: 100 epochs of 10 batches.
+"""What the notes' training program (examples/notes_program.py) costs without its imports: 100 epochs of 10 batches.
 
 An iteration is the whole program, from building the network to its last printed line, DataLoader included.
 """
@@ -15,9 +15,11 @@ import harness
 
 
 def setup(package: str) -> Callable[[], object]:
-    path = Path(__file__).resolve().parent.parent / "examples" / "notes.py"
+    path = Path(__file__).resolve().parent.parent / "examples" / "notes_program.py"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    code = compile("".join(line for line in lines if not line.startswith(("import ", "from "))), "notes.py", "exec")
+    code = compile(
+        "".join(line for line in lines if not line.startswith(("import ", "from "))), "notes_program.py", "exec"
+    )
     torch, data = import_module(package), import_module(f"{package}.utils.data")
     names = {
         "torch": torch,

@@ -111,7 +111,7 @@ def test_demo_prints_the_program_s_lines(root: Path) -> None:
     assert len(first.stdout.splitlines()) == 100
     assert first.stdout.startswith("Epoch     0, loss ")
     assert first.stdout == again.stdout != other.stdout
-    assert command("demo", "--show").stdout == (root / "examples" / "notes.py").read_text(encoding="utf-8")
+    assert command("demo", "--show").stdout == (root / "examples" / "notes_program.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("args", [(), ("train",), ("check", "now"), ("demo", "--seed", "x")])

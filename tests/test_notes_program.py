@@ -1,6 +1,6 @@
 """The notes' training program, changed in its imports alone, prints what PyTorch prints.
 
-The program (examples/notes.py) is run as text, with a seed put before it, against unspool and against PyTorch.
+The program (examples/notes_program.py) is run as text, with a seed put before it, against unspool and against PyTorch.
 The printed losses have three decimals; summation order may move the last one by one, in at most MAX_OFF_BY_ONE lines
 of a seed. (PyTorch itself, fed inputs perturbed by 1e-7, prints the same digits.)
 """
@@ -21,7 +21,7 @@ MAX_OFF_BY_ONE = 5
 
 def program(root: Path, package: str) -> str:
     """The program's text, importing from `package` (it is written for unspool)."""
-    text = (root / "examples" / "notes.py").read_text(encoding="utf-8")
+    text = (root / "examples" / "notes_program.py").read_text(encoding="utf-8")
     if package == "torch":
         text = text.replace("import unspool as torch, unspool.nn as nn", "import torch, torch.nn as nn")
         text = text.replace("from unspool.", "from torch.")
@@ -35,7 +35,7 @@ def printed(text: str, package: str, seed: int) -> list[str]:
     first = {"unspool": "import unspool as torch", "torch": "import torch"}[package]
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        exec(compile(f"{first}\ntorch.manual_seed({seed})\n{text}", "notes.py", "exec"), {"__name__": "__main__"})
+        exec(compile(f"{first}\ntorch.manual_seed({seed})\n{text}", "notes_program.py", "exec"), {"__name__": "__main__"})
     return out.getvalue().splitlines()
 
 

@@ -35,7 +35,7 @@ def test_there_are_blocks() -> None:
 
 
 def test_the_notes_program_is_the_example(root: Path) -> None:
-    notes = (root / "examples" / "notes.py").read_text(encoding="utf-8")
+    notes = (root / "examples" / "notes_program.py").read_text(encoding="utf-8")
     assert notes in [block for _, block in BLOCKS]
 
 

@@ -25,12 +25,12 @@ def _demo(args: argparse.Namespace) -> int:
     """Run the program as its author would, a seed before it."""
     import unspool
 
-    source = Path(__file__).with_name("notes.py").read_text(encoding="utf-8")
+    source = Path(__file__).with_name("notes_program.py").read_text(encoding="utf-8")
     if args.show:
         print(source, end="")
         return 0
     unspool.manual_seed(args.seed)
-    exec(compile(source, "notes.py", "exec"), {"__name__": "__main__"})
+    exec(compile(source, "notes_program.py", "exec"), {"__name__": "__main__"})
     return 0
 
 
