@@ -60,7 +60,8 @@ def save(obj: Any, f: Any) -> None:
     of one storage are one tensor afterwards; other views become tensors of their own.
 
     A file at a path is replaced whole: whenever the process or the machine stops, the old file or the new one is there.
-    If anything is raised, the old one is. A file object is written from where it stands.
+    What is raised before the new one has taken its place, complete on the disk, leaves the old one and nothing beside
+    it. A file object is written from where it stands.
 
     Raises:
         TypeError: `obj` holds something else; the text tells where. `f` is neither a path nor a binary file.
@@ -165,7 +166,7 @@ def _unpack(content: bytes, name: str) -> Any:
         raise CheckpointError(f"load: {name} is damaged, or another program changed a file that unspool.save wrote")
     try:
         return whole.decode(json.loads(metadata[_STRUCTURE]))
-    except (LookupError, TypeError, ValueError, RecursionError) as error:
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, struct.error) as error:
         raise CheckpointError(f"load: {name} has a structure that this version can't read: {error!r}") from error
 
 
