@@ -112,6 +112,15 @@ def test_a_failure_at_every_call_of_os(path: Path, error: BaseException) -> None
         assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_file_system_that_does_not_sync_folders(path: Path) -> None:
+    def failing(number: int, name: str, real: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        if name == "fsync" and stat.S_ISDIR(os.fstat(args[0]).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    saved_under(WatchedOs(failing), 1, path)
+    assert held(path) == 1
+
+
 def test_the_disk_has_the_new_file_before_the_folder_has_it(path: Path) -> None:
     order = [name for name in calls_of_a_save(path) if name in ("write", "fsync", "replace")]
     assert order == ["write", "write", "fsync", "replace", "fsync"]

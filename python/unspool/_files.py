@@ -53,9 +53,17 @@ def _replace(target: str, chunks: Iterable[Any]) -> None:
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=directory)
             raise
-        os.fsync(directory)
+        _sync_folder(directory)
     finally:
         os.close(directory)
+
+
+def _sync_folder(directory: int) -> None:
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems have this for files alone
+            raise
 
 
 def _mode_of(target: str) -> int | None:
