@@ -29,12 +29,16 @@ if TYPE_CHECKING:
     from unspool import optim as optim
     from unspool import random as random
     from unspool import return_types as return_types
+    from unspool import serialization as serialization
     from unspool import special as special
     from unspool import train as train
     from unspool import utils as utils
     from unspool._compile import compile as compile
     from unspool._core import *  # noqa: F403
     from unspool._functions import *  # noqa: F403
+    from unspool._profile import profile as profile
+    from unspool.serialization import load as load
+    from unspool.serialization import save as save
     from unspool.train import Trainer as Trainer
 
 _ELSEWHERE = frozenset(
@@ -99,11 +103,20 @@ _SUBMODULES = frozenset(
         "optim",
         "random",
         "return_types",
+        "serialization",
         "special",
         "train",
         "utils",
     )
 )
+# Names of modules that load on first use.
+_LAZY = {
+    "Trainer": "train",
+    "compile": "_compile",
+    "load": "serialization",
+    "profile": "_profile",
+    "save": "serialization",
+}
 
 for _name in dir(_core):
     if not _name.startswith("_") and _name not in _ELSEWHERE:
@@ -143,18 +156,10 @@ def __getattr__(name: str) -> Any:
         from unspool.nn import functional
 
         return getattr(functional, name)
-    if name == "compile":
-        from unspool._compile import compile
+    if name in _LAZY:
+        from importlib import import_module
 
-        return compile
-    if name == "profile":
-        from unspool._profile import profile
-
-        return profile
-    if name == "Trainer":
-        from unspool.train import Trainer
-
-        return Trainer
+        return getattr(import_module(f"unspool.{_LAZY[name]}"), name)
     if name == "__version__":
         version = getattr(_core, "__version__", None)
         if version is None:
@@ -169,4 +174,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBMODULES, *_FUNCTIONAL, "__version__"})
+    return sorted({*globals(), *_SUBMODULES, *_FUNCTIONAL, *_LAZY, "__version__"})
