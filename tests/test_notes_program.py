@@ -35,7 +35,9 @@ def printed(text: str, package: str, seed: int) -> list[str]:
     first = {"unspool": "import unspool as torch", "torch": "import torch"}[package]
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        exec(compile(f"{first}\ntorch.manual_seed({seed})\n{text}", "notes_program.py", "exec"), {"__name__": "__main__"})
+        exec(
+            compile(f"{first}\ntorch.manual_seed({seed})\n{text}", "notes_program.py", "exec"), {"__name__": "__main__"}
+        )
     return out.getvalue().splitlines()
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +22,7 @@ import unspool
 from unspool import nn
 from unspool.nn.utils import clip_grad_norm_, clip_grad_value_
 from unspool.optim import lr_scheduler
-from unspool.train import Callback, EarlyStopping, History, Trainer
+from unspool.train import Callback, Checkpoint, CSVLog, EarlyStopping, History, TensorBoardLog, Trainer
 from unspool.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 
@@ -731,3 +736,162 @@ def test_a_progress_bar(capfd: pytest.CaptureFixture[str]) -> None:
     assert "epoch 2/2" in text
     assert "10/10" in text
     assert "loss=" in text
+
+
+# ---- Files ---------------------------------------------------------------------------------------------------
+
+
+def checked(run: Run, **more: Any) -> Trainer:
+    return Trainer(run.model, run.criterion, run.optimizer, run.scheduler, **more)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("stopped", [1, 4, 7])
+def test_a_checkpoint_goes_on_to_the_bit(name: str, own: bool, stopped: int, tmp_path: Any) -> None:
+    path = tmp_path / "training.safetensors"
+    whole = Run(30, name, extra=(nn.BatchNorm1d(16),))
+    first = {k: v.clone() for k, v in whole.model.state_dict().items()}
+    data: dict[str, Any] = {"batch_size": 10, "validation": (whole.x, whole.y)}
+    unspool.manual_seed(5)
+    history = checked(whole, metrics=["mae"]).fit(
+        whole.x, whole.y, epochs=8, generator=generator(1) if own else None, **data
+    )
+    whole.losses = history.batch_losses
+    expected = whole.state()
+
+    part = Run(30, name, extra=(nn.BatchNorm1d(16),))
+    part.model.load_state_dict(first)
+    unspool.manual_seed(5)
+    log = CSVLog(tmp_path / "log.csv")
+    checked(part, metrics=["mae"]).fit(
+        part.x,
+        part.y,
+        epochs=stopped,
+        callbacks=[Checkpoint(path), log],
+        generator=generator(1) if own else None,
+        **data,
+    )
+    rest = Run(31, name, extra=(nn.BatchNorm1d(16),))
+    rest.x, rest.y = part.x, part.y
+    resumed = checked(rest, metrics=["mae"]).fit(
+        rest.x, rest.y, epochs=8, callbacks=[Checkpoint(path), log], generator=generator(9) if own else None,
+        resume=path, **data,
+    )  # fmt: skip
+    rest.losses = resumed.batch_losses
+    assert rest.state() == expected
+    assert resumed == history
+    with open(tmp_path / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == list(range(8))
+    assert [float(row["val_mae"]) for row in rows] == history["val_mae"]
+
+
+def test_checkpoints_of_the_best_and_of_every_third(tmp_path: Any) -> None:
+    run = Run(32)
+    x, y = numbers(30)
+    trainer = checked(run)
+    every = Checkpoint(tmp_path / "at-{epoch}.safetensors", every_epochs=3)
+    best = Checkpoint(tmp_path / "best.safetensors", best="val_loss")
+    history = trainer.fit(run.x, run.y, epochs=8, batch_size=10, validation=(x, y), callbacks=[every, best])
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "at-2.safetensors", "at-5.safetensors", "at-7.safetensors", "best.safetensors"
+    ]  # fmt: skip
+    saved = unspool.load(tmp_path / "best.safetensors")
+    assert saved["epoch"] == 1 + int(np.argmin(history["val_loss"]))
+    run.model.load_state_dict(saved["model"])
+    assert trainer.evaluate(x, y)["loss"] == pytest.approx(min(history["val_loss"]), rel=1e-6)
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_the_training(tmp_path: Any) -> None:
+    run = Run(33)
+    trainer = checked(run)
+    with pytest.raises(OSError, match="nowhere"):
+        trainer.fit(run.x, run.y, epochs=3, callbacks=[Checkpoint(tmp_path / "nowhere" / "file.safetensors")])
+    assert len(trainer.history) == 1
+
+
+def test_a_stop_within_an_epoch_is_resumed_there(tmp_path: Any) -> None:
+    path = tmp_path / "training.safetensors"
+
+    class Stop(Callback):
+        every = 1
+
+        def step_end(self, trainer: Trainer) -> None:
+            trainer.stop = trainer.epoch == 2 and trainer.step == 3
+
+    whole = Run(34)
+    history = checked(whole, accumulate=2, metrics=["mae"]).fit(whole.x, whole.y, epochs=5, batch_size=5)
+    after = unspool.get_rng_state()
+    part = Run(34)
+    trainer = checked(part, accumulate=2, metrics=["mae"])
+    trainer.fit(part.x, part.y, epochs=5, batch_size=5, callbacks=[Stop()])
+    assert (trainer.epoch, trainer.step, len(trainer.history)) == (2, 3, 2)
+    trainer.save(path)
+    unspool.manual_seed(77)
+    rest = Run(35)
+    resumed = checked(rest, accumulate=2, metrics=["mae"]).fit(part.x, part.y, epochs=5, batch_size=5, resume=path)
+    assert resumed == history
+    assert [p.tolist() for p in rest.model.parameters()] == [p.tolist() for p in whole.model.parameters()]
+    assert unspool.get_rng_state().tolist() == after.tolist()
+    loader = DataLoader(TensorDataset(part.x, part.y), batch_sampler=[[0, 1], [2, 3]])
+    with pytest.raises(ValueError, match="middle of an epoch"):
+        checked(Run(35), accumulate=2).fit(loader, epochs=5, resume=path)
+
+
+def test_bad_callbacks() -> None:
+    with pytest.raises(ValueError, match="patience must be an int of at least 1, got 0"):
+        EarlyStopping(patience=0)
+    with pytest.raises(ValueError, match="min_delta must be at least 0"):
+        EarlyStopping(min_delta=-1)
+    with pytest.raises(ValueError, match='mode must be "auto"'):
+        EarlyStopping(mode="least")
+    with pytest.raises(ValueError, match="every_epochs must be"):
+        Checkpoint("x", every_epochs=0)
+    run = Run(36)
+    with pytest.raises(ValueError, match="EarlyStopping: no 'val_loss' in the history, which has loss, lr"):
+        checked(run).fit(run.x, run.y, epochs=2, callbacks=[EarlyStopping()])
+
+
+def test_tensorboard_names_its_extra(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match=r"unspool\[log\]"):
+        TensorBoardLog(tmp_path)
+
+
+def test_tensorboard_gets_each_epochs_numbers(tmp_path: Any) -> None:
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed (pip install '.[log]')")
+    run = Run(37)
+    seen: list[tuple[str, float, int]] = []
+    log = TensorBoardLog(tmp_path)
+    made = log._make
+
+    def watched(folder: str) -> Any:
+        writer = made(folder)
+        before = writer.add_scalar
+        writer.add_scalar = lambda *a: (seen.append(a), before(*a))
+        return writer
+
+    log._make = watched
+    history = checked(run).fit(run.x, run.y, epochs=3, callbacks=[log])
+    assert [value for name, value, _ in seen if name == "loss"] == history["loss"]
+    assert any(tmp_path.iterdir())
+
+
+def test_the_documentation_s_program_runs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (root / "docs" / "training.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(block, "training.md", "exec"), {})
+    assert "val_r2" in capsys.readouterr().out
+
+
+def test_the_example_prints_the_same_lines_twice(root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(root / "examples" / "notes.py"), "--seed", "2"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 101
+    assert "the same 100 lines" in done.stdout

@@ -23,13 +23,16 @@ class CSVLog(Callback):
         self._names: list[str] = []
 
     def fit_begin(self, trainer: Any) -> None:
-        kept: list[list[str]] = []
-        if trainer.epoch > 0:
-            with open(self.path, newline="", encoding="utf-8") as file:
-                kept = list(csv.reader(file))[: trainer.epoch + 1]
-        self._file = open(self.path, "w", newline="", encoding="utf-8")  # noqa: SIM115 (open until fit_end)
-        csv.writer(self._file, lineterminator="\n").writerows(kept)
-        self._names = kept[0] if kept else []
+        self._names = []
+        if trainer.epoch == 0:
+            self._file = open(self.path, "w", newline="", encoding="utf-8")  # noqa: SIM115 (open until fit_end)
+            return
+        self._file = open(self.path, "r+", newline="", encoding="utf-8")  # noqa: SIM115
+        for _ in range(trainer.epoch + 1):  # the names, and a row for each epoch that is done
+            line = self._file.readline()
+            self._names = self._names or next(csv.reader([line]), [])
+        self._file.seek(self._file.tell())
+        self._file.truncate()
 
     def epoch_end(self, trainer: Any) -> None:
         assert self._file is not None

@@ -12,10 +12,7 @@ _SMOOTHING = 0.9
 
 
 class RateTest:
-    """`rates` and, of each, the batch's loss before the step: `losses`; `smooth` is their running mean.
-
-    `suggestion` is the rate where `smooth` falls most steeply over ln(rate); None where it never falls.
-    """
+    """`rates` and, of each, the batch's loss before the step: `losses`; `smooth` is their running mean."""
 
     def __init__(self, rates: list[float], losses: list[float]) -> None:
         self.rates, self.losses = rates, losses
@@ -27,6 +24,7 @@ class RateTest:
 
     @property
     def suggestion(self) -> float | None:
+        """Where the running mean falls most steeply; None where it never falls."""
         falls = [
             (after - before, rate)
             for before, after, rate in zip(self.smooth, self.smooth[1:], self.rates, strict=False)
