@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import unspool
 import unspool.nn
 from beside_torch import agree
+from unspool.nn import functional as F
 
 RNG = np.random.default_rng(1)
 A, B, C = (RNG.normal(size=(6, 4)) for _ in range(3))
@@ -162,3 +164,23 @@ def test_a_bad_call_raises_pytorchs_kind_and_names_the_function(
         call(torch)
     with pytest.raises(reference.type, match=name):
         call(unspool)
+
+
+@pytest.mark.parametrize("dtype", [unspool.float32, unspool.float64])
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33])
+def test_rows_have_the_same_bits_however_they_lie(n: int, dtype: Any) -> None:
+    """Short rows are worked on in registers where their elements are neighbours, else piece by piece."""
+    unspool.manual_seed(n)
+    dense = unspool.randn(7, n, dtype=dtype) * 5
+    dense[3], dense[4], dense[5, 0], dense[6, -1] = 0.0, -math.inf, math.inf, math.nan
+    apart = unspool.empty(n, 7, dtype=dtype).t().copy_(dense)
+    assert n == 1 or not apart.is_contiguous()
+    target = unspool.arange(7) % n
+    for f in (
+        lambda t: t.softmax(1),
+        lambda t: t.log_softmax(1),
+        lambda t: F.cross_entropy(t, target, reduction="none"),
+        lambda t: unspool.autograd.grad(F.cross_entropy(t, target, reduction="none").sum(), t)[0],
+    ):
+        one, other = (f(t.detach().requires_grad_()).detach().contiguous() for t in (dense, apart))
+        assert np.array_equal(one.numpy(), other.numpy(), equal_nan=True)

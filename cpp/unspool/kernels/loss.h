@@ -70,13 +70,17 @@ struct CrossEntropy {
     const T at_target = -(upstream * keep) * w[t];
     if (call.label_smoothing == 0) {  // d lp has one number: its sum is that number
       const Vec<T> total = Vec<T>::all(at_target);
-      for_blocks(classes, [&](int64_t i, int64_t m) {
-        T buffer[kRowBlock], result[kRowBlock];
-        const T* x = lp.read(i, m, buffer);
-        T* y = to.write(i, result);
-        vectors(y, m, [&](Vec<T> v) { return Vec<T>(0.0) - exp(v) * total; }, x);
-        to.commit(i, m, y);
-      });
+      auto without_target = [&](Vec<T> v) { return Vec<T>(0.0) - exp(v) * total; };
+      if (is_short(lp, classes) && to.dense())
+        ShortRow<T>(lp.p, classes, T(0)).map(without_target).store(to.p, classes);
+      else
+        for_blocks(classes, [&](int64_t i, int64_t m) {
+          T buffer[kRowBlock], result[kRowBlock];
+          const T* x = lp.read(i, m, buffer);
+          T* y = to.write(i, result);
+          vectors(y, m, without_target, x);
+          to.commit(i, m, y);
+        });
       T& d = *reinterpret_cast<T*>(to.p + t * to.stride);
       d = at_target + d;
       return;

@@ -58,6 +58,66 @@ UNSPOOL_INLINE void vectors(T* to, int64_t n, const F& f, const In*... in) {
   if (i < n) f(Vec<T>::load(in + i, n - i)...).store(to + i, n - i);
 }
 
+// Of rows of up to kShort elements most of what a Sequence and blocks do is bookkeeping: a row of 10 classes
+// took four times as long. Such rows are copied into whole vectors instead, filled up with `rest`.
+constexpr int64_t kShort = 16;
+template <class T>
+struct ShortRow {
+  static constexpr int kVecs = static_cast<int>(kShort) / Vec<T>::kLanes;
+  Vec<T> v[kVecs];
+
+  UNSPOOL_INLINE ShortRow() = default;
+  UNSPOOL_INLINE ShortRow(const char* p, int64_t n, T rest) {
+    for (int i = 0; i < kVecs; ++i) {
+      const int64_t left = n - i * Vec<T>::kLanes;
+      const char* const at = p + i * kVecBytes;
+      if (left >= Vec<T>::kLanes)
+        v[i] = Vec<T>::load(at);
+      else
+        v[i] = left <= 0 ? Vec<T>::all(rest)
+                         : where(first_lanes<T>(left), Vec<T>::load(at, left), Vec<T>::all(rest));
+    }
+  }
+  UNSPOOL_INLINE void store(char* p, int64_t n) const {
+    for (int i = 0; i < kVecs; ++i) {
+      const int64_t left = n - i * Vec<T>::kLanes;
+      char* const at = p + i * kVecBytes;
+      if (left >= Vec<T>::kLanes)
+        v[i].store(at);
+      else if (left > 0)
+        v[i].store(at, left);
+    }
+  }
+  template <class F>
+  UNSPOOL_INLINE ShortRow map(const F& f) const {
+    ShortRow y;
+    for (int i = 0; i < kVecs; ++i) y.v[i] = f(v[i]);
+    return y;
+  }
+  // What a Sequence makes of the elements, where the rest is the operation's identity.
+  template <class Op>
+  UNSPOOL_INLINE typename Op::Acc reduced() const {
+    using Acc = typename Op::Acc;
+    constexpr int W = Vec<Acc>::kLanes, kN = static_cast<int>(kShort) / W;
+    T x[kShort];
+    store(reinterpret_cast<char*>(x), kShort);
+    const Vec<Acc> identity = Vec<Acc>::all(Op::identity());
+    Vec<Acc> lane[kN > 0 ? kN : 1];
+    for (int i = 0; i < kN; ++i) lane[i] = Op::join(identity, Op::lift(x + i * W));
+    for (int half = kN / 2; half >= 1; half /= 2)
+      for (int i = 0; i < half; ++i) lane[i] = Op::join(lane[i], lane[i + half]);
+    Acc one[W];
+    lane[0].store(one);
+    for (int half = W / 2; half >= 1; half /= 2)
+      for (int i = 0; i < half; ++i) one[i] = Op::join(one[i], one[i + half]);
+    return one[0];
+  }
+};
+template <class T>
+UNSPOOL_INLINE bool is_short(Row<T> x, int64_t n) {
+  return n <= kShort && x.dense();
+}
+
 // The maximum by reduce.h's lanes; NaN wins.
 template <class T>
 inline T row_max(Row<T> x, int64_t n) {

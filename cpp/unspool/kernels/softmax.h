@@ -25,6 +25,13 @@ inline T row_exp_sum(Row<T> out, Row<T> in, int64_t n, T top) {
 
 template <class T>
 inline void softmax_row(Row<T> out, Row<T> in, int64_t n) {
+  if (is_short(in, n) && out.dense()) {
+    const ShortRow<T> x(in.p, n, MaxOp<T>::identity());
+    const Vec<T> shift = Vec<T>::all(x.template reduced<MaxOp<T>>());
+    const ShortRow<T> e = x.map([&](Vec<T> v) { return exp(v - shift); });
+    const Vec<T> sum = Vec<T>::all(static_cast<T>(e.template reduced<SumOp<T>>()));
+    return e.map([&](Vec<T> v) { return v / sum; }).store(out.p, n);
+  }
   const Vec<T> sum = Vec<T>::all(row_exp_sum<T, true>(out, in, n, row_max(in, n)));
   for_blocks(n, [&](int64_t i, int64_t m) {
     T buffer[kRowBlock], result[kRowBlock];
@@ -37,6 +44,13 @@ inline void softmax_row(Row<T> out, Row<T> in, int64_t n) {
 
 template <class T>
 inline void log_softmax_row(Row<T> out, Row<T> in, int64_t n) {
+  if (is_short(in, n) && out.dense()) {
+    const ShortRow<T> x(in.p, n, MaxOp<T>::identity());
+    const Vec<T> shift = Vec<T>::all(x.template reduced<MaxOp<T>>());
+    const ShortRow<T> e = x.map([&](Vec<T> v) { return exp(v - shift); });
+    const Vec<T> log_sum = Vec<T>::all(log_one(static_cast<T>(e.template reduced<SumOp<T>>())));
+    return x.map([&](Vec<T> v) { return v - shift - log_sum; }).store(out.p, n);
+  }
   const T top = row_max(in, n);
   const Vec<T> shift = Vec<T>::all(top);
   const Vec<T> log_sum = Vec<T>::all(log_one(row_exp_sum<T, false>(out, in, n, top)));
