@@ -13,6 +13,7 @@
 #include "unspool/base/pool.h"
 #include "unspool/ops/ops.h"
 #include "unspool/ops/update.h"
+#include "unspool/plan/batches.h"
 #include "unspool/plan/plan.h"
 #include "unspool/tape/node.h"
 #include "unspool/tape/sweep.h"
@@ -191,6 +192,93 @@ TEST_F(PlanTest, ResultsThatAreKeptAreNotWrittenAgain) {
     losses.push_back(results[0]);
   }
   for (std::uint32_t i = 0; i < 8; ++i) EXPECT_EQ(bits(losses[i]), bits(other.step(batch(i), targets(i))));
+}
+
+// An epoch of batches of 9 rows in an order of its own, by hand or by Batches::replay: losses and what is
+// left.
+constexpr std::int64_t kRows = 9 * 5;
+Bits epoch(bool natively, bool stops, std::uint32_t seed) {
+  Training t(5, true, seed);
+  const auto plan = frozen(t);
+  const Tensor x = numbers({kRows, 6}, seed + 1), y = numbers({kRows, 3}, seed + 2);
+  const Tensor order = empty({kRows}, DType::Int64);
+  auto* const at = reinterpret_cast<std::int64_t*>(order->data);
+  for (std::int64_t i = 0; i < kRows; ++i) at[i] = i * 7 % kRows;
+  Batches batches({x, y}, 9, 1);
+  batches.reorder(order);
+  if (natively) {
+    std::int64_t done = 0;
+    while (done < 5) {  // a deadline that has passed leaves one at a time
+      const auto now = std::chrono::steady_clock::now();
+      const std::int64_t n = batches.replay(*plan, done, 5, stops ? now : now + std::chrono::hours(1));
+      EXPECT_EQ(n, stops ? 1 : 5);
+      done += n;
+    }
+    return bits(batches.losses()) + t.state();
+  }
+  const Tensor losses = empty({5}, DType::Float64);
+  for (std::int64_t i = 0; i < 5; ++i) {
+    const Tensor in[] = {empty({9, 6}, DType::Float32), empty({9, 3}, DType::Float32)};
+    for (std::int64_t r = 0; r < 9; ++r)
+      for (int k = 0; k < 2; ++k) {
+        const std::int64_t bytes = k == 0 ? 24 : 12;
+        std::memcpy(in[k]->data + r * bytes, (k == 0 ? x : y)->data + at[i * 9 + r] * bytes,
+                    static_cast<std::size_t>(bytes));
+      }
+    std::vector<Tensor> results;
+    plan->run(in, results);
+    reinterpret_cast<double*>(losses->data)[i] = *reinterpret_cast<const float*>(results[0]->data);
+  }
+  return bits(losses) + t.state();
+}
+
+TEST_F(PlanTest, AnEpochIsItsSteps) {
+  const Bits by_hand = epoch(false, false, 3);
+  EXPECT_EQ(epoch(true, false, 3), by_hand);
+  EXPECT_EQ(epoch(true, true, 3), by_hand);
+}
+
+TEST_F(PlanTest, ThreadsTrainPlansOfTheirOwn) {
+  std::vector<Bits> serial, parallel(8);
+  for (std::uint32_t k = 0; k < 8; ++k) serial.push_back(epoch(true, false, 10 * k));
+  std::vector<std::thread> threads;
+  for (std::uint32_t k = 0; k < 8; ++k)
+    threads.emplace_back([&, k] { parallel[k] = epoch(true, k % 2 == 0, 10 * k); });
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(parallel, serial);
+}
+
+TEST_F(PlanTest, AnEpochStopsAtALossThatIsNotFinite) {
+  Training t(5, true);
+  const auto plan = frozen(t);
+  const Tensor x = numbers({kRows, 6}, 1), y = numbers({kRows, 3}, 2);
+  reinterpret_cast<float*>(y->data)[9 * 2 * 3] = __builtin_nanf("");
+  Batches batches({x, y}, 9, 1);
+  const auto later = std::chrono::steady_clock::now() + std::chrono::hours(1);
+  EXPECT_EQ(batches.replay(*plan, 0, 5, later), 3);
+  EXPECT_TRUE(batches.finite(1));
+  EXPECT_FALSE(batches.finite(2));
+}
+
+TEST_F(PlanTest, BatchesRefuseWhatHasNoRows) {
+  const Tensor x = numbers({4, 2}, 1);
+  EXPECT_THROW(Batches({x, numbers({5, 2}, 1)}, 2, 1), Error);
+  EXPECT_THROW(Batches({x, numbers({}, 1)}, 2, 1), Error);
+  EXPECT_THROW(Batches({x}, 0, 1), Error);
+  EXPECT_THROW(Batches({x}, 2, 0), Error);
+  EXPECT_THROW(Batches({x}, std::int64_t{1} << 40, std::int64_t{1} << 40), Error);
+  EXPECT_THROW(Batches({}, 2, 1), Error);
+  Batches batches({x}, 3, 1);
+  EXPECT_EQ(batches.count(), 2);
+  EXPECT_EQ(batches.batch(1)[0].shape(), (Shape{1, 2}));
+  const Tensor order = empty({1}, DType::Int64);
+  for (const std::int64_t row : {std::int64_t{-1}, std::int64_t{4}}) {
+    *reinterpret_cast<std::int64_t*>(order->data) = row;
+    EXPECT_THROW(batches.reorder(order), Error);
+    EXPECT_EQ(batches.count(), 2);
+  }
+  EXPECT_THROW(batches.reorder(x), Error);
+  EXPECT_THROW(batches.note(0, std::vector<Tensor>{x}), Error);
 }
 
 TEST_F(PlanTest, FitsOnlyWhatWasRecorded) {
