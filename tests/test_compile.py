@@ -484,6 +484,41 @@ def test_optimizers_settings_are_read_at_every_call_and_their_state_is_guarded()
     assert run(True) == run(False)
 
 
+def test_settings_and_state_that_change_in_place_are_seen() -> None:
+    """No dict changes when a tensor, a list or a tensor's memory does."""
+
+    def trained(freeze: bool) -> list[Any]:
+        unspool.manual_seed(0)
+        net = nn.Linear(3, 2)
+        opt = optim.Adam(net.parameters(), lr=0.1)
+        opt.param_groups[0]["betas"] = [0.9, 0.99]
+        opt.param_groups[0]["lr"] = unspool.tensor(0.1)
+        sgd = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+        def step(x: Any) -> Any:
+            opt.zero_grad()
+            loss = net(x).square().mean()
+            loss.backward()
+            opt.step()
+            sgd.step()
+            return loss
+
+        run = unspool.compile(step) if freeze else step
+        seen = []
+        for i in range(12):
+            seen.append(run(unspool.full((4, 3), 0.5 + i)).item())
+            if i == 5:
+                opt.param_groups[0]["lr"].fill_(0.01)
+            if i == 7:
+                opt.param_groups[0]["betas"][0] = 0.5
+            if i == 9:
+                state = sgd.state[net.weight]["momentum_buffer"]
+                state.data = unspool.ones(2, 3)
+        return [*seen, net.weight.tolist()]
+
+    assert trained(True) == trained(False)
+
+
 def test_shapes_dtypes_strides_and_aliasing_have_plans_of_their_own() -> None:
     frozen = unspool.compile(lambda a, b: a.add_(1) + b)
     x = unspool.zeros(2, 2)

@@ -17,11 +17,21 @@ struct Updated {
   std::vector<const Storage*> state;
 };
 
+// What was read when the settings were last found to be the same: as long as these dicts and lists have not
+// changed, they still are.
+struct Unchanged {
+  std::vector<std::pair<py::object, std::uint64_t>> dicts;           // and their versions
+  std::vector<std::pair<py::object, std::vector<PyObject*>>> lists;  // and their items
+  std::vector<std::pair<const TensorImpl*, const Storage*>> state;   // of tensors that the dicts hold
+  bool holds() const;
+};
+
 struct OptimizerUse {
   py::object optimizer;
   std::size_t first_setting;  // of the recording
   std::vector<Updated> updated;
-  bool (*refresh)(const OptimizerUse&, Plan&);
+  bool (*refresh)(OptimizerUse&, Plan&);
+  Unchanged unchanged;
 };
 
 // A part of the function that stays in Python: an optimizer that is written in it. A replay gives the leaves

@@ -222,7 +222,7 @@ class FrozenFunction {
  private:
   bool refresh() {
     return std::all_of(uses_.begin(), uses_.end(),
-                       [&](const OptimizerUse& use) { return use.refresh(use, plan_); });
+                       [&](OptimizerUse& use) { return use.refresh(use, plan_); });
   }
   struct Emptied {
     std::vector<Tensor>&a, &b;

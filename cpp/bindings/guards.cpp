@@ -1,8 +1,11 @@
-// Guards are looked at before every replay: a dict whose size is known is walked in its order, at a third of
-// the price of a look-up for each entry.
+// Guards are looked at before every replay: a dict that has changed since is walked in its order where its
+// size is known, at a third of the price of a look-up for each entry.
 #include "guards.h"
 
+#include <algorithm>
 #include <unordered_map>
+
+#include "compile.h"
 
 namespace unspool::python {
 
@@ -21,7 +24,7 @@ Guards::Guards(const py::list& tuples) {
   std::unordered_map<PyObject*, std::size_t> number;
   auto of = [&](const py::object& dict) -> Dict& {
     const auto [at, fresh] = number.try_emplace(dict.ptr(), dicts_.size());
-    if (fresh) dicts_.push_back({.dict = dict, .size = -1, .entries = {}});
+    if (fresh) dicts_.push_back({.dict = dict, .size = -1, .entries = {}, .version = 0});
     return dicts_[at->second];
   };
   for (const py::handle g : tuples) {
@@ -72,11 +75,27 @@ bool Guards::Dict::holds() const {
   return true;
 }
 
-bool Guards::hold() const {
+bool Unchanged::holds() const {
+  for (const auto& [dict, version] : dicts)
+    if (version_of_dict(dict.ptr()) != version) return false;
+  for (const auto& [list, items] : lists) {
+    if (PyList_GET_SIZE(list.ptr()) != static_cast<Py_ssize_t>(items.size())) return false;
+    if (!std::equal(items.begin(), items.end(), PySequence_Fast_ITEMS(list.ptr()))) return false;
+  }
+  for (const auto& [tensor, storage] : state)
+    if (tensor->storage != storage) return false;
+  return !dicts.empty();
+}
+
+bool Guards::hold() {
   for (const Entry& c : cells_)
     if (!same_value(PyCell_GET(c.key.ptr()), c.value.ptr())) return false;
-  for (const Dict& d : dicts_)
+  for (Dict& d : dicts_) {
+    const std::uint64_t version = version_of_dict(d.dict.ptr());
+    if (version != 0 && version == d.version) continue;
     if (!d.holds()) return false;
+    d.version = version;
+  }
   return true;
 }
 

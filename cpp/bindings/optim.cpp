@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "compile.h"
+#include "guards.h"
 #include "unspool/base/cpu.h"
 #include "unspool/ops/ops.h"
 #include "unspool/ops/update.h"
@@ -398,10 +399,63 @@ py::object state_dict_of(PyObject* optimizer, const Place& at) {
   return state;
 }
 
+// Whether the dict's version tells of every change of what it says: not where a value may change in place.
+bool is_settled(PyObject* group, PyObject* params) {
+  PyObject *key, *value;
+  for (Py_ssize_t i = 0; PyDict_Next(group, &i, &key, &value);) {
+    if (value == params) continue;
+    if (PyTuple_CheckExact(value)) {
+      for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(value); ++k)
+        if (PyObject* x = PyTuple_GET_ITEM(value, k); !PyFloat_CheckExact(x) && !PyLong_CheckExact(x))
+          return false;
+    } else if (!PyFloat_CheckExact(value) && !PyLong_CheckExact(value) && !PyBool_Check(value) &&
+               value != Py_None && !PyUnicode_CheckExact(value)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Notes what a refresh has read; empty where its changes could go unseen.
+Unchanged noted(const OptimizerUse& use, PyObject* state, PyObject* groups) {
+  Unchanged u;
+  auto add_dict = [&](PyObject* dict) {
+    const std::uint64_t version = version_of_dict(dict);
+    u.dicts.emplace_back(py::reinterpret_borrow<py::object>(dict), version);
+    return version != 0;
+  };
+  auto add_list = [&](PyObject* list) {
+    PyObject** const items = PySequence_Fast_ITEMS(list);
+    u.lists.emplace_back(py::reinterpret_borrow<py::object>(list),
+                         std::vector<PyObject*>(items, items + PyList_GET_SIZE(list)));
+  };
+  const py::object own = py::getattr(use.optimizer, "__dict__");
+  bool settled = PyDict_CheckExact(own.ptr()) && PyDict_Check(state) && PyList_CheckExact(groups) &&
+                 add_dict(own.ptr()) && add_dict(state);
+  if (settled) add_list(groups);
+  for (Py_ssize_t g = 0; settled && g < PyList_GET_SIZE(groups); ++g) {
+    PyObject* const group = PyList_GET_ITEM(groups, g);
+    PyObject* const params = entry(group, names().params);
+    settled =
+        PyDict_CheckExact(group) && PyList_CheckExact(params) && is_settled(group, params) && add_dict(group);
+    if (settled) add_list(params);
+  }
+  for (std::size_t i = 0; settled && i < use.updated.size(); ++i) {
+    if (use.updated[i].state.empty()) continue;
+    PyObject* const kept = entry(state, use.updated[i].handle);
+    settled = PyDict_CheckExact(kept) && add_dict(kept);
+    PyObject *key, *value;
+    for (Py_ssize_t k = 0; settled && PyDict_Next(kept, &k, &key, &value);)
+      if (is_tensor(value)) u.state.emplace_back(impl_of(value), impl_of(value)->storage);
+  }
+  return settled ? u : Unchanged();
+}
+
 // Reads a captured step's settings again, into the plan; false where the parameters or their state are
 // others.
 template <class Rule>
-bool refresh(const OptimizerUse& use, Plan& plan) {
+bool refresh(OptimizerUse& use, Plan& plan) {
+  if (use.unchanged.holds()) return true;
   Place at{use.optimizer.ptr()};
   const py::object state = state_dict_of(at.optimizer, at);
   std::size_t setting = use.first_setting, number = 0;
@@ -430,7 +484,9 @@ bool refresh(const OptimizerUse& use, Plan& plan) {
       for (int i = 0; same && i < attrs.n; ++i) plan.setting(setting++) = attrs.v[i];
     });
   });
-  return same && number == use.updated.size();
+  same = same && number == use.updated.size();
+  use.unchanged = same ? noted(use, state.ptr(), groups.ptr()) : Unchanged();
+  return same;
 }
 
 struct Update {
@@ -444,7 +500,7 @@ template <class Rule>
 void note_use(PyObject* optimizer, const std::vector<Rule>& rules, const std::vector<Update>& updates) {
   Recording& recording = *current_recording();
   OptimizerUse use{
-      py::reinterpret_borrow<py::object>(optimizer), recording.settings.size(), {}, refresh<Rule>};
+      py::reinterpret_borrow<py::object>(optimizer), recording.settings.size(), {}, refresh<Rule>, {}};
   std::size_t next = 0;
   Place at{optimizer};
   const py::object groups = attribute(optimizer, names().param_groups);
