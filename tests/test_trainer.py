@@ -662,9 +662,12 @@ def test_fits_in_threads_give_the_serial_bits() -> None:
         assert parallel.state() == expected
 
 
-def test_other_threads_run_during_an_epoch() -> None:
+@pytest.mark.parametrize("labels", [False, True])
+def test_other_threads_run_during_an_epoch(labels: bool) -> None:
     run = Run(23)
     run.x, run.y = numbers(300_000)
+    if labels:
+        run.y, run.criterion = unspool.randint(0, 3, (300_000,)), nn.CrossEntropyLoss()
     ticks = 0
     done = threading.Event()
 

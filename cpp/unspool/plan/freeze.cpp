@@ -24,10 +24,11 @@ Tensor bytes_of(const Tensor& t) {  // its whole storage
 Tensor fresh_bytes(std::int64_t n) { return empty({n}, DType::UInt8, "plan"); }
 
 // Indices, labels and masks are other ones at each call: their op looks at them again.
-bool reads_places(const Recording& r, const Step& s) {
+bool reads_places(const Recording& r, const Step& s, bool outside = false) {
   return std::any_of(s.in.begin(), s.in.end(), [&](int p) {
     if (p < 0 || is_floating(r.places[static_cast<std::size_t>(p)].dtype)) return false;
-    return r.buffer_of(p).kind != Buffer::Constant && !r.buffer_of(p).auxiliary;
+    const Buffer& b = r.buffer_of(p);
+    return outside ? b.kind == Buffer::External : b.kind != Buffer::Constant && !b.auxiliary;
   });
 }
 
@@ -79,7 +80,8 @@ std::unique_ptr<Instruction> Plan::instruction_of(const Step& s) {
   i.checks = s.op->shape != nullptr && s.op->map < 0 && !i.chain && reads_places(r_, s);
   if (i.checks) i.given = i.in;
   i.whole = s.whole;
-  i.alone = i.checks || s.op->cls == Class::Random || calls_out(s);
+  i.alone_always = s.op->cls == Class::Random || calls_out(s) || (i.checks && reads_places(r_, s, true));
+  i.alone = i.checks || i.alone_always;
   i.fused = s.steps;
   i.again = s.again;
   i.flops = flops_of(r_, s);

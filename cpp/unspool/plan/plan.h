@@ -41,8 +41,9 @@ struct Instruction {
   Attrs attrs;
   std::vector<Tensor> in, given;  // what the call has, and the plan's own where `checks`
   Tensor out[kMaxOutputs], aux;   // the plan's: a kernel may put tensors of its own into the call
-  bool checks = false;  // indices and labels are other ones at each replay: the op looks at them again
-  bool alone = false;   // no other thread may change what it reads meanwhile, nor draw random numbers
+  bool checks = false;        // indices and labels are other ones at each replay: the op looks at them again
+  bool alone = false;         // no other thread may change what it reads meanwhile, nor draw random numbers
+  bool alone_always = false;  // also where the arguments are the caller's own
   bool whole = false;
   int fused = 1;  // how many recorded steps this is
   bool again = false;
@@ -81,7 +82,8 @@ class Plan {
   bool fits(std::span<const Tensor> inputs) const;
   // Tensors from outside that were leaves, as they were recorded.
   const std::vector<Tensor>& leaves() const { return r_.leaves; }
-  // Whether it has instructions during which no other thread may run Python.
+  // Whether it has instructions during which no other thread may run Python, although nobody else has the
+  // arguments.
   bool alone() const;
   // One call; the results are fresh tensors, or the argument or outside tensor that the function returned.
   // Not by two threads at once: lock() first.

@@ -122,7 +122,8 @@ bool Plan::fits(std::span<const Tensor> inputs) const {
 }
 
 bool Plan::alone() const {
-  return std::any_of(instructions_.begin(), instructions_.end(), [](const auto& i) { return i->alone; });
+  return std::any_of(instructions_.begin(), instructions_.end(),
+                     [](const auto& i) { return i->alone_always; });
 }
 
 void Plan::run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
-import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from operator import mul
@@ -23,42 +21,11 @@ from unspool.train.history import History
 from unspool.train.metrics import Metric, by_name
 from unspool.train.progress import Bar
 from unspool.train.rates import RateTest, run_rate_test
+from unspool.train.whole import Interrupts, Undo, checkpoint, states
 
 __all__ = ["Trainer"]
 
-_KEYS = (
-    "model", "optimizer", "scheduler", "random_state", "generator", "epoch", "step", "begun", "order", "losses",
-    "kept", "history", "callbacks",
-)  # fmt: skip
 _CHUNK = 0.05  # seconds of native steps between looks at Ctrl-C and the progress bar
-
-
-class _Interrupts:
-    """Ctrl-C waits for the end of a step; a second one does not. In the main thread, with Python's own handler."""
-
-    def __enter__(self) -> _Interrupts:
-        self.inside = self.seen = False
-        self._installed = (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        )
-        if self._installed:
-            signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        if self._installed:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def _handle(self, *_: Any) -> None:
-        if self.inside and not self.seen:
-            self.seen = True
-        else:
-            raise KeyboardInterrupt
-
-    def raise_now(self) -> None:
-        if self.seen:
-            raise KeyboardInterrupt
 
 
 def _count(op: str, name: str, value: Any, least: int) -> None:
@@ -68,47 +35,6 @@ def _count(op: str, name: str, value: Any, least: int) -> None:
 
 def _mean(losses: list[float], rows: list[int]) -> float:
     return math.fsum(map(mul, losses, rows)) / sum(rows) if rows else math.nan
-
-
-def _states(generator: Any) -> list[Any]:
-    return [_core.get_rng_state(), None if generator is None else generator.get_state()]
-
-
-class _Undo:
-    """Puts back, when called, random states, gradients and buffers; where `weights`, all of the state, too."""
-
-    def __init__(self, trainer: Trainer, generator: Any, weights: bool) -> None:
-        self._trainer, self._generator = trainer, generator
-        self._random = _states(generator)
-        self._gradients = [(p, p.grad) for group in trainer.optimizer.param_groups for p in group["params"]]
-        self._buffers = [(t, t.clone()) for t in trainer.model.buffers()]
-        self._state = copy.deepcopy(trainer._state()) if weights else None
-
-    def __call__(self) -> None:
-        if self._state is not None:
-            self._trainer._restore(self._state)
-        for p, grad in self._gradients:
-            p.grad = grad
-        with no_grad():
-            for t, kept in self._buffers:
-                t.copy_(kept)
-        _core.set_rng_state(self._random[0])
-        if self._generator is not None:
-            self._generator.set_state(self._random[1])
-
-
-def _checkpoint(resume: Any) -> Mapping[str, Any]:
-    """What a path or a mapping holds, if it is a trainer's state."""
-    if isinstance(resume, Mapping):
-        state = resume
-    else:
-        from unspool import load
-
-        state = load(resume)
-    for key in _KEYS:
-        if key not in state:
-            raise ValueError(f"fit: resume must be what a Trainer saved; {resume!r:.60} lacks {key!r}")
-    return state
 
 
 class Trainer:
@@ -274,14 +200,14 @@ class Trainer:
                 watched = self._feed_of("fit: validation", validation, batch_size, draws=False)
             self._callbacks = list(callbacks)
             self._generator = generator
-            state = None if resume is None else _checkpoint(resume)
+            state = None if resume is None else checkpoint(resume)
             with self._undone_unless_begun(state is not None):
                 self.history, self.epoch, self.step, self.epochs = History(), 0, 0, epochs
                 self.stop, self._feed = False, None
                 if state is not None:
                     self._resume(state, source)
                 self.optimizer.zero_grad()
-                with _Interrupts() as interrupts:
+                with Interrupts() as interrupts:
                     self._epochs(source, watched, progress, interrupts)
             return self.history
 
@@ -289,7 +215,7 @@ class Trainer:
     def _undone_unless_begun(self, resumes: bool) -> Iterator[None]:
         """What fails before the first step is done leaves everything as it was."""
         self._done = 0
-        undo = _Undo(self, self._generator, resumes)
+        undo = Undo(self, self._generator, resumes)
         before = self.history, self.epoch, self.step, self.epochs, self._feed
         try:
             yield
@@ -306,7 +232,7 @@ class Trainer:
                 method(self)
 
     def _epochs(
-        self, source: Rows | Stream, watched: Rows | Stream | None, progress: bool | None, interrupts: _Interrupts
+        self, source: Rows | Stream, watched: Rows | Stream | None, progress: bool | None, interrupts: Interrupts
     ) -> None:
         per_epoch = source.steps
         bar = Bar(
@@ -324,7 +250,7 @@ class Trainer:
             bar.close()
             self._call("fit_end")
 
-    def _epoch(self, source: Rows | Stream, watched: Rows | Stream | None, bar: Bar, interrupts: _Interrupts) -> None:
+    def _epoch(self, source: Rows | Stream, watched: Rows | Stream | None, bar: Bar, interrupts: Interrupts) -> None:
         if self._feed is None:
             source.start()
             self._feed = source
@@ -355,7 +281,7 @@ class Trainer:
         else:
             self.scheduler.step()
 
-    def _steps(self, source: Rows | Stream, bar: Bar, interrupts: _Interrupts) -> None:
+    def _steps(self, source: Rows | Stream, bar: Bar, interrupts: Interrupts) -> None:
         """The rest of an epoch's batches."""
         each = [(c, c.every) for c in self._callbacks if getattr(c, "every", None) is not None]
         frozen = self._frozen_for(source, self._fit)
@@ -483,7 +409,7 @@ class Trainer:
             source = self._feed_of(
                 "rate_test", (x, y), batch_size, shuffle=True, generator=generator, parts=self._accumulate
             )
-            undo = _Undo(self, generator, True)
+            undo = Undo(self, generator, True)
             rates = [group["lr"] for group in self.optimizer.param_groups]
             self.optimizer.zero_grad()
             try:
@@ -513,7 +439,7 @@ class Trainer:
         the middle of an epoch the data's order and what its batches gave."""
         over = len(self.history) > self.epoch  # within epoch_end
         feed = None if over else self._feed
-        random = _states(self._generator)
+        random = states(self._generator)
         return {
             **self._state(),
             "random_state": random[0],
