@@ -385,10 +385,50 @@ def test_the_protocol_of_callbacks() -> None:
     for epoch in range(2):
         expected += [
             ("epoch_begin", epoch),
-            *(("step_end", epoch, k) for k in (2, 4, 5)),
+            *(("step_end", epoch, k) for k in ((2, 4, 5), (1, 3, 5))[epoch]),  # after 2, 4, 6, 8, 10 and 5 in all
             ("epoch_end", epoch, epoch + 1),
         ]
     assert notes.calls == [*expected, ("fit_end", False)]
+
+
+def test_a_callback_may_look_at_gradients() -> None:
+    """And the training has the same bits."""
+
+    class Looks(Callback):
+        every, gradients = 3, True
+
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+            self.before: Any = None
+
+        def step_begin(self, trainer: Trainer) -> None:
+            assert all(p.grad is None for p in trainer.model.parameters())
+            self.before = trainer.model[0].weight.detach().clone()
+
+        def step_end(self, trainer: Trainer) -> None:
+            weight = trainer.model[0].weight
+            if weight.grad is not None:
+                self.seen.append((trainer.epoch, trainer.step, weight.grad.tolist(), (weight - self.before).tolist()))
+
+    looks, plain = Run(40), Run(40)
+    callback = Looks()
+    expected = plain.by_trainer(plain.x, plain.y, epochs=6, batch_size=10).state()
+    assert looks.by_trainer(looks.x, looks.y, epochs=6, batch_size=10, callbacks=[callback]).state() == expected
+    assert [5 * epoch + step for epoch, step, _, _ in callback.seen] == list(range(3, 31, 3))
+
+    hand, wanted, steps = Run(40), [], 0
+    unspool.manual_seed(99)
+    for _ in range(6):
+        for x, y in DataLoader(TensorDataset(hand.x, hand.y), batch_size=10, shuffle=True):
+            before = hand.model[0].weight.detach().clone()
+            hand.optimizer.zero_grad()
+            hand.criterion(hand.model(x), y).backward()
+            hand.optimizer.step()
+            steps += 1
+            if steps % 3 == 0:
+                wanted.append((hand.model[0].weight.grad.tolist(), (hand.model[0].weight - before).tolist()))
+        hand.scheduler.step()
+    assert [(g, d) for _, _, g, d in callback.seen] == wanted
 
 
 def test_early_stopping_gives_the_best_weights() -> None:
@@ -842,6 +882,28 @@ def test_a_stop_within_an_epoch_is_resumed_there(tmp_path: Any) -> None:
         checked(Run(35), accumulate=2).fit(loader, epochs=5, resume=path)
 
 
+def test_a_stop_after_an_epoch_s_last_step_is_resumed_there() -> None:
+    """Between the last step and the epoch's numbers."""
+    whole, part, rest = Run(41), Run(41), Run(41)
+    history = checked(whole).fit(whole.x, whole.y, epochs=3, batch_size=10, generator=generator(1))
+
+    class Raises(Callback):
+        every = 5
+
+        def step_end(self, trainer: Trainer) -> None:
+            raise KeyboardInterrupt
+
+    trainer = checked(part)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(part.x, part.y, epochs=3, batch_size=10, callbacks=[Raises()], generator=generator(1))
+    assert (trainer.epoch, trainer.step) == (0, 5)
+    resumed = checked(rest).fit(
+        rest.x, rest.y, epochs=3, batch_size=10, generator=generator(2), resume=trainer.state_dict()
+    )
+    assert resumed == history
+    assert [p.tolist() for p in rest.model.parameters()] == [p.tolist() for p in whole.model.parameters()]
+
+
 def test_bad_callbacks() -> None:
     with pytest.raises(ValueError, match="patience must be an int of at least 1, got 0"):
         EarlyStopping(patience=0)
@@ -849,6 +911,10 @@ def test_bad_callbacks() -> None:
         EarlyStopping(min_delta=-1)
     with pytest.raises(ValueError, match='mode must be "auto"'):
         EarlyStopping(mode="least")
+    for every in (0, 1.5):
+        callback = Notes(every)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=f"Notes.every must be an int of at least 1, got {every}"):
+            checked(Run(36)).fit(X, Y, callbacks=[callback])
     with pytest.raises(ValueError, match="every_epochs must be"):
         Checkpoint("x", every_epochs=0)
     run = Run(36)

@@ -8,7 +8,7 @@ from typing import Any
 
 from unspool.train.metrics import BETTER_ABOVE
 
-__all__ = ["Callback", "Checkpoint", "EarlyStopping"]
+__all__ = ["Callback", "Checkpoint", "EarlyStopping", "Watch"]
 
 
 class Callback:
@@ -19,17 +19,24 @@ class Callback:
     `trainer.stop = True` ends the training after the present step. What a callback raises ends it, too, and leaves the
     model after a whole number of steps.
 
-    `every`: step_end is called after each step whose number, counted from the start of the epoch, it divides, and
-    after the epoch's last. None: never, so that whole epochs run natively.
+    `every`: step_end is called so many steps after the fit's start or its last call, and after each epoch's last step.
+    It is read anew each time. None: never, so that whole epochs run natively.
+
+    `gradients`: where `every` is due, step_begin is called before the step, and step_end while the parameters still
+    have its gradients, which are else dropped at once.
     """
 
     every: int | None = None
+    gradients: bool = False
 
     def fit_begin(self, trainer: Any) -> None:
         """Before the first epoch."""
 
     def epoch_begin(self, trainer: Any) -> None:
         """Before the epoch's first batch."""
+
+    def step_begin(self, trainer: Any) -> None:
+        """Before a step, see `gradients`."""
 
     def step_end(self, trainer: Any) -> None:
         """After a step, see `every`."""
@@ -46,6 +53,27 @@ class Callback:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what state_dict gave."""
+
+
+class Watch:
+    """When a callback's step_end is due, in steps since the fit's start."""
+
+    def __init__(self, callback: Any) -> None:
+        self.callback = callback
+        self.gradients = bool(getattr(callback, "gradients", False))
+        self.due = 0
+        self.again(0)
+
+    def again(self, now: int) -> None:
+        """It has been called."""
+        every = self.callback.every
+        if type(every) is not int or every < 1:
+            raise ValueError(f"fit: {type(self.callback).__name__}.every must be an int of at least 1, got {every!r}")
+        self.due = now + every
+
+    def limit(self, now: int) -> int:
+        """How many steps may run natively from here on, at least one."""
+        return max(1, self.due - now - self.gradients)
 
 
 class _Best:

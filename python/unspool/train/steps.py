@@ -40,11 +40,13 @@ def training(
     clip_norm: float | None,
     clip_value: float | None,
     keep: bool,
+    drops: bool,
 ) -> Callable[..., Any]:
     """step(parts' batches): forward and backward of the loss over `parts` for each, then the optimizer's step.
 
     The batches (inputs…, target) come one after the other. Gives their losses, and where `keep` what the model gave.
-    Gradients are dropped after the update, not before the forward, so that a plan may make them and use them in one go.
+    Where it `drops` gradients, it does so after the update, not before the forward, so that a plan may make them and
+    use them in one go.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
@@ -63,7 +65,8 @@ def training(
         if clip_norm is not None:
             clip_grad_norm_(parameters, clip_norm)
         optimizer.step()
-        optimizer.zero_grad()
+        if drops:
+            optimizer.zero_grad()
         losses = found[0][0] if parts == 1 else stack([loss for loss, _ in found])
         return (losses, *(predicted.detach() for _, predicted in found)) if keep else losses
 

@@ -16,6 +16,7 @@ from unspool.nn import Module
 from unspool.optim import Optimizer
 from unspool.optim.lr_scheduler import ReduceLROnPlateau
 from unspool.train import steps
+from unspool.train.callbacks import Watch
 from unspool.train.data import NotFinite, Rows, Stream, feed, inputs_of
 from unspool.train.history import History
 from unspool.train.metrics import Metric, by_name
@@ -114,8 +115,12 @@ class Trainer:
         self._feed: Rows | Stream | None = None  # of the epoch that is begun
         self._generator: Any = None
         self._callbacks: list[Any] = []
+        self._watches: list[Watch] = []
         keep = bool(self.metrics)
-        self._fit = steps.training(model, loss, optimizer, accumulate, clip_norm, clip_value, keep)
+        self._fit, self._fit_and_keep = (
+            steps.training(model, loss, optimizer, accumulate, clip_norm, clip_value, keep, drops)
+            for drops in (True, False)
+        )
         self._look = steps.evaluation(model, loss, keep)
         self._predict = freeze(steps.prediction(model), fallback="eager")
         self._frozen: dict[Any, Any] = {}
@@ -199,6 +204,7 @@ class Trainer:
             if validation is not None:
                 watched = self._feed_of("fit: validation", validation, batch_size, draws=False)
             self._callbacks = list(callbacks)
+            self._watches = [Watch(c) for c in self._callbacks if getattr(c, "every", None) is not None]
             self._generator = generator
             state = None if resume is None else checkpoint(resume)
             with self._undone_unless_begun(state is not None):
@@ -283,16 +289,19 @@ class Trainer:
 
     def _steps(self, source: Rows | Stream, bar: Bar, interrupts: Interrupts) -> None:
         """The rest of an epoch's batches."""
-        each = [(c, c.every) for c in self._callbacks if getattr(c, "every", None) is not None]
         frozen = self._frozen_for(source, self._fit)
         while not self.stop and (source.steps is None or self.step < source.steps):
             stop = self.step + 1 if self._by_step else source.steps
-            for _, every in each:
-                due = (self.step // every + 1) * every
-                stop = due if stop is None else min(stop, due)
+            looks = [w for w in self._watches if w.gradients and w.due == self._done + 1]
+            for watch in self._watches:
+                limit = self.step + watch.limit(self._done)
+                stop = limit if stop is None else min(stop, limit)
+            for watch in looks:
+                watch.callback.step_begin(self)
             interrupts.inside = True
             try:
-                done = source.run(frozen, self.step, stop, _CHUNK)
+                step = self._frozen_for(source, self._fit_and_keep) if looks else frozen
+                done = source.run(step, self.step, stop, _CHUNK)
             except NotFinite as error:
                 raise FloatingPointError(f"fit: epoch {self.epoch}, step {self.step}: {error}") from None
             self.step += done
@@ -309,9 +318,14 @@ class Trainer:
             if self._by_step:
                 self._schedule({"loss": source.losses(self.step)[-1]})
             bar.step(done)
-            for callback, every in each:
-                if self.step % every == 0 or self.step == source.steps:
-                    callback.step_end(self)
+            for watch in self._watches:
+                due = self._done == watch.due
+                if due or self.step == source.steps:
+                    watch.callback.step_end(self)
+                if due:
+                    watch.again(self._done)
+            if looks:
+                self.optimizer.zero_grad()
             interrupts.raise_now()
 
     def _scores(self, source: Rows | Stream) -> dict[str, float]:
@@ -461,6 +475,9 @@ class Trainer:
             self._generator.set_state(state["generator"])
         self.history = History.from_dict(state["history"])
         self.epoch, self.step = state["epoch"], state["step"]
+        self.optimizer._opt_called = (
+            True  # what schedules ask for: the file may be from between an epoch's steps and end
+        )
         if state["begun"]:
             source.resume(state["order"], state["losses"], state["kept"])
             self._feed = source
