@@ -37,30 +37,56 @@ UNSPOOL_INLINE void copy_masked_a(const Product<T>& p, int64_t i, int64_t pc, in
                   rows);
 }
 
-// Element j to j + W of lane l and of those that are joined with it by halves from kHalf on, of `count` rows
-// a `step` apart: what reduce.h makes of its lanes, without storing them.
+// Two vectors: of one, half of the time goes to counting rows.
+template <class T>
+struct ColumnSums {
+  static constexpr int kVecs = 2, kWidth = kVecs * Vec<typename SumOp<T>::Acc>::kLanes;
+  Vec<typename SumOp<T>::Acc> v[kVecs];
+
+  UNSPOOL_INLINE explicit ColumnSums(const T* row) {
+    for (int i = 0; i < kVecs; ++i) v[i] = SumOp<T>::lift(row + i * (kWidth / kVecs));
+  }
+  UNSPOOL_INLINE void join(const ColumnSums& o) {
+    for (int i = 0; i < kVecs; ++i) v[i] = SumOp<T>::join(v[i], o.v[i]);
+  }
+};
+
+// The first columns' lane l and those that are joined with it by halves from kHalf on, of `count` rows a
+// `step` apart, a chunk's at most: what reduce.h makes of its lanes, without storing them.
 template <class T, int kHalf>
-UNSPOOL_INLINE Vec<typename SumOp<T>::Acc> joined_lanes(const T* rows, int64_t step, int64_t count,
-                                                        int64_t l) {
+UNSPOOL_INLINE ColumnSums<T> joined_lanes(const T* rows, int64_t step, int64_t count, int64_t l) {
   if constexpr (kHalf == kLanes) {
-    return SumOp<T>::lift(rows + l * step);
+    ColumnSums<T> sum(rows + l * step);
+    for (l += kLanes; l < count; l += kLanes) sum.join(ColumnSums<T>(rows + l * step));
+    return sum;
   } else {
-    const auto own = joined_lanes<T, 2 * kHalf>(rows, step, count, l);
-    return l + kHalf < count ? SumOp<T>::join(own, joined_lanes<T, 2 * kHalf>(rows, step, count, l + kHalf))
-                             : own;
+    ColumnSums<T> own = joined_lanes<T, 2 * kHalf>(rows, step, count, l);
+    if (l + kHalf < count) own.join(joined_lanes<T, 2 * kHalf>(rows, step, count, l + kHalf));
+    return own;
   }
 }
 
-// Of no more rows than there are lanes: whole vectors of sums at once, from the first on; how many.
+// Whether the rows are few and near each other: a vector of sums looks at all of them before the next one
+// does.
+template <class T>
+UNSPOOL_INLINE bool sums_are_short(const Product<T>& p) {
+  constexpr int64_t kNear = 96 * 1024;
+  return p.a_mask == nullptr && p.a_row == 1 && p.k > 0 &&
+         (p.k <= kLanes || (p.k <= kChunk && p.k * p.a_col * static_cast<int64_t>(sizeof(T)) <= kNear));
+}
+
+// Whole vectors of sums at once, from the first on; how many.
 template <class T>
 inline int64_t sum_short(const Product<T>& p) {
-  using Acc = typename SumOp<T>::Acc;
-  constexpr int W = Vec<Acc>::kLanes;
+  constexpr int W = ColumnSums<T>::kWidth / ColumnSums<T>::kVecs;
   int64_t i = 0;
-  for (; i + W <= p.m; i += W) {
-    // The lanes' identity, added once: it matters to a sum of nothing but -0.
-    const Vec<Acc> sum = joined_lanes<T, 1>(p.a + i, p.a_col, p.k, 0) + Vec<Acc>::all(SumOp<T>::identity());
-    for (int l = 0; l < W; ++l) p.a_sums[i + l] = SumOp<T>::finish(sum.v[l]);
+  for (; i + ColumnSums<T>::kWidth <= p.m; i += ColumnSums<T>::kWidth) {
+    const ColumnSums<T> sums = joined_lanes<T, 1>(p.a + i, p.a_col, p.k, 0);
+    for (int v = 0; v < ColumnSums<T>::kVecs; ++v) {
+      // The lanes' identity, added once: it matters to a sum of nothing but -0.
+      const auto sum = sums.v[v] + Vec<typename SumOp<T>::Acc>::all(SumOp<T>::identity());
+      for (int l = 0; l < W; ++l) p.a_sums[i + v * W + l] = SumOp<T>::finish(sum.v[l]);
+    }
   }
   return i;
 }
@@ -68,7 +94,7 @@ inline int64_t sum_short(const Product<T>& p) {
 // The sums over k of A's rows, in the order of reduce.h.
 template <class T>
 inline void sum_rows(Product<T> p) {
-  if (p.a_mask == nullptr && p.a_row == 1 && p.k > 0 && p.k <= kLanes) {
+  if (sums_are_short(p)) {
     const int64_t done = sum_short(p);
     p.a += done;
     p.a_sums += done;

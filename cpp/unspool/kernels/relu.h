@@ -32,6 +32,23 @@ inline void relu_block(T* y, const T* x, int64_t n, uint64_t* mask) {
   }
 }
 
+// 64 elements and their bits: as many bits as an element has are broadcast at once.
+template <class T>
+UNSPOOL_INLINE void copy_masked_64(T* to, const T* from, uint64_t bits) {
+  constexpr int L = Vec<T>::kLanes, kBits = 8 * static_cast<int>(sizeof(T));
+  using Raw = typename Mask<T>::Raw;
+  using I = __typeof__(Raw{}[0]);
+  const Raw first = (I(1) - Raw{}) << lane_numbers<T>();
+  const Vec<T> zero(0.0);
+  for (int at = 0; at < 64; at += kBits) {
+    const Raw word = static_cast<I>(bits >> at) - Raw{};
+    for (int j = 0; j < kBits; j += L) {
+      const Raw own = first << j;
+      where(Mask<T>{(word & own) == own}, Vec<T>::load(from + at + j), zero).store(to + at + j);
+    }
+  }
+}
+
 // n elements of a line; 0 where its bit, from number `bit` of the mask on, is clear.
 template <class T>
 inline void copy_masked(T* to, const T* from, const uint64_t* mask, int64_t bit, int64_t n) {
@@ -43,6 +60,10 @@ inline void copy_masked(T* to, const T* from, const uint64_t* mask, int64_t bit,
     uint64_t bits = *mask >> at;
     const int64_t count = n - i < 64 ? n - i : 64;
     if (at + count > 64) bits |= mask[1] << (64 - at);
+    if (count == 64) {
+      copy_masked_64(to + i, from + i, bits);
+      continue;
+    }
     int64_t j = 0;
     for (; j + L <= count; j += L, bits >>= L)
       where(from_bits_mask<T>(bits), Vec<T>::load(from + i + j), zero).store(to + i + j);
