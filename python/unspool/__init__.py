@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from unspool._compile import compile as compile
     from unspool._core import *  # noqa: F403
     from unspool._functions import *  # noqa: F403
+    from unspool.nn._default_init import get_default_init as get_default_init
+    from unspool.nn._default_init import set_default_init as set_default_init
 
 _ELSEWHERE = frozenset(
     (
@@ -147,6 +149,10 @@ def __getattr__(name: str) -> Any:
         from unspool._profile import profile
 
         return profile
+    if name in ("get_default_init", "set_default_init"):
+        from unspool.nn import _default_init
+
+        return getattr(_default_init, name)
     if name == "__version__":
         version = getattr(_core, "__version__", None)
         if version is None:

@@ -241,7 +241,7 @@ def orthogonal_(tensor: Any, gain: float = 1, generator: Any = None) -> Any:
     if tensor.numel() == 0:
         return tensor
     rows = tensor.shape[0]
-    drawn = tensor.new_empty((rows, tensor.numel() // rows)).normal_(0, 1, generator=generator).numpy()
+    drawn = tensor.new_empty((rows, tensor.numel() // rows)).normal_(0, 1, generator=generator).double().numpy()
     wide = rows < drawn.shape[1]
     q, r = np.linalg.qr(drawn.T if wide else drawn)
     q = q * np.sign(np.diagonal(r))
@@ -287,9 +287,7 @@ def _make_deprecate(meth: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(meth)
     def deprecated_init(*args: Any, **kwargs: Any) -> Any:
-        warnings.warn(
-            f"`nn.init.{old}` is now deprecated in favor of `nn.init.{new}`.", FutureWarning, stacklevel=2
-        )
+        warnings.warn(f"`nn.init.{old}` is now deprecated in favor of `nn.init.{new}`.", FutureWarning, stacklevel=2)
         return meth(*args, **kwargs)
 
     deprecated_init.__name__ = deprecated_init.__qualname__ = old
