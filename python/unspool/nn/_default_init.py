@@ -42,7 +42,7 @@ _SCHEMES = {"pytorch": (_pytorch_linear, _pytorch_attention), "he": (_he_linear,
 _current = "pytorch"
 
 
-class set_default_init:  # noqa: N801 - it is called as a function, and may stand in a with statement
+class set_default_init:
     """What layers built from now on draw their parameters from; in a with statement, until its end.
 
     Args:

@@ -87,7 +87,7 @@ def layers(model: Any, caller: str) -> dict[str, Any]:
 
 
 def forward(model: Any, batch: Any, caller: str) -> Any:
-    """model(batch), or model(*batch) of a tuple, on copies of the tensors; all must have numbers, all of them finite."""
+    """model(batch), or model(*batch) of a tuple, on copies of the tensors. Raises for empty and for non-finite ones."""
     args = batch if isinstance(batch, tuple) else (batch,)
     tensors = [arg for arg in flatten(args) if _core.is_tensor(arg)]
     if not tensors:

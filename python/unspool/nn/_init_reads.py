@@ -1,4 +1,4 @@
-"""What each layer of a model reads: the data, or what an activation made, found by module order or in a forward pass."""
+"""What each layer of a model reads, the data or an activation's numbers: by module order, or by a forward pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from unspool._tree import flatten
 from unspool.autograd.grad_mode import enable_grad
 from unspool.nn import functional
 from unspool.nn._init_layers import ACTIVATIONS, UNIT, forward, is_layer, layers, watched
-from unspool.nn.modules.attention import MultiheadAttention
 from unspool.nn.modules.container import ModuleDict, ModuleList, Sequential
 from unspool.nn.modules.module import Module
 from unspool.nn.modules.residual import Residual
@@ -20,7 +19,7 @@ __all__ = ["Input", "Read", "by_order", "traced"]
 
 
 class Input(NamedTuple):
-    """A tensor in the middle of a model: `chain`, one after the other, of the data, of a unit variance, of a sum, or unknown."""
+    """A tensor in the middle of a model: what the functions in `chain`, one after the other, make of something."""
 
     chain: tuple[Any, ...] = ()
     of: str = "unit"  # 'data', 'unit', 'sum' or 'unknown'

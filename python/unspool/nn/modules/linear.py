@@ -90,6 +90,9 @@ class LazyLinear(Linear):
         self.out_features = out_features
         self._init = _default_init.get_default_init()
 
+    def reset_parameters(self) -> None:
+        """Nothing, as there is nothing to draw yet."""
+
     def forward(self, input: Any) -> Any:
         if input.dim() == 0:
             raise ShapeError("LazyLinear: the input must have a dim of features, got a 0-d tensor")
