@@ -43,7 +43,7 @@ def he_(
     numerically (`integrated_gain`): 2 for ReLU, 2.536 for tanh, 1 for SELU. A layer that reads the data, or what a
     layer or a normalisation gives, has gain 1. But where all activations pass factors on, as ReLU and LeakyReLU do,
     the layers that read the data get the gain of the activation behind them, as He et al. give it to every layer.
-    Of GELU, SiLU and Mish a deviation from variance 1 grows by a fifth to a third in each layer; `lsuv_` corrects it.
+    Of GELU, SiLU and Mish a small deviation from variance 1 grows by 14, 17 and 8 % a layer; `lsuv_` corrects it.
     Linear layers are initialised, convolutions, and attention, whose queries, keys and values have three weights with
     their own fans; normalisation and embeddings stay as they are.
 
