@@ -56,7 +56,7 @@ class set_default_init:
 
     def __init__(self, scheme: str) -> None:
         global _current
-        if not isinstance(scheme, str) or scheme not in _SCHEMES:
+        if scheme not in list(_SCHEMES):  # which may not be hashable
             known = " or ".join(map(repr, _SCHEMES))
             raise ValueError(f"set_default_init: scheme must be {known}, got {scheme!r}")
         self._before = _current
