@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,116 @@ def test_values(name: str, kwargs: dict[str, Any], shape: tuple[int, int], own: 
     assert values[0][1] == values[1][1]
 
 
+_EDGES: list[tuple[str, dict[str, Any]]] = [
+    ("trunc_normal_", {}),
+    ("trunc_normal_", {"mean": 0.5, "std": 2.0, "a": -1.0, "b": 1.0}),
+    ("trunc_normal_", {"mean": 0.3, "std": 0.7, "a": 1.0, "b": 1.5}),  # a rare tail: rejection from U(a, b)
+    ("trunc_normal_", {"mean": 5.0, "a": -1.0, "b": 1.0}),  # warns
+    ("trunc_normal_", {"std": 0.7, "a": 2.0, "b": 2.5}),  # both
+    ("kaiming_normal_", {}),
+    ("kaiming_uniform_", {"a": 0.3}),
+    ("xavier_normal_", {}),
+    ("xavier_uniform_", {"gain": 3.0}),
+    ("sparse_", {"sparsity": 0.3}),
+    ("eye_", {}),
+    ("normal_", {}),
+    ("uniform_", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "kwargs"), _EDGES)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("shape", [(5, 3), (24, 40), (0, 3), (3, 0)])
+def test_values_warnings_and_stream_of_each_dtype(
+    name: str, kwargs: dict[str, Any], dtype: str, shape: tuple[int, int]
+) -> None:
+    outcomes = []
+    for t in (unspool, torch):
+        t.manual_seed(3)
+        w = t.empty(shape, dtype=getattr(t, dtype))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                assert getattr(t.nn.init, name)(w, **kwargs) is w
+                raised = None
+            except ZeroDivisionError as error:
+                raised = type(error)
+        said = [(w.category, str(w.message)) for w in caught]
+        outcomes.append((raised, said, t.rand(1).item(), w.double().numpy() if raised is None else None))
+    assert outcomes[0][:3] == outcomes[1][:3]
+    if outcomes[0][3] is not None:
+        np.testing.assert_allclose(outcomes[0][3], outcomes[1][3], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (5, 7), (60, 60), (4, 3, 5), (3, 0)])
+@pytest.mark.parametrize("gain", [1, 1.7])
+def test_orthogonal(shape: tuple[int, ...], gain: float) -> None:
+    values = []
+    for t in (unspool, torch):
+        t.manual_seed(2)
+        values.append(t.nn.init.orthogonal_(t.empty(shape), gain).numpy())
+    np.testing.assert_allclose(values[0], values[1], rtol=0, atol=2e-6)
+
+
+def test_orthogonal_of_halves() -> None:
+    """PyTorch has no QR of them."""
+    unspool.manual_seed(2)
+    w = unspool.nn.init.orthogonal_(unspool.empty(6, 4, dtype=unspool.bfloat16)).double().numpy()
+    np.testing.assert_allclose(w.T @ w, np.eye(4), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("shape", "groups"),
+    [((3, 4, 5), 1), ((6, 2, 3, 4), 2), ((6, 2, 3, 3), 3), ((4, 9, 2, 3, 4), 2), ((2, 3, 1), 1), ((4, 0, 3), 2)],
+)
+def test_dirac(shape: tuple[int, ...], groups: int) -> None:
+    w = unspool.nn.Parameter(unspool.rand(shape))
+    assert unspool.nn.init.dirac_(w, groups) is w
+    assert w.is_leaf
+    np.testing.assert_array_equal(
+        w.detach().numpy(), torch.nn.init.dirac_(torch.empty(shape), groups).numpy(), strict=True
+    )
+
+
+_OLDER = ["uniform", "normal", "constant", "eye", "dirac", "xavier_uniform", "xavier_normal", "kaiming_uniform"]
+_OLDER += ["kaiming_normal", "orthogonal", "sparse"]
+
+
+@pytest.mark.parametrize("name", _OLDER)
+def test_older_names_warn_and_do_the_same(name: str) -> None:
+    shape = (3, 4, 5) if name == "dirac" else (3, 4)
+    args = {"constant": (0.3,), "sparse": (0.5,)}.get(name, ())
+    outcomes = []
+    for t in (unspool, torch):
+        t.manual_seed(8)
+        with pytest.warns(FutureWarning) as caught:
+            w = getattr(t.nn.init, name)(t.empty(shape), *args)
+        assert caught[0].filename == __file__
+        outcomes.append((str(caught[0].message), getattr(t.nn.init, name).__name__, w.numpy()))
+    assert outcomes[0][:2] == outcomes[1][:2]
+    np.testing.assert_allclose(outcomes[0][2], outcomes[1][2], rtol=1e-6, atol=1e-6)
+
+
+def test_every_public_name_with_its_arguments() -> None:
+    ours = unspool.nn.init
+    assert set(torch.nn.init.__all__) <= set(ours.__all__) <= set(dir(ours))
+    for name in torch.nn.init.__all__:
+        if name in _OLDER:
+            continue
+        theirs = inspect.signature(getattr(torch.nn.init, name)).parameters
+        own = inspect.signature(getattr(ours, name)).parameters
+        assert [(p.name, p.default) for p in own.values()] == [(p.name, p.default) for p in theirs.values()], name
+
+
+@pytest.mark.parametrize("mode", ["fan_in", "FAN_OUT"])
+@pytest.mark.parametrize("shape", [(3, 7), (3, 7, 2, 2)])
+def test_the_fan_of_a_mode(mode: str, shape: tuple[int, ...]) -> None:
+    theirs = torch.nn.init._calculate_correct_fan(torch.empty(shape), mode)
+    assert unspool.nn.init._calculate_correct_fan(unspool.empty(shape), mode) == theirs
+    with pytest.raises(ValueError, match="fan_avg"):
+        unspool.nn.init._calculate_correct_fan(unspool.empty(shape), "fan")
+
+
 @pytest.mark.parametrize("name", ["linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"])
 @pytest.mark.parametrize("param", [None, 0.3])
 def test_gains(name: str, param: float | None) -> None:
@@ -77,6 +189,11 @@ _BAD: list[tuple[str, Any]] = [
     ("slope", lambda i, t: i.calculate_gain("leaky_relu", "steep")),
     ("eye of a vector", lambda i, t: i.eye_(t.empty(3))),
     ("negative std", lambda i, t: i.normal_(t.empty(3), std=-1.0)),
+    ("dirac of a matrix", lambda i, t: i.dirac_(t.empty(2, 2))),
+    ("dirac of uneven groups", lambda i, t: i.dirac_(t.empty(5, 2, 3), 2)),
+    ("orthogonal of a vector", lambda i, t: i.orthogonal_(t.empty(3))),
+    ("sparse of three dimensions", lambda i, t: i.sparse_(t.empty(3, 3, 3), 0.1)),
+    ("no such name", lambda i, t: i.lecun_normal_(t.empty(3, 3))),
     ("swapped bounds", lambda i, t: i.uniform_(t.empty(3), 1.0, 0.0)),
 ]
 

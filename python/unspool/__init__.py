@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from unspool._core import *  # noqa: F403
     from unspool._functions import *  # noqa: F403
     from unspool._profile import profile as profile
+    from unspool.nn._default_init import get_default_init as get_default_init
+    from unspool.nn._default_init import set_default_init as set_default_init
     from unspool.serialization import load as load
     from unspool.serialization import save as save
     from unspool.train import Trainer as Trainer
@@ -113,9 +115,11 @@ _SUBMODULES = frozenset(
 _LAZY = {
     "Trainer": "train",
     "compile": "_compile",
+    "get_default_init": "nn._default_init",
     "load": "serialization",
     "profile": "_profile",
     "save": "serialization",
+    "set_default_init": "nn._default_init",
 }
 
 for _name in dir(_core):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unspool import _core
-from unspool.nn import functional, init
+from unspool.nn import _default_init, functional, init
 from unspool.nn.modules.linear import Linear
 from unspool.nn.modules.module import Module
 from unspool.nn.parameter import Parameter
@@ -80,10 +80,12 @@ class MultiheadAttention(Module):
         self._reset_parameters()
 
     def _reset_parameters(self) -> None:
-        """Draw the weights with Glorot's bound; biases are 0, those of key and value Glorot's normal numbers."""
-        for weight in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):
-            if weight is not None:
-                init.xavier_uniform_(weight)
+        """Draw the weights with Glorot's bound; biases are 0, those of key and value Glorot's normal numbers.
+
+        `unspool.set_default_init` sets another scheme.
+        """
+        inputs = (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        _default_init.attention_([weight for weight in inputs if weight is not None], self.out_proj.weight)
         if self.in_proj_bias is not None:
             init.constant_(self.in_proj_bias, 0.0)
             init.constant_(self.out_proj.bias, 0.0)

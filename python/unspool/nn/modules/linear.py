@@ -8,7 +8,7 @@ from typing import Any
 
 from unspool import _core
 from unspool.errors import ShapeError
-from unspool.nn import functional, init
+from unspool.nn import _default_init, functional, init
 from unspool.nn.modules.module import Module
 from unspool.nn.parameter import Parameter
 
@@ -58,11 +58,11 @@ class Linear(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weight, then the bias, both from U(±1/√in_features), in the order of PyTorch's stream."""
-        init.kaiming_uniform_(self.weight, a=sqrt(5))
-        if self.bias is not None:
-            bound = 1 / sqrt(self.in_features) if self.in_features > 0 else 0
-            init.uniform_(self.bias, -bound, bound)
+        """Draw the weight, then the bias, both from U(±1/√in_features), in the order of PyTorch's stream.
+
+        `unspool.set_default_init` sets another scheme.
+        """
+        _default_init.linear_(self.weight, self.bias)
 
     def forward(self, input: Any) -> Any:
         own = self._parameters
@@ -88,6 +88,10 @@ class LazyLinear(Linear):
         if out_features < 0:
             raise ShapeError(f"LazyLinear: out_features must not be negative, got {out_features}")
         self.out_features = out_features
+        self._init = _default_init.get_default_init()
+
+    def reset_parameters(self) -> None:
+        """Nothing, as there is nothing to draw yet."""
 
     def forward(self, input: Any) -> Any:
         if input.dim() == 0:
@@ -97,7 +101,8 @@ class LazyLinear(Linear):
             if p is not None:
                 p.data = _core.empty(shape, dtype=p.dtype)
         self.__class__ = Linear  # type: ignore[assignment]
-        self.reset_parameters()
+        with _default_init.set_default_init(self.__dict__.pop("_init", "pytorch")):
+            self.reset_parameters()
         return self.forward(input)
 
 
