@@ -88,6 +88,7 @@ _SUBMODULES = frozenset(
         "autograd",
         "backends",
         "cuda",
+        "diagnose",
         "distributions",
         "errors",
         "func",
