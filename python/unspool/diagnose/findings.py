@@ -49,24 +49,22 @@ class Facts:
         return self.shadow or self.measures
 
     @property
+    def chain(self) -> list[Layer]:
+        """The layers that the verdicts are about, in the order of their calls: all but the last, where there are three
+        or more. The last one's variance is the output's, and its gradient the loss's own, at the scale that they
+        choose; the step between it and the layer before depends on how many outputs there are."""
+        layers = self.exact.layers
+        return layers[:-1] if len(layers) > 2 else layers
+
+    @property
     def forward(self) -> Verdict:
-        """On the pre-activations of all linear layers, in the order of their calls."""
-        return judge([layer.z.ln_var for layer in self.exact.layers])
+        """On the variances of the pre-activations."""
+        return judge([layer.z.ln_var for layer in self.chain])
 
     @property
     def backward(self) -> Verdict:
-        """On the gradients of the pre-activations, from the end to the beginning.
-
-        The last layer's gradient is the loss's own, and its step to the one before depends on how many outputs there
-        are; so the chain begins with the layer before, where there are three or more.
-        """
-        return judge([g.ln_var for g in self.gradients])
-
-    @property
-    def gradients(self) -> list[Stats]:
-        """The Stats that `backward` judges, the last layer's first."""
-        layers = self.exact.layers
-        return [x.gradient for x in reversed(layers[:-1] if len(layers) > 2 else layers) if x.gradient is not None]
+        """On the variances of their gradients, from the end to the beginning."""
+        return judge([layer.gradient.ln_var for layer in reversed(self.chain) if layer.gradient is not None])
 
 
 def _steepest(layers: list[Layer], values: list[float]) -> Layer:
@@ -107,15 +105,13 @@ def _chain(facts: Facts, what: str, verdict: Verdict, stats: list[Stats], layers
 
 def forward_chain(facts: Facts) -> Iterator[Finding]:
     """Pre-activations that vanish or explode."""
-    layers = facts.exact.layers
-    yield from _chain(facts, "forward", facts.forward, [x.z for x in layers], layers)
+    yield from _chain(facts, "forward", facts.forward, [x.z for x in facts.chain], facts.chain)
 
 
 def backward_chain(facts: Facts) -> Iterator[Finding]:
     """Gradients that vanish or explode on their way from the loss."""
-    layers = [x for x in reversed(facts.exact.layers) if x.gradient is not None]
-    layers = layers[1:] if len(layers) > 2 else layers
-    yield from _chain(facts, "backward", facts.backward, facts.gradients, layers)
+    layers = [x for x in reversed(facts.chain) if x.gradient is not None]
+    yield from _chain(facts, "backward", facts.backward, [x.gradient for x in layers if x.gradient], layers)
 
 
 def not_finite(facts: Facts) -> Iterator[Finding]:

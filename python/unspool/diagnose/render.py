@@ -71,7 +71,7 @@ def text(report: Any) -> str:
         lines += textwrap.wrap(f"{f.severity}: {f.kind}{where}: {f.message}", WIDTH, subsequent_indent="  ")
         if f.severity != "info":
             lines += textwrap.wrap(f"→ {f.remedy}", WIDTH, initial_indent="  ", subsequent_indent="    ")
-    widths = (14, 11, 11, 10, 9, 9, 5, 9, 7)  # 80 with the spaces between, at most
+    widths = (13, 10, 11, 10, 8, 8, 5, 8, 7)  # 80 together
     rows = _rows(report)
     half = _MOST_ROWS // 2
     shown: list[tuple[str, ...] | None] = [*rows] if len(rows) <= _MOST_ROWS else [*rows[:half], None, *rows[-half:]]

@@ -1,0 +1,197 @@
+"""What is done about findings: weights drawn anew, biases set to 0, layers scaled on the report's own batch.
+
+The scaling is LSUV's without its orthogonal start (Mishkin and Matas 2016), in one pass: each layer's output is divided
+by its standard deviation as it passes, so that the next one reads what it will read afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from unspool import _core
+from unspool.autograd.grad_mode import no_grad
+from unspool.diagnose.guard import stand_ins
+from unspool.diagnose.measure import Layer
+from unspool.diagnose.statistics import as_matrix
+
+__all__ = ["repair"]
+
+_ROUNDS = 3
+_REDRAWN = {"symmetric_units", "non_finite"}
+_CHAINS = {
+    "vanishing_forward", "exploding_forward", "vanishing_backward", "exploding_backward", "residual_growth",
+    "symmetric_units", "non_finite",
+}  # fmt: skip
+_LOCAL = {"dead_units", "always_on_units", "saturated_units"}
+_BIASES = {"far_biases", *_LOCAL}
+
+
+def _own(model: Any, layer: Layer) -> Any:
+    """The module of a layer, where its weight is a parameter of its own; else None."""
+    module = model.get_submodule(layer.path)
+    return module if module._parameters.get("weight") is not None else None
+
+
+def _checked(report: Any, model: Any) -> dict[str, Layer]:
+    layers: dict[str, Layer] = {}
+    for layer in report.layers:
+        try:
+            shape = tuple(model.get_submodule(layer.path).weight.shape)
+        except AttributeError as error:
+            raise ValueError(f"repair: the model has no layer {layer.path!r}, which the report speaks of") from error
+        if shape != (layer.fan_out, layer.fan_in):
+            expected = (layer.fan_out, layer.fan_in)
+            raise ValueError(f"repair: {layer.path!r} has a weight of shape {shape}; the report's has {expected}")
+        layers.setdefault(layer.path, layer)
+    return layers
+
+
+@contextmanager
+def _all_or_nothing(model: Any) -> Iterator[None]:
+    """An exception within puts the values of all parameters and buffers back."""
+    kept = [(t, t.detach().clone()) for t in (*model.parameters(), *model.buffers())]
+    try:
+        yield
+    except BaseException:
+        with no_grad():
+            for t, before in kept:
+                t.copy_(before)
+        raise
+
+
+def _is_off_centre(w: Any) -> bool:
+    """Whether draws of mean 0 would hardly have this mean, or there is nothing to scale."""
+    spread = float(w.std())
+    return not math.isfinite(spread) or spread == 0 or abs(float(w.mean())) > 5 * spread / math.sqrt(w.size)
+
+
+def _redraw(module: Any, layer: Layer) -> str:
+    std = math.sqrt(layer.weight_target)
+    module.weight.normal_(0.0, std)
+    if module._parameters.get("bias") is not None:
+        module.bias.zero_()
+    aim = "" if layer.activation.name == "none" else f" for {layer.activation.name}"
+    return f"{layer.path or '(model)'}: weight drawn from N(0, {std:.3g}²){aim}, bias 0"
+
+
+def _reset_broken(report: Any, model: Any, layers: dict[str, Layer]) -> Iterator[str]:
+    """Parameters that are not finite, of modules that are no linear layers."""
+    paths = dict.fromkeys(name.rpartition(".")[0] for name in report.facts.measures.broken)
+    for path in paths:
+        module = model.get_submodule(path)
+        if path not in layers and hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+            yield f"{path}: reset_parameters()"
+
+
+def _scale_factors(model: Any, batch: tuple[Any, ...], paths: list[str]) -> dict[str, float]:
+    """What to multiply each weight by, so that in one pass every layer's output without its bias has variance 1."""
+    inputs = batch[0]
+    factors: dict[str, float] = {}
+
+    def passed(path: str, module: Any, out: Any) -> Any:
+        bias = module.bias if getattr(module, "bias", None) is not None else 0.0
+        sums = out - bias
+        if path not in factors:
+            spread = float(as_matrix(sums).std())
+            factors[path] = 1 / spread if math.isfinite(spread) and spread > 0 else 1.0
+        return sums * factors[path] + bias
+
+    with stand_ins(model), no_grad():
+        for path in paths:
+            model.get_submodule(path).register_forward_hook(lambda m, args, out, path=path: passed(path, m, out))
+        model(*inputs)
+    return factors
+
+
+def _scale(model: Any, batch: tuple[Any, ...], layers: dict[str, Layer]) -> Iterator[str]:
+    paths = [path for path, layer in layers.items() if _own(model, layer) is not None]
+    factors = _scale_factors(model, batch, paths)
+    if all(abs(factor - 1) < 1e-3 for factor in factors.values()):
+        return
+    for path, factor in factors.items():
+        model.get_submodule(path).weight.mul_(factor)
+    low, high = min(factors.values()), max(factors.values())
+    yield f"{len(factors)} layers: weights times {low:.3g} … {high:.3g}, for pre-activations of variance 1 on the batch"
+
+
+def _settle_loss(report: Any, model: Any, layer: Layer) -> Iterator[str]:
+    """The last layer, so that the loss begins where an uninformed prediction has it: small outputs around y's mean."""
+    module, measures = _own(model, layer), report.facts.measures
+    if module is None or not measures.output.finite:
+        return
+    aim, centre = 1.0, None
+    if measures.labels is not None and measures.loss_name in ("MSELoss", "mse_loss"):
+        labels = measures.labels.unit_mean
+        aim = float(np.sqrt(measures.labels.unit_var.mean()))
+        centre = labels if len(labels) == layer.fan_out else None
+    spread = math.sqrt(measures.output.variance)
+    if spread > aim > 0:
+        module.weight.mul_(aim / spread)
+        yield f"{layer.path or '(model)'}: weight times {aim / spread:.3g}, for a loss that begins near {_aim(measures)}"
+    if centre is not None and module._parameters.get("bias") is not None:
+        module.bias.copy_(_core.tensor(centre).to(module.bias.dtype))
+        yield f"{layer.path or '(model)'}: bias set to the mean of y"
+
+
+def _aim(measures: Any) -> str:
+    return f"{measures.uninformed:.3g}"
+
+
+def _round(report: Any, model: Any, layers: dict[str, Layer]) -> list[str]:
+    """One pass over the findings; a line for each thing done."""
+    found = [f for f in report.findings if f.severity != "info"]
+    kinds = {f.kind for f in found}
+    done: list[str] = []
+    chains = bool(kinds & _CHAINS)
+    redraw = {f.layer for f in found if f.kind in _REDRAWN}
+    freed = {f.layer for f in found if f.kind in _BIASES}
+    if "non_finite" in kinds:
+        done += _reset_broken(report, model, layers)
+    for path, layer in layers.items():
+        module = _own(model, layer)
+        if module is None:
+            continue
+        if path in redraw or ((chains or path in freed) and _is_off_centre(as_matrix(module.weight))):
+            done.append(_redraw(module, layer))
+        elif (chains or path in freed) and module._parameters.get("bias") is not None:
+            if bool((module.bias != 0).any()):
+                module.bias.zero_()
+                done.append(f"{path or '(model)'}: bias 0")
+    if chains or kinds & _LOCAL:
+        done += _scale(model, report.batch, layers)
+    if "start_loss" in kinds and not chains and not kinds & _LOCAL:
+        done += _settle_loss(report, model, layers[report.layers[-1].path])
+    return done
+
+
+def repair(report: Any, model: Any) -> list[str]:
+    """See `Report.repair`."""
+    from unspool.diagnose._diagnose import diagnose
+
+    model = model._modules.get("_orig_mod") or model
+    layers = _checked(report, model)
+    inputs, y, loss, dtype = report.batch
+    done: list[str] = []
+    with _all_or_nothing(model), no_grad():
+        for _ in range(_ROUNDS):
+            if report.healthy:
+                break
+            step = _round(report, model, layers)
+            if not step:
+                break
+            done += step
+            report = diagnose(model, inputs, y, loss, dtype)
+    return done + [_left(f) for f in report.findings if f.severity != "info"]
+
+
+def _left(finding: Any) -> str:
+    """What weights can't mend, and what else would."""
+    where = f" at {finding.layer}" if finding.layer else ""
+    other = "normalisation, residual blocks or another nonlinearity" if finding.kind in _CHAINS else finding.remedy
+    return f"left: {finding.kind}{where}: {other}"
