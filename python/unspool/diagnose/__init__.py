@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any
 
 from unspool.diagnose._diagnose import diagnose as _run
 from unspool.diagnose.findings import Finding

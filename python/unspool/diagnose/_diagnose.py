@@ -27,9 +27,13 @@ def _checked_model(model: Any) -> Any:
     for path, module in model.named_modules():
         if type(module).__name__.startswith("Lazy"):
             where = repr(path) if path else "the model"
-            raise ValueError(f"diagnose: {where} ({module._get_name()}) has no parameters yet; run a batch through first")
+            raise ValueError(
+                f"diagnose: {where} ({module._get_name()}) has no parameters yet; run a batch through first"
+            )
     if not any(is_linear(m) for m in model.modules()):
-        raise ValueError(f"diagnose: the model ({name}) has no linear layer, here or below; there is nothing to measure")
+        raise ValueError(
+            f"diagnose: the model ({name}) has no linear layer, here or below; there is nothing to measure"
+        )
     return model
 
 
@@ -53,6 +57,10 @@ def _check_tensor(name: str, value: Any) -> None:
     if value.is_floating_point() and not bool(_core.isfinite(value).all()):
         bad = tuple(int(i) for i in _core.isfinite(value).logical_not().nonzero()[0])
         raise ValueError(f"diagnose: {name} is not finite: {name}[{', '.join(map(str, bad))}] is {float(value[bad])}")
+
+
+def _is_rate(value: object) -> bool:
+    return isinstance(value, (int, float)) and value > 0
 
 
 def _needs_confirmation(measures: Measures) -> bool:
@@ -101,8 +109,10 @@ def diagnose(
     """
     model = _checked_model(model)
     inputs = _checked_inputs(x, y)
-    if lr is not None and not (isinstance(lr, (int, float)) and lr > 0):
+    if lr is not None and not _is_rate(lr):
         raise ValueError(f"diagnose: lr must be a number above 0, got {lr!r}")
+    if dtype is not None and not getattr(dtype, "is_floating_point", False):
+        raise TypeError(f"diagnose: dtype must be one of floating point, got {dtype!r}")
     begun = time.perf_counter()
     measures = measure(model, inputs, y, loss, dtype)
     double = None

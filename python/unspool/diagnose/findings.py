@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class Facts:
 
 def _steepest(layers: list[Layer], values: list[float]) -> Layer:
     """The layer at which ln Var changes most."""
-    changes = [abs(b - a) if math.isfinite(a) and math.isfinite(b) else 0.0 for a, b in zip(values, values[1:])]
+    changes = [abs(b - a) if math.isfinite(a) and math.isfinite(b) else 0.0 for a, b in pairwise(values)]
     return layers[int(np.argmax(changes)) + 1] if changes else layers[0]
 
 
@@ -161,7 +162,7 @@ def dead_units(facts: Facts) -> Iterator[Finding]:
             f"{'all' if all_dead else f'{layer.dead:.0%} of the'} {layer.fan_out} units are dead: "
             f"{layer.activation.name} is flat there for every example",
             {"share": layer.dead, "units": layer.fan_out, "examples": layer.z.examples},
-            f"nn.init.zeros_(model.get_submodule({layer.path!r}).bias), and weights of mean 0: report.repair(model)",
+            f"nn.init.zeros_(model.get_submodule({layer.path!r}).bias); weights of mean 0: report.repair(model)",
         )  # fmt: skip
     few = [x for x in some if not any(x is y for y in many)]
     if few:
@@ -183,7 +184,7 @@ def always_on_units(facts: Facts) -> Iterator[Finding]:
                 "always_on_units", "warning", layer.path,
                 f"{layer.always_on:.0%} of {layer.fan_out} units are on for every example: the layer is nearly linear",
                 {"share": layer.always_on, "units": layer.fan_out},
-                f"nn.init.zeros_(model.get_submodule({layer.path!r}).bias), and weights of mean 0: report.repair(model)",
+                f"nn.init.zeros_(model.get_submodule({layer.path!r}).bias); weights of mean 0: report.repair(model)",
             )  # fmt: skip
 
 
@@ -211,10 +212,9 @@ def collapsed_linear(facts: Facts) -> Iterator[Finding]:
     for i, layer in enumerate(layers):
         if layer.collapses_into is None or i in reached or not weights:
             continue
-        chain, at = [i], layer.collapses_into
-        while at is not None:
-            chain.append(at)
-            at = layers[at].collapses_into
+        chain = [i]
+        while (following := layers[chain[-1]].collapses_into) is not None:
+            chain.append(following)
         product = weights[i]
         for k in chain[1:]:
             if weights[k].shape[1] != len(product):

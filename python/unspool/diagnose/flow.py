@@ -66,6 +66,16 @@ class Flow:
             for before in _inputs(node):
                 self._readers.setdefault(before, []).append(node)
                 todo.append(before)
+        self._signal: set[Any] = set()  # what depends on a linear layer, unlike a view of a parameter
+        todo = list(linear)
+        while todo:
+            node = todo.pop()
+            if node not in self._signal:
+                self._signal.add(node)
+                todo += self._readers.get(node, [])
+
+    def _read(self, node: Any) -> list[Any]:
+        return [n for n in _inputs(node) if n in self._signal]
 
     def _activation(self, node: Any) -> activations.Activation | None:
         module = self._modules.get(node)
@@ -87,7 +97,7 @@ class Flow:
             if found is not None:
                 return found, node, None
             normed = normed or reader.name() in _NORMS
-            if len(_inputs(reader)) != 1 or reader.name() not in _TRANSPARENT | _NORMS:
+            if len(self._read(reader)) != 1 or reader.name() not in _TRANSPARENT | _NORMS:
                 break
             node = reader
         return activations.LINEAR, node, None
@@ -97,7 +107,7 @@ class Flow:
         for _ in range(_MOST_STEPS):
             if node is None or node in self._linear or self._activation(node) is not None:
                 break
-            before = _inputs(node)
+            before = self._read(node)
             if len(before) != 1:
                 break
             node = before[0]

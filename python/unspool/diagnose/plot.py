@@ -44,13 +44,15 @@ def _chain(axis: Any, title: str, label: str, ln_vars: list[float], start: float
 
 
 def _histograms(axis: Any, title: str, stats: list[Stats | None]) -> None:
-    """A column a layer: how often each value occurs, in standard deviations of the layer."""
+    """A column a layer: how often each value but 0 occurs, in standard deviations of the layer."""
     image = np.zeros((_BINS, len(stats)))
     for column, s in enumerate(stats):
         if s is None or not s.finite or not math.isfinite(s.ln_var):
             continue
-        spread = math.exp(s.ln_var / 2)
-        counts, _ = np.histogram((s.sample - s.mean) / spread, bins=_BINS, range=(-_REACH, _REACH))
+        seen = s.sample[s.sample != 0]  # a ReLU's mask leaves half of the gradients 0
+        scaled = seen / (abs(seen).max() if seen.size else 1.0)  # squares of 1e-200 are none
+        spread = scaled.std() or 1.0
+        counts, _ = np.histogram((scaled - scaled.mean()) / spread, bins=_BINS, range=(-_REACH, _REACH))
         image[:, column] = counts / max(counts.max(), 1)
     axis.imshow(
         image, origin="lower", aspect="auto", cmap="Blues", extent=(0.5, len(stats) + 0.5, -_REACH, _REACH),
@@ -71,7 +73,7 @@ def _idle(axis: Any, layers: Any) -> None:
     axis.set_ylabel("%")
     axis.set_xlabel("linear layer")
     axis.set_title("idle units", loc="left")
-    axis.legend(frameon=False, ncols=3, loc="upper left")
+    axis.legend(frameon=False, ncols=3, loc="upper left", fontsize=8, columnspacing=1)
 
 
 def plot(report: Any) -> Any:

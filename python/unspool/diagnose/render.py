@@ -26,7 +26,7 @@ def _share(value: float) -> str:
 
 
 def _rows(report: Any) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for x in report.layers:
         idle = x.dead if x.activation.near is None else x.saturated
         rows.append(
@@ -81,7 +81,10 @@ def text(report: Any) -> str:
             lines.append(f"… {len(rows) - _MOST_ROWS} more")
             continue
         cells = [_clipped(c, w - 1) for c, w in zip(row, widths, strict=True)]
-        line = "".join(c.ljust(w) if i in (0, 2) else c.rjust(w - 1) + " " for i, (c, w) in enumerate(zip(cells, widths)))
+        line = "".join(
+            c.ljust(w) if i in (0, 2) else c.rjust(w - 1) + " "
+            for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+        )
         lines.append(line.rstrip())
     return "\n".join(lines)
 

@@ -37,6 +37,10 @@ def _own(model: Any, layer: Layer) -> Any:
     return module if module._parameters.get("weight") is not None else None
 
 
+def _has_bias(module: Any) -> bool:
+    return module._parameters.get("bias") is not None
+
+
 def _checked(report: Any, model: Any) -> dict[str, Layer]:
     layers: dict[str, Layer] = {}
     for layer in report.layers:
@@ -73,7 +77,7 @@ def _is_off_centre(w: Any) -> bool:
 def _redraw(module: Any, layer: Layer) -> str:
     std = math.sqrt(layer.weight_target)
     module.weight.normal_(0.0, std)
-    if module._parameters.get("bias") is not None:
+    if _has_bias(module):
         module.bias.zero_()
     aim = "" if layer.activation.name == "none" else f" for {layer.activation.name}"
     return f"{layer.path or '(model)'}: weight drawn from N(0, {std:.3g}²){aim}, bias 0"
@@ -133,14 +137,10 @@ def _settle_loss(report: Any, model: Any, layer: Layer) -> Iterator[str]:
     spread = math.sqrt(measures.output.variance)
     if spread > aim > 0:
         module.weight.mul_(aim / spread)
-        yield f"{layer.path or '(model)'}: weight times {aim / spread:.3g}, for a loss that begins near {_aim(measures)}"
-    if centre is not None and module._parameters.get("bias") is not None:
+        yield f"{layer.path or '(model)'}: weight times {aim / spread:.3g}, for a start near {measures.uninformed:.3g}"
+    if centre is not None and _has_bias(module):
         module.bias.copy_(_core.tensor(centre).to(module.bias.dtype))
         yield f"{layer.path or '(model)'}: bias set to the mean of y"
-
-
-def _aim(measures: Any) -> str:
-    return f"{measures.uninformed:.3g}"
 
 
 def _round(report: Any, model: Any, layers: dict[str, Layer]) -> list[str]:
@@ -159,10 +159,9 @@ def _round(report: Any, model: Any, layers: dict[str, Layer]) -> list[str]:
             continue
         if path in redraw or ((chains or path in freed) and _is_off_centre(as_matrix(module.weight))):
             done.append(_redraw(module, layer))
-        elif (chains or path in freed) and module._parameters.get("bias") is not None:
-            if bool((module.bias != 0).any()):
-                module.bias.zero_()
-                done.append(f"{path or '(model)'}: bias 0")
+        elif (chains or path in freed) and _has_bias(module) and bool((module.bias != 0).any()):
+            module.bias.zero_()
+            done.append(f"{path or '(model)'}: bias 0")
     if chains or kinds & _LOCAL:
         done += _scale(model, report.batch, layers)
     if "start_loss" in kinds and not chains and not kinds & _LOCAL:

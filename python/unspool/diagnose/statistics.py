@@ -62,7 +62,9 @@ def effective_rank(a: Any) -> float:
     """
     if len(a) > _RANK_ROWS:
         a = a[np.linspace(0, len(a) - 1, _RANK_ROWS).astype(int)]
-    t = _core.tensor(a.astype(np.float32))  # the engine's product: NumPy's threads and its own would be in each other's way
+    t = _core.tensor(
+        a.astype(np.float32)
+    )  # the engine's product: NumPy's threads and its own would be in each other's way
     g = (t @ t.t() if len(a) <= a.shape[1] else t.t() @ t).numpy().astype(np.float64)
     square = float(np.square(g).sum())
     return float(np.trace(g)) ** 2 / square if square > 0 else 0.0

@@ -55,7 +55,7 @@ def judge(ln_vars: Sequence[float]) -> Verdict:
     at = np.arange(len(chain)) - (len(chain) - 1) / 2
     slope = float(at @ np.asarray(chain) / (at @ at))
     total = chain[-1] - chain[0]
-    if abs(slope) <= SLOPE or abs(total) <= TOTAL or slope * total < 0:
+    if abs(slope) <= SLOPE or abs(total) <= TOTAL:
         return Verdict("healthy", slope, total, len(chain))
     return Verdict("exploding" if slope > 0 else "vanishing", slope, total, len(chain))
 
