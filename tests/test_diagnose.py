@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from diagnosed_networks import build, grid, truth
 
 import unspool
+from diagnosed_networks import build, grid, truth
 from unspool import nn
 from unspool.nn import functional as F
 
@@ -165,7 +165,9 @@ def test_pairs_are_found(spoil: Any, act: Any) -> None:
     model = mlp(3, 16, act=act)
     spoil(model)
     report = unspool.diagnose(model, unspool.randn(64, 16), unspool.randint(0, 10, (64,)))
-    assert [(f.layer, f.evidence["groups"]) for f in report.findings if f.kind == "symmetric_units"] == [("0", [[3, 7]])]
+    assert [(f.layer, f.evidence["groups"]) for f in report.findings if f.kind == "symmetric_units"] == [
+        ("0", [[3, 7]])
+    ]
 
 
 def test_equal_units_that_training_tells_apart_are_none() -> None:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from unspool._compile import compile as compile
     from unspool._core import *  # noqa: F403
     from unspool._functions import *  # noqa: F403
+    from unspool.diagnose import _Callable
+
+    diagnose: _Callable  # a package, which can be called
 
 _ELSEWHERE = frozenset(
     (

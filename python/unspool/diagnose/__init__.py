@@ -11,14 +11,18 @@ from types import ModuleType
 
 from unspool.diagnose._diagnose import diagnose as _run
 from unspool.diagnose.findings import Finding
+from unspool.diagnose.monitor import Monitor
 from unspool.diagnose.report import Report
 
-__all__ = ["Finding", "Report"]
+__all__ = ["Finding", "Monitor", "Report"]
 
 
 class _Callable(ModuleType):
     """A module that can be called, as `unspool.diagnose` is."""
 
+    Finding: type[Finding]
+    Monitor: type[Monitor]
+    Report: type[Report]
     __call__ = staticmethod(_run)
 
 

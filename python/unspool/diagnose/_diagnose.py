@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import time
 from typing import Any
 
@@ -60,7 +61,7 @@ def _check_tensor(name: str, value: Any) -> None:
 
 
 def _is_rate(value: object) -> bool:
-    return isinstance(value, (int, float)) and value > 0
+    return isinstance(value, numbers.Real) and value > 0
 
 
 def _needs_confirmation(measures: Measures) -> bool:

@@ -17,7 +17,7 @@ from unspool.diagnose.measure import Layer, Measures
 from unspool.diagnose.statistics import Stats
 from unspool.diagnose.verdict import TOTAL, Verdict, judge, limit_depths
 
-__all__ = ["RULES", "SEVERITIES", "Facts", "Finding", "find"]
+__all__ = ["RULES", "SEVERITIES", "Facts", "Finding", "find", "unlikely_share"]
 
 SEVERITIES = ("info", "warning", "error")
 
@@ -145,7 +145,7 @@ def symmetric_units(facts: Facts) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _unlikely(units: int) -> float:
+def unlikely_share(units: int) -> float:
     """The share that one in a million layers of `units` fair coins passes: in deep ReLU networks all examples come to
     lie in one direction, where each unit is dead for all of them, or on, with a chance of a half."""
     return 0.5 + 2.4 / math.sqrt(units)
@@ -154,7 +154,7 @@ def _unlikely(units: int) -> float:
 def dead_units(facts: Facts) -> Iterator[Finding]:
     """Units whose nonlinearity is flat for every example: no gradient reaches their weights."""
     some = [x for x in facts.measures.layers if x.z.examples > 1 and x.dead >= 0.1]
-    many = [x for x in some if x.dead == 1 or x.dead > _unlikely(x.fan_out)]
+    many = [x for x in some if x.dead == 1 or x.dead > unlikely_share(x.fan_out)]
     for layer in many:
         all_dead = layer.dead == 1
         yield Finding(
@@ -179,7 +179,7 @@ def dead_units(facts: Facts) -> Iterator[Finding]:
 def always_on_units(facts: Facts) -> Iterator[Finding]:
     """Rectified units that are on for every example: the layer is linear."""
     for layer in facts.measures.layers:
-        if layer.z.examples > 1 and layer.fan_out > 1 and layer.always_on > min(_unlikely(layer.fan_out), 0.999):
+        if layer.z.examples > 1 and layer.fan_out > 1 and layer.always_on > min(unlikely_share(layer.fan_out), 0.999):
             yield Finding(
                 "always_on_units", "warning", layer.path,
                 f"{layer.always_on:.0%} of {layer.fan_out} units are on for every example: the layer is nearly linear",
@@ -252,8 +252,9 @@ def residual_growth(facts: Facts) -> Iterator[Finding]:
 
 
 def far_biases(facts: Facts) -> Iterator[Finding]:
-    """Biases of three times the size of what they are added to, and not small themselves."""
-    for layer in facts.measures.layers:
+    """Biases of three times the size of what they are added to, and not small themselves. The last layer's are as far
+    from 0 as the targets are."""
+    for layer in facts.measures.layers[:-1]:
         if layer.bias_rms > 0.5 and layer.bias_rms > 3 * layer.signal_rms:
             yield Finding(
                 "far_biases", "warning", layer.path,

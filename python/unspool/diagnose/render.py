@@ -12,7 +12,7 @@ __all__ = ["fragment", "page", "text"]
 WIDTH = 80
 _MOST_ROWS = 40
 _COLORS = {"error": "#b2182b", "warning": "#b35806", "info": "#2166ac"}
-_HEAD = ("layer", "fans", "next", "Var w/aim", "Var z", "Var grad", "idle", "grad/w", "rank")
+_HEAD = ("layer", "fans", "next", "Var w/aim", "Var z", "Var g", "idle", "grad/w", "rank")
 
 
 def _number(value: float | None) -> str:
@@ -55,7 +55,10 @@ def _chains(report: Any) -> list[str]:
     out = []
     for name, verdict in (("forward", report.forward), ("backward", report.backward)):
         total = math.exp(max(min(verdict.total, 700.0), -700.0))
-        out.append(f"{name + ':':<9} {verdict.label}, Var × {verdict.factor:.3g} a layer, × {total:.3g} altogether")
+        cut = len(report.facts.chain) > verdict.layers
+        seen = f", as far as layer {verdict.layers}, where it ends" if cut and name == "forward" else ""
+        seen = f", on the {verdict.layers} layers that it reaches" if cut and name == "backward" else seen
+        out.append(f"{name + ':':<9} {verdict.label}, Var × {verdict.factor:.3g} a layer, × {total:.3g} in all{seen}")
     return out
 
 
@@ -65,7 +68,9 @@ def _clipped(path: str, width: int) -> str:
 
 def text(report: Any) -> str:
     """The report in lines of at most 80 columns; long networks show their first and last layers."""
-    lines = [*textwrap.wrap(_summary(report), WIDTH), *_chains(report)]
+    lines = textwrap.wrap(_summary(report), WIDTH)
+    for line in _chains(report):
+        lines += textwrap.wrap(line, WIDTH, subsequent_indent=" " * 10)
     for f in report.findings:
         where = f" at {f.layer}" if f.layer else ""
         lines += textwrap.wrap(f"{f.severity}: {f.kind}{where}: {f.message}", WIDTH, subsequent_indent="  ")
