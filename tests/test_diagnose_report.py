@@ -62,6 +62,24 @@ def test_text_fits_80_columns(report: Report) -> None:
         assert f"{f.severity}: {f.kind}" in str(report)
 
 
+def test_colours_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rich", reason="rich is not installed (pip install '.[report]')")
+    unspool.manual_seed(1)
+    report = unspool.diagnose(*CASES["sick"]())
+    plain = str(report)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert "\x1b[1;" in str(report)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", str(report)) == plain
+
+
+def test_a_terminal_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = unspool.diagnose(mlp(2, 8), unspool.randn(8, 8))
+    plain = str(report)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert str(report) == plain
+
+
 def test_html_is_well_formed(report: Report) -> None:
     text = report._repr_html_()
     table = text[text.index("<table") : text.index("</table>") + 8]
@@ -287,3 +305,24 @@ def test_importing_unspool_does_not_import_this() -> None:
     code = "import sys, unspool; print('unspool.diagnose' in sys.modules, callable(unspool.diagnose))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]
+
+
+def test_the_blocks_of_its_page_run(root: Path, tmp_path: Path) -> None:
+    text = (root / "docs" / "diagnose.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        line = [sys.executable, "-W", "error", "-c", block]
+        done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        for expected in re.findall(r"# prints: (.+)$", block, re.MULTILINE):
+            assert expected in done.stdout.splitlines(), done.stdout
+
+
+def test_its_page_names_every_kind(root: Path) -> None:
+    package = root / "python" / "unspool" / "diagnose"
+    source = (package / "findings.py").read_text(encoding="utf-8")
+    kinds = set(re.findall(r'Finding\(\s*"(\w+)"', source))
+    assert len(kinds) >= 11
+    page = (root / "docs" / "diagnose.md").read_text(encoding="utf-8")
+    assert {kind for kind in kinds if f"`{kind}`" not in page} == set()

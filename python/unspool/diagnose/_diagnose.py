@@ -61,7 +61,7 @@ def _check_tensor(name: str, value: Any) -> None:
 
 
 def _is_rate(value: object) -> bool:
-    return isinstance(value, numbers.Real) and value > 0
+    return isinstance(value, numbers.Real) and float(value) > 0
 
 
 def _needs_confirmation(measures: Measures) -> bool:

@@ -153,7 +153,7 @@ def unlikely_share(units: int) -> float:
 
 def dead_units(facts: Facts) -> Iterator[Finding]:
     """Units whose nonlinearity is flat for every example: no gradient reaches their weights."""
-    some = [x for x in facts.measures.layers if x.z.examples > 1 and x.dead >= 0.1]
+    some = [x for x in facts.exact.layers if x.z.examples > 1 and x.dead >= 0.1]
     many = [x for x in some if x.dead == 1 or x.dead > unlikely_share(x.fan_out)]
     for layer in many:
         all_dead = layer.dead == 1
@@ -178,7 +178,7 @@ def dead_units(facts: Facts) -> Iterator[Finding]:
 
 def always_on_units(facts: Facts) -> Iterator[Finding]:
     """Rectified units that are on for every example: the layer is linear."""
-    for layer in facts.measures.layers:
+    for layer in facts.exact.layers:
         if layer.z.examples > 1 and layer.fan_out > 1 and layer.always_on > min(unlikely_share(layer.fan_out), 0.999):
             yield Finding(
                 "always_on_units", "warning", layer.path,
@@ -190,7 +190,7 @@ def always_on_units(facts: Facts) -> Iterator[Finding]:
 
 def saturated_units(facts: Facts) -> Iterator[Finding]:
     """More than 0.3 of the values where the slope is under a twentieth: tanh at Var 1 has 0.03, at Var 4 about 0.28."""
-    for layer in facts.measures.layers:
+    for layer in facts.exact.layers:
         if layer.saturated > 0.3:
             yield Finding(
                 "saturated_units", "error" if layer.saturated > 0.9 else "warning", layer.path,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import sys
 import textwrap
+from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-__all__ = ["fragment", "page", "text"]
+__all__ = ["fragment", "page", "printed", "text"]
 
 WIDTH = 80
 _MOST_ROWS = 40
+_MOST_ALIKE = 2  # findings of a kind that are told in full
 _COLORS = {"error": "#b2182b", "warning": "#b35806", "info": "#2166ac"}
 _HEAD = ("layer", "fans", "next", "Var w/aim", "Var z", "Var g", "idle", "grad/w", "rank")
 
@@ -55,10 +58,12 @@ def _chains(report: Any) -> list[str]:
     out = []
     for name, verdict in (("forward", report.forward), ("backward", report.backward)):
         total = math.exp(max(min(verdict.total, 700.0), -700.0))
-        cut = len(report.facts.chain) > verdict.layers
-        seen = f", as far as layer {verdict.layers}, where it ends" if cut and name == "forward" else ""
-        seen = f", on the {verdict.layers} layers that it reaches" if cut and name == "backward" else seen
-        out.append(f"{name + ':':<9} {verdict.label}, Var × {verdict.factor:.3g} a layer, × {total:.3g} in all{seen}")
+        known = f"{verdict.layers} of {len(report.facts.chain)} layers have a variance"
+        if verdict.layers < min(2, len(report.facts.chain)):
+            out.append(f"{name + ':':<9} no verdict: {known}")
+            continue
+        cut = f"; {known}" if verdict.layers < len(report.facts.chain) else ""
+        out.append(f"{name + ':':<9} {verdict.label}, Var × {verdict.factor:.3g} a layer, × {total:.3g} in all{cut}")
     return out
 
 
@@ -66,16 +71,28 @@ def _clipped(path: str, width: int) -> str:
     return path if len(path) <= width else "…" + path[len(path) - width + 1 :]
 
 
+def _finding_lines(findings: list[Any]) -> Iterator[str]:
+    """The first two of each kind in full, the layers of the rest."""
+    alike: dict[tuple[str, str], list[Any]] = {}
+    for f in findings:
+        alike.setdefault((f.severity, f.kind), []).append(f)
+    for group in alike.values():
+        for f in group[:_MOST_ALIKE]:
+            where = f" at {f.layer}" if f.layer else ""
+            yield from textwrap.wrap(f"{f.severity}: {f.kind}{where}: {f.message}", WIDTH, subsequent_indent="  ")
+            if f.severity != "info":
+                yield from textwrap.wrap(f"→ {f.remedy}", WIDTH, initial_indent="  ", subsequent_indent="    ")
+        rest = ", ".join(f.layer for f in group[_MOST_ALIKE:])
+        if rest:
+            yield textwrap.shorten(f"  … {group[0].kind} also at {rest}", WIDTH, placeholder=" …")
+
+
 def text(report: Any) -> str:
     """The report in lines of at most 80 columns; long networks show their first and last layers."""
     lines = textwrap.wrap(_summary(report), WIDTH)
     for line in _chains(report):
         lines += textwrap.wrap(line, WIDTH, subsequent_indent=" " * 10)
-    for f in report.findings:
-        where = f" at {f.layer}" if f.layer else ""
-        lines += textwrap.wrap(f"{f.severity}: {f.kind}{where}: {f.message}", WIDTH, subsequent_indent="  ")
-        if f.severity != "info":
-            lines += textwrap.wrap(f"→ {f.remedy}", WIDTH, initial_indent="  ", subsequent_indent="    ")
+    lines += _finding_lines(report.findings)
     widths = (13, 10, 11, 10, 8, 8, 5, 8, 7)  # 80 together
     rows = _rows(report)
     half = _MOST_ROWS // 2
@@ -92,6 +109,25 @@ def text(report: Any) -> str:
         )
         lines.append(line.rstrip())
     return "\n".join(lines)
+
+
+def printed(report: Any) -> str:
+    """What `print(report)` shows: the text, in colours where rich is installed and the output is a terminal."""
+    plain = text(report)
+    if not sys.stdout.isatty():
+        return plain
+    try:
+        from rich.console import Console
+        from rich.text import Text
+    except ImportError:
+        return plain
+    shown = Text(plain)
+    for severity, color in _COLORS.items():
+        shown.highlight_regex(rf"(?m)^{severity}: \w+", f"bold {color}")
+    console = Console(width=WIDTH, force_terminal=True)
+    with console.capture() as capture:
+        console.print(shown, end="")
+    return str(capture.get())
 
 
 def _table(report: Any) -> str:

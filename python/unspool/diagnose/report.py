@@ -171,9 +171,9 @@ class Report:
             file.write(text)
 
     def __str__(self) -> str:
-        from unspool.diagnose.render import text
+        from unspool.diagnose.render import printed
 
-        return text(self)
+        return printed(self)
 
     def _repr_html_(self) -> str:
         from unspool.diagnose.render import fragment

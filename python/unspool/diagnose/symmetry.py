@@ -27,7 +27,7 @@ def _signs(rows: Any) -> Any:
 def _alike(rows: Any) -> list[list[int]]:
     """Groups of rows of the same bits, up to one sign. Sums of a few magnitudes sort out nearly all others."""
     _, which, counts = np.unique(np.abs(rows[:, -_SEEN:]).sum(1), return_inverse=True, return_counts=True)
-    maybe = np.flatnonzero(counts[which] > 1)
+    maybe = np.flatnonzero((counts[which] > 1) & np.isfinite(rows).all(1))
     groups: dict[bytes, list[int]] = {}
     for unit, row in zip(maybe.tolist(), rows[maybe] * _signs(rows[maybe])[:, None] + 0.0, strict=True):  # -0.0 to 0.0
         groups.setdefault(row.tobytes(), []).append(unit)
