@@ -116,7 +116,7 @@ def repair(args: argparse.Namespace) -> None:
             print(f"{spec}: fresh {aim:.4g}, repaired {after:.4g}, sick {without:.4g}", flush=True)
     print(
         f"{count} sick networks, {STEPS} Adam steps: within {SLACK} times a fresh network's loss are "
-        f"{count - missed} after repair, {count - missed_sick} without; {unclean} are still not healthy to a second diagnosis"
+        f"{count - missed} after repair, {count - missed_sick} without; to a second diagnosis {unclean} are not healthy"
     )
 
 

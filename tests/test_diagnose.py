@@ -7,6 +7,7 @@ whole grid, of which the figures are printed with `-s`.
 from __future__ import annotations
 
 import collections
+import gc
 import hashlib
 import json
 import math
@@ -271,6 +272,19 @@ def test_the_report_does_not_hold_the_graph() -> None:
     assert all(p.grad is None for p in model.parameters())
     assert json.loads(report.to_json())["model"] == "Sequential"
     assert pickle.loads(pickle.dumps(report)).to_dict() == report.to_dict()
+
+
+def test_what_a_pass_recorded_is_freed_without_the_collector() -> None:
+    model, x = mlp(6, 64), unspool.randn(64, 64)
+    gc.collect()
+    gc.disable()
+    try:
+        before = unspool.memory_stats()["live_bytes"]
+        for _ in range(3):
+            unspool.diagnose(model, x, shadow=True, curvature=True)
+        assert unspool.memory_stats()["live_bytes"] == before
+    finally:
+        gc.enable()
 
 
 # numbers a layer

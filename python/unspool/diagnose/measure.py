@@ -100,7 +100,6 @@ class _Call:
     read: Any
     z: Stats
     input: Stats
-    gradient: Stats | None = None
 
 
 def is_linear(module: Any) -> bool:
@@ -125,6 +124,7 @@ class _Recorder:
 
     def __init__(self, model: Any, rank: bool) -> None:
         self.calls: list[_Call] = []
+        self.gradients: dict[int, Stats] = {}
         self.norms: dict[Any, Stats] = {}
         self.modules: dict[Any, Any] = {}
         self.blocks: dict[Any, Block] = {}
@@ -144,9 +144,10 @@ class _Recorder:
             return
         self.modules.setdefault(out.grad_fn, module)
         if is_linear(module) and out.dim() and out.numel() and x.is_floating_point():
-            call = _Call(path, module, out.grad_fn, x.grad_fn, stats_of(out), stats_of(x, rank=self._rank))
-            self.calls.append(call)
-            out.register_hook(lambda g, call=call: self._returned(call, g))
+            number, gradients = len(self.calls), self.gradients
+            self.calls.append(_Call(path, module, out.grad_fn, x.grad_fn, stats_of(out), stats_of(x, rank=self._rank)))
+            # holds no node: with one it would be a cycle that keeps the whole graph
+            out.register_hook(lambda g: gradients.__setitem__(number, stats_of(g)))
         elif _is_norm(module) and out.dim() > 1 and out.numel():
             self.norms[out.grad_fn] = stats_of(out, 1 if "LayerNorm" not in type(module).__name__ else -1)
 
@@ -156,10 +157,6 @@ class _Recorder:
         if x.shape == out.shape and adds_its_input(x, out, isinstance(module, Residual)) and x.numel():
             self.blocks.setdefault(out.grad_fn, Block(path, stats_of(x).ln_var, stats_of(out).ln_var))
 
-    @staticmethod
-    def _returned(call: _Call, gradient: Any) -> None:
-        call.gradient = stats_of(gradient)
-
 
 def _layers(seen: _Recorder, flow: Flow, gradients: dict[int, Any]) -> list[Layer]:
     """The calls, each with its weight's numbers and with what follows it."""
@@ -168,7 +165,7 @@ def _layers(seen: _Recorder, flow: Flow, gradients: dict[int, Any]) -> list[Laye
         if call.read is not None:
             reads.setdefault(flow.source(call.read), call.input)
     layers = []
-    for call in seen.calls:
+    for number, call in enumerate(seen.calls):
         activation, node, following = flow.after(call.node)
         met = seen.norms.get(node, call.z)
         weight, bias = call.module.weight, getattr(call.module, "bias", None)
@@ -195,7 +192,7 @@ def _layers(seen: _Recorder, flow: Flow, gradients: dict[int, Any]) -> list[Laye
                 z=call.z,
                 input=call.input,
                 h=reads.get(flow.reader_of(node), None if following is None else call.z),
-                gradient=call.gradient,
+                gradient=seen.gradients.get(number),
                 dead=float(np.mean((met.unit_max <= activation.low) | (met.unit_min >= activation.high))),
                 always_on=float(np.mean(met.unit_min > 0)) if activation.is_rectifier else 0.0,
                 saturated=_saturated(met.sample, activation.near),

@@ -15,7 +15,7 @@ from unspool import _core
 
 __all__ = ["Stats", "as_matrix", "effective_rank", "norm_of", "stats_of"]
 
-_SAMPLE = 8192  # elements that histograms and shares of saturated ones are made of
+_SAMPLE = 4096  # elements that histograms and shares of saturated ones are made of
 _RANK_ROWS = 512  # rows of the Gram matrix at most
 
 
