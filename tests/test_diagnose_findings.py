@@ -405,6 +405,56 @@ def test_several_inputs_and_outputs_and_shared_layers() -> None:
     assert report.loss is None
 
 
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.i, self.h, self.o = nn.Linear(4, 16), nn.Linear(16, 16, bias=False), nn.Linear(16, 2)
+
+    def forward(self, x: Any) -> Any:
+        h = unspool.zeros(len(x), 16)  # of the default dtype, in the float64 shadow too
+        for k in range(x.shape[1]):
+            h = unspool.tanh(self.i(x[:, k]) + self.h(h))
+        return self.o(h)
+
+
+def test_a_recurrent_network_vanishes_over_time() -> None:
+    report = unspool.diagnose(Recurrent(), unspool.randn(16, 30, 4), unspool.randint(0, 2, (16,)))
+    assert [layer.path for layer in report.layers] == ["i", *["i", "h"] * 29, "o"]
+    assert (report.forward.label, report.backward.label) == ("healthy", "vanishing")
+    assert finding(report, "vanishing_backward").evidence["confirmed_in_float64"]
+    assert unspool.get_default_dtype() == unspool.float32
+
+
+def test_weights_made_of_others() -> None:
+    from unspool.nn.utils.parametrizations import weight_norm
+
+    model = nn.Sequential(weight_norm(nn.Linear(8, 16)), nn.ReLU(), nn.Linear(16, 2))
+    nn.init.constant_(model[0].bias, -100.0)
+    x = unspool.randn(32, 8)
+    report = unspool.diagnose(model, x)
+    assert {"dead_units", "far_biases"} <= kinds(report)
+    assert "0: bias 0" in report.repair(model)
+    assert unspool.diagnose(model, x).healthy
+
+
+def test_transformers_and_linear_layers_of_one_s_own() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(unspool.randn(32, 16) / 4)
+
+        def forward(self, x: Any) -> Any:
+            return x @ self.weight.t()
+
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), 2)
+    report = unspool.diagnose(nn.Sequential(Own(), nn.Tanh(), encoder), unspool.randn(8, 10, 16))
+    assert [(x.path, x.activation.name) for x in report.layers] == [
+        ("0", "tanh"),
+        *((f"2.layers.{i}.linear{j}", "relu" if j == 1 else "none") for i in range(2) for j in (1, 2)),
+    ]
+    assert report.healthy
+
+
 def test_a_compiled_module_is_looked_through() -> None:
     model = mlp(2, 8)
     x = unspool.randn(16, 8)

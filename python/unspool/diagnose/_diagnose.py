@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import time
+from contextlib import suppress
 from typing import Any
 
 from unspool import _core
@@ -117,8 +118,11 @@ def diagnose(
     begun = time.perf_counter()
     measures = measure(model, inputs, y, loss, dtype)
     double = None
-    if measures.dtype != "float64" and (shadow or _needs_confirmation(measures)):
+    if measures.dtype != "float64" and shadow:
         double = measure(model, inputs, y, loss, _core.float64, rank=False)
+    elif measures.dtype != "float64" and _needs_confirmation(measures):
+        with suppress(RuntimeError):  # of a model that can't run in float64: it goes unconfirmed
+            double = measure(model, inputs, y, loss, _core.float64, rank=False)
     largest = largest_curvature(model, inputs, y, loss) if curvature or lr is not None else None
     facts = Facts(measures, double, largest, lr)
     return Report(

@@ -210,7 +210,7 @@ def collapsed_linear(facts: Facts) -> Iterator[Finding]:
     layers, weights = facts.measures.layers, facts.measures.weights
     reached = {layer.collapses_into for layer in layers}
     for i, layer in enumerate(layers):
-        if layer.collapses_into is None or i in reached or not weights:
+        if layer.collapses_into is None or i in reached:
             continue
         chain = [i]
         while (following := layers[chain[-1]].collapses_into) is not None:

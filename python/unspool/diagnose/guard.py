@@ -9,18 +9,21 @@ from typing import Any
 from unspool import _core
 from unspool.autograd.grad_mode import enable_grad
 
-__all__ = ["fork_random", "stand_ins"]
+__all__ = ["stand_ins"]
 
 
 @contextmanager
-def fork_random() -> Iterator[None]:
-    """What the block draws from the default generator is not missing afterwards."""
+def _ambient(dtype: Any) -> Iterator[None]:
+    """What the block draws from the default generator is not missing afterwards; what it makes is of `dtype`."""
     from unspool.random import get_rng_state, set_rng_state
 
-    state = get_rng_state()
+    state, default = get_rng_state(), _core.get_default_dtype()
     try:
+        if dtype is not None:
+            _core.set_default_dtype(dtype)
         yield
     finally:
+        _core.set_default_dtype(default)
         set_rng_state(state)
 
 
@@ -40,8 +43,9 @@ def _put_back(value: Any, contents: Any) -> None:
 def stand_ins(model: Any, dtype: Any = None) -> Iterator[None]:
     """Within the block the model's parameters, buffers and plain tensor attributes are copies, which record gradients.
 
-    Floating-point ones are of `dtype`, where one is given. Afterwards each module has the attributes, tables and hooks
-    that it had, and the default generator its state; lists, dicts and sets that modules hold are put back one deep.
+    Floating-point ones are of `dtype`, where one is given, and so are new tensors. Afterwards each module has the
+    attributes, tables and hooks that it had, and the default generator its state; lists, dicts and sets that modules
+    hold are put back one deep.
     """
     from unspool.nn import Parameter
 
@@ -57,7 +61,7 @@ def stand_ins(model: Any, dtype: Any = None) -> Iterator[None]:
 
     modules = list(model.modules())
     kept = [(vars(m), dict(vars(m)), {k: _contents(v) for k, v in vars(m).items()}) for m in modules]
-    with fork_random(), enable_grad():
+    with _ambient(dtype), enable_grad():
         try:
             for own, _, _ in kept:
                 for table in (own, own["_parameters"], own["_buffers"]):

@@ -75,8 +75,9 @@ class Block:
 class Measures:
     """All that a pass gives. `loss` is None without one; `uninformed` what it would be for a constant prediction.
 
-    `broken` are the names of parameters and buffers that are not finite, `weights` the weight of each linear layer, in
-    the order of `layers`, `output` the outputs' Stats and `labels` those of y, where y is of floating point.
+    `broken` are the names of parameters and buffers that are not finite, `output` the outputs' Stats, `labels` those of
+    y where y is of floating point, and `weights` the weights, by number, of layers that follow one another without a
+    nonlinearity.
     """
 
     layers: list[Layer]
@@ -89,7 +90,7 @@ class Measures:
     uninformed: float | None
     dtype: str
     broken: list[str]
-    weights: list[Any] = field(repr=False, default_factory=list)
+    weights: dict[int, Any] = field(repr=False, default_factory=dict)
 
 
 @dataclass
@@ -145,7 +146,10 @@ class _Recorder:
         self.modules.setdefault(out.grad_fn, module)
         if is_linear(module) and out.dim() and out.numel() and x.is_floating_point():
             number, gradients = len(self.calls), self.gradients
-            self.calls.append(_Call(path, module, out.grad_fn, x.grad_fn, stats_of(out), stats_of(x, rank=self._rank)))
+            read = stats_of(x, rank=self._rank)
+            if x.grad_fn is None and read.ln_max == -math.inf:  # a recurrent net's first state says nothing
+                return
+            self.calls.append(_Call(path, module, out.grad_fn, x.grad_fn, stats_of(out), read))
             # holds no node: with one it would be a cycle that keeps the whole graph
             out.register_hook(lambda g: gradients.__setitem__(number, stats_of(g)))
         elif _is_norm(module) and out.dim() > 1 and out.numel():
@@ -208,6 +212,12 @@ def _saturated(sample: Any, near: tuple[float, float] | None) -> float:
     return 0.0 if near is None else float(np.mean((sample < near[0]) | (sample > near[1])))
 
 
+def _chained_weights(seen: _Recorder, layers: list[Layer]) -> dict[int, Any]:
+    """Of the layers that collapse, by their numbers."""
+    pairs = [(i, layer.collapses_into) for i, layer in enumerate(layers) if layer.collapses_into is not None]
+    return {i: as_matrix(seen.calls[i].module.weight) for i in sorted({i for pair in pairs for i in pair})}
+
+
 def _in_dtype(value: Any, dtype: Any) -> Any:
     return value.to(dtype) if dtype is not None and _core.is_tensor(value) and value.is_floating_point() else value
 
@@ -245,8 +255,9 @@ def measure(model: Any, inputs: tuple[Any, ...], y: Any, loss: Any, dtype: Any =
         from unspool.autograd import grad
 
         gradients = dict(zip(wanted, grad(value, list(wanted.values()), allow_unused=True), strict=True))
+        layers = _layers(seen, flow, gradients)
         return Measures(
-            layers=_layers(seen, flow, gradients),
+            layers=layers,
             blocks=list(seen.blocks.values()),
             inputs=[stats_of(x) for x in inputs if x.is_floating_point()],
             output=stats_of(outputs[0]),
@@ -256,5 +267,5 @@ def measure(model: Any, inputs: tuple[Any, ...], y: Any, loss: Any, dtype: Any =
             uninformed=uninformed(name, result, y),
             dtype=str(outputs[0].dtype).rpartition(".")[2],
             broken=_broken(model),
-            weights=[as_matrix(call.module.weight) for call in seen.calls] if rank else [],
+            weights=_chained_weights(seen, layers),
         )

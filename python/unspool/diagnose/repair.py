@@ -31,10 +31,9 @@ _LOCAL = {"dead_units", "always_on_units", "saturated_units"}
 _BIASES = {"far_biases", *_LOCAL}
 
 
-def _own(model: Any, layer: Layer) -> Any:
-    """The module of a layer, where its weight is a parameter of its own; else None."""
-    module = model.get_submodule(layer.path)
-    return module if module._parameters.get("weight") is not None else None
+def _owns_weight(module: Any) -> bool:
+    """Whether the weight is a parameter, and not made of others (nn.utils.parametrize)."""
+    return module._parameters.get("weight") is not None
 
 
 def _has_bias(module: Any) -> bool:
@@ -114,7 +113,7 @@ def _scale_factors(model: Any, batch: tuple[Any, ...], paths: list[str]) -> dict
 
 
 def _scale(model: Any, batch: tuple[Any, ...], layers: dict[str, Layer]) -> Iterator[str]:
-    paths = [path for path, layer in layers.items() if _own(model, layer) is not None]
+    paths = [path for path in layers if _owns_weight(model.get_submodule(path))]
     factors = _scale_factors(model, batch, paths)
     if all(abs(factor - 1) < 1e-3 for factor in factors.values()):
         return
@@ -126,8 +125,8 @@ def _scale(model: Any, batch: tuple[Any, ...], layers: dict[str, Layer]) -> Iter
 
 def _settle_loss(report: Any, model: Any, layer: Layer) -> Iterator[str]:
     """The last layer, so that the loss begins where an uninformed prediction has it: small outputs around y's mean."""
-    module, measures = _own(model, layer), report.facts.measures
-    if module is None or not measures.output.finite:
+    module, measures = model.get_submodule(layer.path), report.facts.measures
+    if not _owns_weight(module) or not measures.output.finite:
         return
     aim, centre = 1.0, None
     if measures.labels is not None and measures.loss_name in ("MSELoss", "mse_loss"):
@@ -154,12 +153,12 @@ def _round(report: Any, model: Any, layers: dict[str, Layer]) -> list[str]:
     if "non_finite" in kinds:
         done += _reset_broken(report, model, layers)
     for path, layer in layers.items():
-        module = _own(model, layer)
-        if module is None:
-            continue
-        if path in redraw or ((chains or path in freed) and _is_off_centre(as_matrix(module.weight))):
+        module = model.get_submodule(path)
+        hit = chains or path in freed
+        off_centre = _owns_weight(module) and hit and _is_off_centre(as_matrix(module.weight))
+        if off_centre or (_owns_weight(module) and path in redraw):
             done.append(_redraw(module, layer))
-        elif (chains or path in freed) and _has_bias(module) and bool((module.bias != 0).any()):
+        elif hit and _has_bias(module) and bool((module.bias != 0).any()):
             module.bias.zero_()
             done.append(f"{path or '(model)'}: bias 0")
     if chains or kinds & _LOCAL:
