@@ -272,6 +272,16 @@ def test_what_weights_cannot_mend_is_said() -> None:
     assert fingerprint(model) == before
 
 
+def test_what_gets_no_better_stays_as_it_was() -> None:
+    """A sigmoid's slope is at most 1/4."""
+    model = mlp(10, 32, act=nn.Sigmoid)
+    report = unspool.diagnose(model, *batch())
+    before = [p.detach().numpy().tobytes() for p in model.parameters()]
+    said = report.repair(model)
+    assert [line.split(":")[:2] for line in said] == [["left", f" vanishing_backward at {report.findings[0].layer}"]]
+    assert [p.detach().numpy().tobytes() for p in model.parameters()] == before
+
+
 def test_another_model_is_refused() -> None:
     report = unspool.diagnose(mlp(30, 32, 16), unspool.randn(64, 32))
     for other, word in ((mlp(32, 32)[:9], "no layer '10'"), (mlp(30, 16), r"'0' has a weight of shape \(16, 16\)")):

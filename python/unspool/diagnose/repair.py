@@ -1,13 +1,14 @@
-"""What is done about findings: weights drawn anew, biases set to 0, layers scaled on the report's own batch.
+"""What is done about findings: weights drawn anew, biases set to 0, layers scaled, by rule and then on the batch.
 
-The scaling is LSUV's without its orthogonal start (Mishkin and Matas 2016), in one pass: each layer's output is divided
-by its standard deviation as it passes, so that the next one reads what it will read afterwards.
+The first round gives weights the variance gain / fan_in. Where that isn't enough, the next ones scale as LSUV does
+(Mishkin and Matas 2016; without its orthogonal start), in one pass: each layer's output is divided by its standard
+deviation as it passes, so that the next layer reads what it will read afterwards.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +22,7 @@ from unspool.diagnose.statistics import as_matrix
 
 __all__ = ["repair"]
 
-_ROUNDS = 3
+_ROUNDS = 4
 _REDRAWN = {"symmetric_units", "non_finite"}
 _CHAINS = {
     "vanishing_forward", "exploding_forward", "vanishing_backward", "exploding_backward", "residual_growth",
@@ -55,15 +56,19 @@ def _checked(report: Any, model: Any) -> dict[str, Layer]:
 
 
 @contextmanager
-def _all_or_nothing(model: Any) -> Iterator[None]:
-    """An exception within puts the values of all parameters and buffers back."""
+def _all_or_nothing(model: Any) -> Iterator[Callable[[], None]]:
+    """Gives a function that puts the values of all parameters and buffers back; an exception within calls it."""
     kept = [(t, t.detach().clone()) for t in (*model.parameters(), *model.buffers())]
-    try:
-        yield
-    except BaseException:
+
+    def put_back() -> None:
         with no_grad():
             for t, before in kept:
                 t.copy_(before)
+
+    try:
+        yield put_back
+    except BaseException:
+        put_back()
         raise
 
 
@@ -92,7 +97,7 @@ def _reset_broken(report: Any, model: Any, layers: dict[str, Layer]) -> Iterator
             yield f"{path}: reset_parameters()"
 
 
-def _scale_factors(model: Any, batch: tuple[Any, ...], paths: list[str]) -> dict[str, float]:
+def _batch_factors(model: Any, batch: tuple[Any, ...], paths: list[str]) -> dict[str, float]:
     """What to multiply each weight by, so that in one pass every layer's output without its bias has variance 1."""
     inputs = batch[0]
     factors: dict[str, float] = {}
@@ -112,15 +117,22 @@ def _scale_factors(model: Any, batch: tuple[Any, ...], paths: list[str]) -> dict
     return factors
 
 
-def _scale(model: Any, batch: tuple[Any, ...], layers: dict[str, Layer]) -> Iterator[str]:
+def _target_factors(model: Any, layers: dict[str, Layer], paths: list[str]) -> dict[str, float]:
+    """What to multiply each weight by, so that it has the variance gain / fan_in."""
+    spreads = {path: float(as_matrix(model.get_submodule(path).weight).std()) for path in paths}
+    return {path: math.sqrt(layers[path].weight_target) / s for path, s in spreads.items() if 0 < s < math.inf}
+
+
+def _scale(model: Any, batch: tuple[Any, ...], layers: dict[str, Layer], by_batch: bool) -> Iterator[str]:
     paths = [path for path in layers if _owns_weight(model.get_submodule(path))]
-    factors = _scale_factors(model, batch, paths)
+    factors = _batch_factors(model, batch, paths) if by_batch else _target_factors(model, layers, paths)
     if all(abs(factor - 1) < 1e-3 for factor in factors.values()):
         return
     for path, factor in factors.items():
         model.get_submodule(path).weight.mul_(factor)
     low, high = min(factors.values()), max(factors.values())
-    yield f"{len(factors)} layers: weights times {low:.3g} … {high:.3g}, for pre-activations of variance 1 on the batch"
+    aim = "for pre-activations of variance 1 on the batch" if by_batch else "for the variance gain / fan_in"
+    yield f"{len(factors)} layers: weights times {low:.3g} … {high:.3g}, {aim}"
 
 
 def _settle_loss(report: Any, model: Any, layer: Layer) -> Iterator[str]:
@@ -142,9 +154,13 @@ def _settle_loss(report: Any, model: Any, layer: Layer) -> Iterator[str]:
         yield f"{layer.path or '(model)'}: bias set to the mean of y"
 
 
-def _round(report: Any, model: Any, layers: dict[str, Layer]) -> list[str]:
+def _bad(report: Any) -> list[Any]:
+    return [f for f in report.findings if f.severity != "info"]
+
+
+def _round(report: Any, model: Any, layers: dict[str, Layer], by_batch: bool) -> list[str]:
     """One pass over the findings; a line for each thing done."""
-    found = [f for f in report.findings if f.severity != "info"]
+    found = _bad(report)
     kinds = {f.kind for f in found}
     done: list[str] = []
     chains = bool(kinds & _CHAINS)
@@ -162,7 +178,7 @@ def _round(report: Any, model: Any, layers: dict[str, Layer]) -> list[str]:
             module.bias.zero_()
             done.append(f"{path or '(model)'}: bias 0")
     if chains or kinds & _LOCAL:
-        done += _scale(model, report.batch, layers)
+        done += _scale(model, report.batch, layers, by_batch)
     if "start_loss" in kinds and not chains and not kinds & _LOCAL:
         done += _settle_loss(report, model, layers[report.layers[-1].path])
     return done
@@ -176,16 +192,18 @@ def repair(report: Any, model: Any) -> list[str]:
     layers = _checked(report, model)
     inputs, y, loss, dtype = report.batch
     done: list[str] = []
-    with _all_or_nothing(model), no_grad():
-        for _ in range(_ROUNDS):
-            if report.healthy:
-                break
-            step = _round(report, model, layers)
-            if not step:
+    with _all_or_nothing(model) as put_back, no_grad():
+        now = report
+        for number in range(_ROUNDS):
+            step = [] if now.healthy else _round(now, model, layers, by_batch=number > 0)
+            if not step and number > 0:
                 break
             done += step
-            report = diagnose(model, inputs, y, loss, dtype)
-    return done + [_left(f) for f in report.findings if f.severity != "info"]
+            now = diagnose(model, inputs, y, loss, dtype) if step else now
+        if done and {f.kind for f in _bad(report)} <= {f.kind for f in _bad(now)}:  # it didn't help
+            put_back()
+            done, now = [], report
+    return done + [_left(f) for f in _bad(now)]
 
 
 def _left(finding: Any) -> str:
