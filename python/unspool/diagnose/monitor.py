@@ -7,6 +7,7 @@ no hooks, so frozen steps stay frozen.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from unspool.diagnose.statistics import as_matrix, norm_of
 
 __all__ = ["Monitor", "Sample"]
 
+_EVERY = 100
+_SHARE = 0.01  # of the time, for looks at the layers
 _VOLATILE = 0.5  # standard deviation of the window's losses, as a part of their mean
 _FLAT = 1e-4  # the same, where nothing moves
 _PLATEAU = 0.02  # distance of the window's mean from the uninformed loss, as a part of that
@@ -46,7 +49,8 @@ class Monitor:
 
     Args:
         model: the Module that is trained.
-        every: steps between looks at the layers; the loss is looked at each time.
+        every: steps between looks at the layers; left out 100, or more where looks would take over 1 % of the time.
+            The loss is looked at each time.
         uninformed: what the loss is for a prediction that ignores the input, ln C for C classes; for the plateau.
         window: steps that the loss is judged by.
         tell: where lines go.
@@ -60,7 +64,7 @@ class Monitor:
         self,
         model: Any,
         *,
-        every: int = 100,
+        every: int | None = None,
         uninformed: float | None = None,
         window: int = 50,
         tell: Callable[[str], Any] = print,
@@ -70,7 +74,7 @@ class Monitor:
         if not isinstance(model, Module):
             raise TypeError(f"Monitor: model must be a Module, got {type(model).__name__}")
         for name, value in (("every", every), ("window", window)):
-            if type(value) is not int or value < 2:
+            if (name, value) != ("every", None) and (type(value) is not int or value < 2):
                 raise ValueError(f"Monitor: {name} must be an int of at least 2, got {value!r}")
         self._layers = {
             path: m for path, m in model.named_modules() if is_linear(m) and m._parameters.get("weight") is not None
@@ -78,6 +82,7 @@ class Monitor:
         if not self._layers:
             raise ValueError(f"Monitor: the model ({model._get_name()}) has no linear layer with a weight of its own")
         self._every, self._uninformed, self._window, self._tell = every, uninformed, window, tell
+        self._next, self._spent, self._begun = every or _EVERY, 0.0, time.perf_counter()
         self._before: dict[str, Any] = {}
         self._bad: set[str] = set()
         self.losses: list[float] = []
@@ -90,15 +95,25 @@ class Monitor:
         losses = self.losses
         losses.append(value)
         step = len(losses)
-        rest = step % self._every
         if value - value != 0.0:  # inf or NaN
             self._turn("non_finite", f"the loss is {value}")
-        if rest == self._every - 1:
-            self._before = {path: m.weight.detach().clone() for path, m in self._layers.items()}
-        elif rest == 0:
-            self._look(step, value)
+        if step >= self._next - 1:
+            self._near_a_look(step, value)
         if step % self._window == 0:
             self._judge_losses(losses[-self._window :])
+
+    def _near_a_look(self, step: int, value: float) -> None:
+        """Copy the weights a step before the look; after it, choose the next so that looks take 1 % of the time."""
+        begun = time.perf_counter()
+        if step < self._next:
+            self._before = {path: m.weight.detach().clone() for path, m in self._layers.items()}
+            self._spent = time.perf_counter() - begun
+            return
+        self._look(step, value)
+        now = time.perf_counter()
+        a_step = max(now - self._begun, 1e-9) / step
+        rare = math.ceil((self._spent + now - begun) / (_SHARE * a_step))
+        self._next = step + (self._every or max(_EVERY, rare))
 
     def _turn(self, kind: str, text: str | None) -> None:
         """Something is bad (with what to say), or is not (None)."""
