@@ -59,7 +59,7 @@ def cost(args: argparse.Namespace) -> None:
         ("with shadow and curvature", {"shadow": True, "curvature": True}),
     ):
         print(f"  {name:<28}{_median(lambda options=options: unspool.diagnose(model, x, y, **options), 5) / one:6.1f}")
-    monitor = unspool.diagnose.Monitor(model, tell=lambda line: None)
+    monitor = unspool.diagnose.Monitor(model, every=100, tell=lambda line: None)
     loss = step().detach()
     begun = time.perf_counter()
     for _ in range(1000):

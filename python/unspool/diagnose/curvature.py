@@ -13,11 +13,15 @@ from unspool.diagnose.losses import loss_of
 
 __all__ = ["largest_curvature"]
 
-ITERATIONS = 6
+ITERATIONS = 4
+
+
+def _length(parts: list[Any]) -> float:
+    return math.sqrt(sum(float((part * part).sum()) for part in parts))
 
 
 def largest_curvature(model: Any, inputs: tuple[Any, ...], y: Any, loss: Any) -> float:
-    """|λ|max of the Hessian of the loss in all parameters, from below: after six steps within some tens of per cent.
+    """|λ|max of the Hessian of the loss in all parameters, from below: after four steps within some tens of per cent.
 
     One backward pass is recorded, and each product H·v is a backward pass through it. NaN where it is not finite.
     """
@@ -35,14 +39,17 @@ def largest_curvature(model: Any, inputs: tuple[Any, ...], y: Any, loss: Any) ->
         if not pairs:
             return 0.0
         used, gradients = [p for p, _ in pairs], [g for _, g in pairs]
-        v = [_core.tensor(random.standard_normal(tuple(p.shape))).to(p.dtype) for p in used]
+        noise = [_core.tensor(random.standard_normal(tuple(p.shape))).to(p.dtype) for p in used]
+        # the gradient lies largely along directions of large curvature
+        along, any_way = _length([g.detach() for g in gradients]) or 1.0, _length(noise)
+        v = [g.detach() / along + r / any_way for g, r in zip(gradients, noise, strict=True)]
         size = 0.0
         for _ in range(ITERATIONS):
-            length = math.sqrt(sum(float((part * part).sum()) for part in v))
+            length = _length(v)
             if not math.isfinite(length) or length == 0:
                 return math.nan if length else 0.0
             v = [part / length for part in v]
             products = grad(gradients, used, v, retain_graph=True, allow_unused=True)
             v = [_core.zeros_like(p) if hv is None else hv.detach() for p, hv in zip(used, products, strict=True)]
-            size = math.sqrt(sum(float((part * part).sum()) for part in v))
+            size = _length(v)
     return size
