@@ -15,7 +15,7 @@ with_torch=${UNSPOOL_WITH_TORCH:-0}
 if [ "${1:-}" = --torch ]; then with_torch=1; shift; fi
 python=${PYTHON:-python3}
 venv=.venv-test
-extras=test,examples,train,log
+extras=test,examples,train,log,report
 if [ "$with_torch" = 1 ]; then extras+=,torch,bench; fi
 
 need_compiler

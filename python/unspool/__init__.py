@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from unspool.serialization import load as load
     from unspool.serialization import save as save
     from unspool.train import Trainer as Trainer
+    from unspool.diagnose import _Callable
+
+    diagnose: _Callable  # a package, which can be called
 
 _ELSEWHERE = frozenset(
     (
@@ -97,6 +100,7 @@ _SUBMODULES = frozenset(
         "autograd",
         "backends",
         "cuda",
+        "diagnose",
         "distributions",
         "errors",
         "func",

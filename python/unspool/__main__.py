@@ -1,4 +1,4 @@
-"""The command line: `python -m unspool info`, `check`, `demo`."""
+"""The command line: `python -m unspool info`, `check`, `demo`, `diagnose`."""
 
 from __future__ import annotations
 
@@ -57,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     demo.add_argument("--seed", type=int, default=0, help="of the random stream (0)")
     demo.add_argument("--show", action="store_true", help="print the program instead of running it")
     demo.set_defaults(run=_demo)
+    from unspool.diagnose._command import add_to
+
+    add_to(commands)
     args = parser.parse_args(argv)
     status: int = args.run(args)
     return status

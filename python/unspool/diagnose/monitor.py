@@ -1,0 +1,186 @@
+"""`Monitor`: an eye on a training loop, one call a step. It looks at the loss each time, at the layers now and then.
+
+Between samples a call takes about a microsecond. A sample reads gradients and weights that are there anyway; there are
+no hooks, so frozen steps stay frozen.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from unspool.diagnose.findings import unlikely_share
+from unspool.diagnose.measure import is_linear
+from unspool.diagnose.statistics import as_matrix, norm_of
+
+__all__ = ["Monitor", "Sample"]
+
+_EVERY = 100
+_SHARE = 0.01  # of the time, for looks at the layers
+_VOLATILE = 0.5  # standard deviation of the window's losses, as a part of their mean
+_FLAT = 1e-4  # the same, where nothing moves
+_PLATEAU = 0.02  # distance of the window's mean from the uninformed loss, as a part of that
+_APART = 1e-6  # of the smallest gradient-to-weight ratio of a layer to the largest: the first layers stand still
+_LARGE = 100.0  # of a gradient to its weight
+_UPDATE = (1e-6, 0.1)  # of an update to its weight; 1e-3 is usual
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one look at the layers gave: by layer path, ‖∂loss/∂W‖ / ‖W‖, ‖ΔW‖ / ‖W‖ of the last step, and the share of
+    units whose weights got no gradient at all. NaN where there was no gradient to look at."""
+
+    step: int
+    loss: float
+    gradient: dict[str, float]
+    update: dict[str, float]
+    dead: dict[str, float]
+
+
+class Monitor:
+    """Call it with the loss after each step of the optimizer, gradients still in place.
+
+    A line goes to `tell` when something turns bad: `non_finite`, `volatile_loss`, `flat_loss`, `plateau`,
+    `vanishing_gradients`, `exploding_gradients`, `dying_units`, `large_updates`, `small_updates`. It comes again only
+    after the trouble has passed. `str(monitor)` sums up.
+
+    Args:
+        model: the Module that is trained.
+        every: steps between looks at the layers; left out 100, or more where looks would take over 1 % of the time.
+            The loss is looked at each time.
+        uninformed: what the loss is for a prediction that ignores the input, ln C for C classes; for the plateau.
+        window: steps that the loss is judged by.
+        tell: where lines go.
+
+    Raises:
+        TypeError: model is no Module.
+        ValueError: every or window is less than 2, or the model has no linear layers.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        every: int | None = None,
+        uninformed: float | None = None,
+        window: int = 50,
+        tell: Callable[[str], Any] = print,
+    ) -> None:
+        from unspool.nn import Module
+
+        if not isinstance(model, Module):
+            raise TypeError(f"Monitor: model must be a Module, got {type(model).__name__}")
+        for name, value in (("every", every), ("window", window)):
+            if (name, value) != ("every", None) and (type(value) is not int or value < 2):
+                raise ValueError(f"Monitor: {name} must be an int of at least 2, got {value!r}")
+        self._layers = {
+            path: m for path, m in model.named_modules() if is_linear(m) and m._parameters.get("weight") is not None
+        }
+        if not self._layers:
+            raise ValueError(f"Monitor: the model ({model._get_name()}) has no linear layer with a weight of its own")
+        self._every, self._uninformed, self._window, self._tell = every, uninformed, window, tell
+        self._next, self._spent, self._begun = every or _EVERY, 0.0, time.perf_counter()
+        self._before: dict[str, Any] = {}
+        self._bad: set[str] = set()
+        self.losses: list[float] = []
+        self.samples: list[Sample] = []
+        self.events: list[tuple[int, str, str]] = []
+
+    def __call__(self, loss: Any) -> None:
+        """Take note of a step, and of the layers at every `every`th."""
+        value = float(loss)
+        losses = self.losses
+        losses.append(value)
+        step = len(losses)
+        if value - value != 0.0:  # inf or NaN
+            self._turn("non_finite", f"the loss is {value}")
+        if step >= self._next - 1:
+            self._near_a_look(step, value)
+        if step % self._window == 0:
+            self._judge_losses(losses[-self._window :])
+
+    def _near_a_look(self, step: int, value: float) -> None:
+        """Copy the weights a step before the look; after it, choose the next so that looks take 1 % of the time."""
+        begun = time.perf_counter()
+        if step < self._next:
+            self._before = {path: m.weight.detach().clone() for path, m in self._layers.items()}
+            self._spent = time.perf_counter() - begun
+            return
+        self._look(step, value)
+        now = time.perf_counter()
+        a_step = max(now - self._begun, 1e-9) / step
+        rare = math.ceil((self._spent + now - begun) / (_SHARE * a_step))
+        self._next = step + (self._every or max(_EVERY, rare))
+
+    def _turn(self, kind: str, text: str | None) -> None:
+        """Something is bad (with what to say), or is not (None)."""
+        if text is None:
+            self._bad.discard(kind)
+        elif kind not in self._bad:
+            self._bad.add(kind)
+            self.events.append((len(self.losses), kind, text))
+            self._tell(f"step {len(self.losses)}: {kind}: {text}")
+
+    def _judge_losses(self, window: list[float]) -> None:
+        if not all(map(math.isfinite, window)):
+            return
+        half = len(window) // 2
+        mean = sum(window) / len(window)
+        falls = sum(window[half:]) / (len(window) - half) < 0.9 * sum(window[:half]) / half
+        spread = math.sqrt(sum((v - mean) ** 2 for v in window) / len(window)) / (abs(mean) or 1.0)
+        few = f"over {len(window)} steps"
+        self._turn("volatile_loss", f"it varies by {spread:.0%} {few}" if spread > _VOLATILE and not falls else None)
+        self._turn("flat_loss", f"it stays at {mean:.6g} {few}" if spread < _FLAT else None)
+        aim = self._uninformed
+        stuck = aim is not None and abs(mean - aim) < _PLATEAU * aim and not falls
+        self._turn("plateau", f"the loss stays at {mean:.4g}, what ignoring the input gives" if stuck else None)
+
+    def _look(self, step: int, loss: float) -> None:
+        gradient, update, dead = {}, {}, {}
+        for path, module in self._layers.items():
+            w = as_matrix(module.weight)
+            size = norm_of(w) or math.nan
+            g = None if module.weight.grad is None else as_matrix(module.weight.grad)
+            before = self._before.get(path)
+            gradient[path] = norm_of(g) / size
+            update[path] = math.nan if before is None else norm_of(w - as_matrix(before)) / size
+            dead[path] = math.nan if g is None else float((~g.any(axis=1)).mean())
+        self._before = {}
+        sample = Sample(step, loss, gradient, update, dead)
+        self.samples.append(sample)
+        self._judge_layers(sample)
+
+    def _judge_layers(self, s: Sample) -> None:
+        known = {path: v for path, v in s.gradient.items() if math.isfinite(v)}
+        if known:
+            least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+            apart = known[least] < _APART * known[most] or known[most] == 0
+            few = f"gradient / weight is {known[least]:.2g} at {least!r}, {known[most]:.2g} at {most!r}"
+            self._turn("vanishing_gradients", few if apart else None)
+            self._turn("exploding_gradients", few if known[most] > _LARGE else None)
+        dying = [p for p, v in s.dead.items() if v > min(unlikely_share(len(self._layers[p].weight)), 0.999)]
+        self._turn("dying_units", f"{s.dead[dying[0]]:.0%} of units at {dying[0]!r} get no gradient" if dying else None)
+        moved = {path: v for path, v in s.update.items() if math.isfinite(v)}
+        if moved:
+            least, most = min(moved, key=moved.__getitem__), max(moved, key=moved.__getitem__)
+            large, small = moved[most] > _UPDATE[1], moved[most] < _UPDATE[0]
+            self._turn("large_updates", f"a step changes {most!r} by {moved[most]:.2g} of its size" if large else None)
+            self._turn("small_updates", f"a step changes no layer by more than {moved[most]:.2g}" if small else None)
+
+    def __str__(self) -> str:
+        """The report at the end: steps, losses, events, and the last look at each layer."""
+        if not self.losses:
+            return "Monitor: no steps yet"
+        lines = [f"Monitor: {len(self.losses)} steps, loss {self.losses[0]:.4g} → {self.losses[-1]:.4g}"]
+        lines += [f"step {step}: {kind}: {text}" for step, kind, text in self.events] or ["nothing turned bad"]
+        if self.samples:
+            last = self.samples[-1]
+            lines.append(f"{'layer at step ' + str(last.step):<30}{'grad/w':>10}{'update/w':>10}{'idle units':>12}")
+            lines += [
+                f"{path[-28:]:<30}{last.gradient[path]:>10.2g}{last.update[path]:>10.2g}{last.dead[path]:>12.0%}"
+                for path in last.gradient
+            ]
+        return "\n".join(lines)

@@ -1,0 +1,171 @@
+"""A report as text of at most 80 columns, and as HTML."""
+
+from __future__ import annotations
+
+import math
+import sys
+import textwrap
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+__all__ = ["fragment", "page", "printed", "text"]
+
+WIDTH = 80
+_MOST_ROWS = 40
+_MOST_ALIKE = 2  # findings of a kind that are told in full
+_COLORS = {"error": "#b2182b", "warning": "#b35806", "info": "#2166ac"}
+_HEAD = ("layer", "fans", "next", "Var w/aim", "Var z", "Var g", "idle", "grad/w", "rank")
+
+
+def _number(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:.2g}"
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}" if value else "-"
+
+
+def _rows(report: Any) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for x in report.layers:
+        idle = x.dead if x.activation.near is None else x.saturated
+        rows.append(
+            (
+                x.path or "(model)",
+                f"{x.fan_in}→{x.fan_out}",
+                x.activation.name,
+                _number(x.weight_var / x.weight_target),
+                _number(x.z.variance),
+                _number(None if x.gradient is None else x.gradient.variance),
+                _share(idle),
+                _number(x.gradient_ratio),
+                "-" if x.h is None or x.h.rank is None else f"{x.h.rank:.1f}",
+            )
+        )
+    return rows
+
+
+def _summary(report: Any) -> str:
+    loss = "" if report.loss is None else f", loss {report.loss:.4g}"
+    state = "healthy" if report.healthy else "not healthy"
+    return f"{report.model}: {state}; {len(report.layers)} linear layers, {report.parameters:,} parameters{loss}"
+
+
+def _chains(report: Any) -> list[str]:
+    out = []
+    for name, verdict in (("forward", report.forward), ("backward", report.backward)):
+        total = math.exp(max(min(verdict.total, 700.0), -700.0))
+        known = f"{verdict.layers} of {len(report.facts.chain)} layers have a variance"
+        if verdict.layers < min(2, len(report.facts.chain)):
+            out.append(f"{name + ':':<9} no verdict: {known}")
+            continue
+        cut = f"; {known}" if verdict.layers < len(report.facts.chain) else ""
+        out.append(f"{name + ':':<9} {verdict.label}, Var × {verdict.factor:.3g} a layer, × {total:.3g} in all{cut}")
+    return out
+
+
+def _clipped(path: str, width: int) -> str:
+    return path if len(path) <= width else "…" + path[len(path) - width + 1 :]
+
+
+def _finding_lines(findings: list[Any]) -> Iterator[str]:
+    """The first two of each kind in full, the layers of the rest."""
+    alike: dict[tuple[str, str], list[Any]] = {}
+    for f in findings:
+        alike.setdefault((f.severity, f.kind), []).append(f)
+    for group in alike.values():
+        for f in group[:_MOST_ALIKE]:
+            where = f" at {f.layer}" if f.layer else ""
+            yield from textwrap.wrap(f"{f.severity}: {f.kind}{where}: {f.message}", WIDTH, subsequent_indent="  ")
+            if f.severity != "info":
+                yield from textwrap.wrap(f"→ {f.remedy}", WIDTH, initial_indent="  ", subsequent_indent="    ")
+        rest = ", ".join(f.layer for f in group[_MOST_ALIKE:])
+        if rest:
+            yield textwrap.shorten(f"  … {group[0].kind} also at {rest}", WIDTH, placeholder=" …")
+
+
+def text(report: Any) -> str:
+    """The report in lines of at most 80 columns; long networks show their first and last layers."""
+    lines = textwrap.wrap(_summary(report), WIDTH)
+    for line in _chains(report):
+        lines += textwrap.wrap(line, WIDTH, subsequent_indent=" " * 10)
+    lines += _finding_lines(report.findings)
+    widths = (13, 10, 11, 10, 8, 8, 5, 8, 7)  # 80 together
+    rows = _rows(report)
+    half = _MOST_ROWS // 2
+    shown: list[tuple[str, ...] | None] = [*rows] if len(rows) <= _MOST_ROWS else [*rows[:half], None, *rows[-half:]]
+    lines.append("")
+    for row in (_HEAD, *shown):
+        if row is None:
+            lines.append(f"… {len(rows) - _MOST_ROWS} more")
+            continue
+        cells = [_clipped(c, w - 1) for c, w in zip(row, widths, strict=True)]
+        line = "".join(
+            c.ljust(w) if i in (0, 2) else c.rjust(w - 1) + " "
+            for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+        )
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def printed(report: Any) -> str:
+    """What `print(report)` shows: the text, in colours where rich is installed and the output is a terminal."""
+    plain = text(report)
+    if not sys.stdout.isatty():
+        return plain
+    try:
+        from rich.console import Console
+        from rich.text import Text
+    except ImportError:
+        return plain
+    shown = Text(plain)
+    for severity, color in _COLORS.items():
+        shown.highlight_regex(rf"(?m)^{severity}: \w+", f"bold {color}")
+    console = Console(width=WIDTH, force_terminal=True)
+    with console.capture() as capture:
+        console.print(shown, end="")
+    return str(capture.get())
+
+
+def _table(report: Any) -> str:
+    cell = "padding: 0.1em 0.7em; text-align: right"
+    left = cell.replace("right", "left")
+    out = ["<table><thead><tr>"]
+    out += [f'<th style="{left if i in (0, 2) else cell}">{escape(h)}</th>' for i, h in enumerate(_HEAD)]
+    out.append("</tr></thead><tbody>")
+    for row in _rows(report):
+        cells = (f'<td style="{left if i in (0, 2) else cell}">{escape(c)}</td>' for i, c in enumerate(row))
+        out.append(f"<tr>{''.join(cells)}</tr>")
+    return "\n".join([*out, "</tbody></table>"])
+
+
+def fragment(report: Any) -> str:
+    """What a notebook shows: the summary, the findings and a table of the layers."""
+    out = [f"<div><p><b>{escape(_summary(report))}</b><br>{'<br>'.join(map(escape, _chains(report)))}</p>"]
+    if report.findings:
+        out.append("<ul>")
+        for f in report.findings:
+            where = f" at <code>{escape(f.layer)}</code>" if f.layer else ""
+            out.append(
+                f'<li><b style="color: {_COLORS[f.severity]}">{f.severity}: {escape(f.kind)}</b>{where}: '
+                f"{escape(f.message)}<br><i>{escape(f.remedy)}</i></li>"
+            )
+        out.append("</ul>")
+    return "\n".join([*out, _table(report), "</div>"])
+
+
+def page(report: Any) -> str:
+    """A whole HTML page, with the picture inside it."""
+    from unspool.diagnose.plot import svg
+
+    title = escape(f"diagnosis of {report.model}")
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+        "<style>body { font-family: sans-serif; max-width: 64em; margin: 2em auto; padding: 0 1em } "
+        "table { border-collapse: collapse; font-size: 0.9em } tbody tr:nth-child(odd) { background: #f4f4f4 } "
+        "svg { max-width: 100%; height: auto }</style></head>\n"
+        f"<body><h1>{title}</h1>\n{fragment(report)}\n{svg(report)}\n</body></html>\n"
+    )

@@ -1,0 +1,471 @@
+"""What `unspool.diagnose` finds beside its verdicts, what `repair` does about it, and what it refuses."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import unspool
+from test_diagnose import fingerprint, kinds, mlp
+from unspool import nn
+from unspool.nn import functional as F
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    unspool.manual_seed(1)
+
+
+def batch(width: int = 32, classes: int = 10) -> tuple[Any, Any]:
+    return unspool.randn(128, width), unspool.randint(0, classes, (128,))
+
+
+def finding(report: Any, kind: str) -> Any:
+    return next(f for f in report.findings if f.kind == kind)
+
+
+class Functional(nn.Module):
+    """No module for the nonlinearity, a gate, a view: what follows what is seen in the graph."""
+
+    def __init__(self, after: Any) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(32, 32), nn.Linear(32, 32), nn.Linear(32, 10)
+        self.after = after
+
+    def forward(self, x: Any) -> Any:
+        return self.c(F.relu(self.b(self.after(self.a(x)))))
+
+
+@pytest.mark.parametrize(
+    ("after", "collapses"),
+    [
+        (lambda h: h, True),
+        (lambda h: F.dropout(h.view(-1, 32) * 3 + 1, 0.1), True),
+        (F.relu, False),
+        (lambda h: h * h.sigmoid(), False),
+        (lambda h: F.layer_norm(h, (32,)), False),
+        (lambda h: h + h.tanh(), False),
+        (lambda h: h.softmax(-1), False),
+    ],
+)
+def test_two_linear_layers_without_a_nonlinearity(after: Any, collapses: bool) -> None:
+    model = Functional(after)
+    report = unspool.diagnose(model, *batch())
+    assert ("collapsed_linear" in kinds(report)) == collapses
+    if collapses:
+        found = finding(report, "collapsed_linear")
+        a, b = (m.weight.detach().numpy().astype(np.float64) for m in (model.a, model.b))
+        assert found.evidence["layers"] == ["a", "b"]
+        np.testing.assert_allclose(found.evidence["matrix"], b @ a, rtol=1e-12, atol=1e-12)
+
+
+def test_a_narrow_layer_in_between_may_be_meant() -> None:
+    model = nn.Sequential(nn.Linear(32, 4), nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 10))
+    found = finding(unspool.diagnose(model, *batch()), "collapsed_linear")
+    assert found.severity == "info"
+    assert "rank 4" in found.message
+
+
+def test_a_chain_of_linear_layers_is_one_finding() -> None:
+    model = nn.Sequential(*(nn.Linear(32, 32) for _ in range(5)))
+    found = [f for f in unspool.diagnose(model, unspool.randn(64, 32)).findings if f.kind == "collapsed_linear"]
+    assert [f.evidence["layers"] for f in found] == [["0", "1", "2", "3", "4"]]
+
+
+def test_dead_layer() -> None:
+    model = mlp(4, 32)
+    nn.init.constant_(model[2].bias, -50.0)
+    report = unspool.diagnose(model, *batch())
+    found = finding(report, "dead_units")
+    assert (found.layer, found.severity, found.evidence["share"]) == ("2", "error", 1.0)
+    assert finding(report, "far_biases").layer == "2"
+
+
+def test_dead_units_are_counted_behind_a_normalisation() -> None:
+    model = nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
+    nn.init.constant_(model[1].bias, -50.0)
+    assert finding(unspool.diagnose(model, *batch()), "dead_units").layer == "0"
+
+
+def test_units_that_are_always_on() -> None:
+    model = mlp(4, 32)
+    nn.init.constant_(model[4].bias, 50.0)
+    assert finding(unspool.diagnose(model, *batch()), "always_on_units").layer == "4"
+
+
+@pytest.mark.parametrize("act", [nn.Tanh, nn.Sigmoid, nn.Hardtanh])
+def test_saturated_units(act: Any) -> None:
+    wild = mlp(3, 32, act=act)
+    nn.init.normal_(wild[0].weight, 0.0, 3.0)
+    assert "saturated_units" not in kinds(unspool.diagnose(mlp(3, 32, 0.25, act=act), *batch()))
+    assert finding(unspool.diagnose(wild, *batch()), "saturated_units").layer == "0"
+
+
+class Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.f = mlp(1, width, out=width)
+
+    def forward(self, x: Any) -> Any:
+        return x + self.f(x)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_residual_stack_that_doubles_its_variance(own: bool) -> None:
+    blocks = [Block(64) if own else nn.Residual(mlp(1, 64, out=64)) for _ in range(16)]
+    model = nn.Sequential(nn.Linear(64, 64), *blocks, nn.Linear(64, 10))
+    found = finding(unspool.diagnose(model, *batch(64)), "residual_growth")
+    assert found.evidence["blocks"] == 16
+    assert found.evidence["factor_per_block"] == pytest.approx(2.0, rel=0.15)
+    scaled = [nn.Residual(mlp(1, 64, out=64), scale=0.25) for _ in range(16)]
+    calm = nn.Sequential(nn.Linear(64, 64), *scaled, nn.Linear(64, 10))
+    assert "residual_growth" not in kinds(unspool.diagnose(calm, *batch(64)), "info")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "bad"),
+    [
+        (lambda x: x, False),
+        (lambda x: x * 255, True),
+        (lambda x: x * 1e-4, True),
+        (lambda x: x * unspool.logspace(0, 3, 32), True),
+        (lambda x: x + 30, True),
+        (lambda x: x.abs() / 4, False),
+    ],
+)
+def test_inputs_that_are_not_scaled(spoil: Any, bad: bool) -> None:
+    report = unspool.diagnose(mlp(3, 32), spoil(unspool.randn(128, 32)))
+    assert ("unscaled_inputs" in kinds(report)) == bad
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels", "expected"),
+    [
+        (None, lambda: unspool.randint(0, 10, (128,)), math.log(10)),
+        (nn.CrossEntropyLoss(), lambda: unspool.randint(0, 10, (128,)), math.log(10)),
+        (nn.BCEWithLogitsLoss(), lambda: unspool.rand(128, 10).round(), math.log(2)),
+        (None, lambda: 3 * unspool.randn(128, 10), 9.0),
+        (F.mse_loss, lambda: 3 * unspool.randn(128, 10), 9.0),
+    ],
+)
+def test_a_loss_far_from_that_of_an_uninformed_prediction(loss: Any, labels: Any, expected: float) -> None:
+    x, y = unspool.randn(128, 32), labels()
+    model = mlp(3, 32)
+    report = unspool.diagnose(model, x, y, loss)
+    assert report.facts.measures.uninformed == pytest.approx(expected, rel=0.1)
+    direct = (loss or (F.mse_loss if y.is_floating_point() else F.cross_entropy))(model(x), y)
+    assert report.loss == pytest.approx(float(direct.detach()), rel=1e-6)
+    assert "start_loss" not in kinds(report)
+    with unspool.no_grad():
+        model[-1].weight.mul_(40)
+    spoilt = unspool.diagnose(model, x, y, loss)
+    assert finding(spoilt, "start_loss").evidence["loss"] == spoilt.loss
+    spoilt.repair(model)
+    assert "start_loss" not in kinds(unspool.diagnose(model, x, y, loss))
+
+
+def test_targets_far_from_0() -> None:
+    x, y = unspool.randn(128, 32), 100 + unspool.randn(128, 10)
+    model = mlp(3, 32)
+    report = unspool.diagnose(model, x, y)
+    assert kinds(report) == {"start_loss"}
+    assert report.repair(model) == ["6: bias set to the mean of y"]
+    np.testing.assert_allclose(model[-1].bias.detach().numpy(), y.numpy().mean(0), rtol=1e-5)
+    assert unspool.diagnose(model, x, y).healthy
+
+
+def test_the_largest_curvature() -> None:
+    """Of a linear regression it is known: 2 / (n·outputs) times the largest eigenvalue of xᵀx."""
+    x, y = unspool.randn(256, 6) * unspool.tensor([3.0, 1, 1, 1, 1, 1]), unspool.randn(256, 4)
+    model = nn.Sequential(nn.Linear(6, 4, bias=False))
+    exact = 2 * np.linalg.eigvalsh(x.numpy().T @ x.numpy())[-1] / (256 * 4)
+    report = unspool.diagnose(model, x, y, curvature=True)
+    assert report.facts.curvature == pytest.approx(exact, rel=0.05)
+    assert finding(report, "learning_rate").severity == "info"
+    assert finding(unspool.diagnose(model, x, y, lr=2.2 / exact), "learning_rate").severity == "warning"
+    assert finding(unspool.diagnose(model, x, y, lr=1.5 / exact), "learning_rate").severity == "info"
+
+
+def test_a_shadow_run_sees_what_float16_loses() -> None:
+    x, model = unspool.randn(64, 32), mlp(12, 32, 0.3)
+    report = unspool.diagnose(model, x, dtype=unspool.float16)
+    assert report.facts.measures.dtype == "float16"
+    assert report.facts.shadow is not None
+    assert report.facts.shadow.dtype == "float64"
+    assert unspool.diagnose(mlp(3, 32), x).facts.shadow is None
+    assert unspool.diagnose(mlp(3, 32), x, shadow=True).facts.shadow is not None
+
+
+def test_parameters_that_are_not_finite() -> None:
+    model = mlp(3, 32)
+    model[2].weight.data[3, 4] = math.nan
+    report = unspool.diagnose(model, *batch())
+    assert finding(report, "non_finite").layer == "2"
+    report.repair(model)
+    assert unspool.diagnose(model, *batch()).healthy
+
+
+# repair
+
+
+def _residual(scale: float) -> Any:
+    blocks = [nn.Residual(mlp(1, 32, scale, out=32)) for _ in range(20)]
+    return nn.Sequential(nn.Linear(32, 32), *blocks, nn.Linear(32, 10))
+
+
+def _all(fill: Any) -> Any:
+    model = mlp(5, 32)
+    for p in model.parameters():
+        fill(p)
+    return model
+
+
+SICK: dict[str, Any] = {
+    "vanishing": lambda: mlp(30, 32, 1 / 16),
+    "exploding": lambda: mlp(30, 32, 16),
+    "tanh": lambda: mlp(30, 32, 16, act=nn.Tanh),
+    "selu": lambda: mlp(30, 32, 1 / 16, act=nn.SELU),
+    "gelu": lambda: mlp(30, 32, 8, act=nn.GELU),
+    "residual": lambda: _residual(4.0),
+    "constant": lambda: _all(lambda p: nn.init.constant_(p, 0.1)),
+    "zero": lambda: _all(nn.init.zeros_),
+    "positive": lambda: _all(nn.init.uniform_),
+    "overflow": lambda: mlp(100, 32, 16),
+    "dead": lambda: mlp(4, 32, bias=-60.0),
+    "always on": lambda: mlp(4, 32, bias=60.0),
+}
+
+
+@pytest.mark.parametrize("name", list(SICK))
+def test_what_is_repaired_is_healthy_then(name: str) -> None:
+    model = SICK[name]()
+    x, y = batch()
+    report = unspool.diagnose(model, x, y)
+    assert not report.healthy
+    said = report.repair(model)
+    assert said
+    assert not any(line.startswith("left") for line in said)
+    again = unspool.diagnose(model, x, y)
+    assert again.healthy, str(again)
+    assert again.repair(model) == []
+
+
+@pytest.mark.parametrize("depth", [1, 5, 30])
+def test_repairing_the_healthy_changes_no_bit(depth: int) -> None:
+    model = mlp(depth, 64)
+    report = unspool.diagnose(model, *batch(64))
+    assert report.healthy
+    before = fingerprint(model)
+    assert report.repair(model) == []
+    assert fingerprint(model) == before
+
+
+def test_what_weights_cannot_mend_is_said() -> None:
+    model = nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10))
+    report = unspool.diagnose(model, 1000 * unspool.randn(64, 32))
+    before = fingerprint(model)
+    said = report.repair(model)
+    assert [line.split(":")[1].strip() for line in said] == ["collapsed_linear at 0", "unscaled_inputs"]
+    assert fingerprint(model) == before
+
+
+def test_what_gets_no_better_stays_as_it_was() -> None:
+    """A sigmoid's slope is at most 1/4."""
+    model = mlp(10, 32, act=nn.Sigmoid)
+    report = unspool.diagnose(model, *batch())
+    before = [p.detach().numpy().tobytes() for p in model.parameters()]
+    said = report.repair(model)
+    assert [line.split(":")[:2] for line in said] == [["left", f" vanishing_backward at {report.findings[0].layer}"]]
+    assert [p.detach().numpy().tobytes() for p in model.parameters()] == before
+
+
+def test_another_model_is_refused() -> None:
+    report = unspool.diagnose(mlp(30, 32, 16), unspool.randn(64, 32))
+    for other, word in ((mlp(32, 32)[:9], "no layer '10'"), (mlp(30, 16), r"'0' has a weight of shape \(16, 16\)")):
+        before = fingerprint(other)
+        with pytest.raises(ValueError, match=word):
+            report.repair(other)
+        assert fingerprint(other) == before
+
+
+def test_a_repair_that_fails_puts_everything_back() -> None:
+    class Fragile(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.broken = mlp(30, 32, 16), False
+
+        def forward(self, x: Any) -> Any:
+            if self.broken:
+                raise RuntimeError("no")
+            return self.body(x)
+
+    model = Fragile()
+    report = unspool.diagnose(model, unspool.randn(64, 32))
+    model.broken = True
+    before = [p.detach().numpy().tobytes() for p in model.parameters()]
+    with pytest.raises(RuntimeError, match="no"):
+        report.repair(model)
+    assert [p.detach().numpy().tobytes() for p in model.parameters()] == before
+
+
+# what is refused
+
+
+class Nested(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(8, 8)
+        self.blocks = nn.ModuleList([mlp(1, 8, out=8), mlp(1, 9, out=9)])
+
+    def forward(self, x: Any) -> Any:
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class Constant(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Linear(8, 8)
+
+    def forward(self, x: Any) -> Any:
+        return x * 2
+
+
+def X(*shape: int) -> Any:
+    return unspool.ones(*shape)
+
+
+REFUSED: dict[str, tuple[Any, Any, type[Exception], str]] = {
+    "no module": (lambda: F.relu, lambda: (X(4, 8),), TypeError, "model must be a Module, got"),
+    "no parameters": (
+        lambda: nn.Sequential(nn.ReLU()), lambda: (X(4, 8),), ValueError, r"the model \(Sequential\) has no parameters"
+    ),
+    "no linear layer": (
+        lambda: nn.Sequential(nn.BatchNorm1d(8)), lambda: (X(4, 8),), ValueError, "the model .* has no linear layer"
+    ),
+    "lazy": (
+        lambda: nn.Sequential(nn.ReLU(), nn.LazyLinear(3)), lambda: (X(4, 8),), ValueError, r"'1' \(LazyLinear\)"
+    ),
+    "empty batch": (lambda: mlp(1, 8), lambda: (X(0, 8),), ValueError, r"x is empty, its shape is \(0, 8\)"),
+    "no batch": (lambda: mlp(1, 8), lambda: ((),), ValueError, "x is an empty tuple"),
+    "inf": (lambda: mlp(1, 8), lambda: (X(4, 8) / 0,), ValueError, r"x is not finite: x\[0, 0\] is inf"),
+    "list": (lambda: mlp(1, 8), lambda: ([[1.0]],), TypeError, r"x\[0\] must be a tensor, got list"),
+    "NaN labels": (lambda: mlp(1, 8), lambda: (X(4, 8), X(4, 10) * math.nan), ValueError, "y is not finite"),
+    "labels that are none": (lambda: mlp(1, 8), lambda: (X(4, 8), [1]), TypeError, "y must be a tensor, got list"),
+    "no labels": (
+        lambda: mlp(1, 8), lambda: (X(4, 8), None, nn.CrossEntropyLoss()), ValueError, "CrossEntropyLoss needs labels"
+    ),
+    "no labels for a function": (
+        lambda: mlp(1, 8), lambda: (X(4, 8), None, F.mse_loss), ValueError, "mse_loss needs labels, and y is None"
+    ),
+    "labels of another shape": (
+        lambda: mlp(1, 8), lambda: (X(4, 8), X(4, 3)), ValueError, r"y has shape \(4, 3\), the output \(4, 10\)"
+    ),
+    "a loss that fails": (
+        lambda: mlp(1, 8), lambda: (X(4, 8), X(4), F.cross_entropy), RuntimeError, "the loss cross_entropy failed"
+    ),
+    "a loss of many numbers": (
+        lambda: mlp(1, 8), lambda: (X(4, 8), None, F.relu), ValueError, r"must give one number, got shape \(4, 10\)"
+    ),
+    "a loss that is none": (lambda: mlp(1, 8), lambda: (X(4, 8), None, 3), TypeError, "loss must be callable, got int"),
+    "a loss without history": (
+        lambda: mlp(1, 8), lambda: (X(4, 8), None, lambda out: X(1)), ValueError, "does not depend on the model"
+    ),
+    "forward": (Nested, lambda: (X(4, 8),), RuntimeError, r"forward failed in 'blocks\.1\.0' \(Linear\)"),
+    "forward of the model": (
+        lambda: nn.Linear(3, 3), lambda: (X(4, 8),), RuntimeError, r"forward failed in the model \(Linear\)"
+    ),
+    "nothing depends": (Constant, lambda: (X(4, 8),), ValueError, r"\(Constant\) returned depends on no parameter"),
+    "dtype": (lambda: mlp(1, 8), lambda: (X(4, 8), None, None, unspool.int64), TypeError, "dtype must be one of float"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_bad_input(name: str) -> None:
+    make, arguments, error, text = REFUSED[name]
+    model, given = make(), arguments()
+    before = fingerprint(model) if isinstance(model, nn.Module) else None
+    with pytest.raises(error, match=text):
+        unspool.diagnose(model, *given)
+    assert before is None or fingerprint(model) == before
+
+
+@pytest.mark.parametrize("lr", [0.0, -1.0, "fast"])
+def test_rates_that_are_none(lr: Any) -> None:
+    with pytest.raises(ValueError, match=f"lr must be a number above 0, got {lr!r}"):
+        unspool.diagnose(mlp(1, 8), X(4, 8), lr=lr)
+
+
+def test_several_inputs_and_outputs_and_shared_layers() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.a, self.twice = nn.Embedding(7, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+
+        def forward(self, words: Any, x: Any) -> Any:
+            h = F.relu(self.a(self.table(words).mean(1) + x))
+            return {"out": self.twice(F.relu(self.twice(h))), "h": h}
+
+    report = unspool.diagnose(Two(), (unspool.randint(0, 7, (16, 5)), unspool.randn(16, 8)))
+    assert [layer.path for layer in report.layers] == ["a", "twice", "twice"]
+    assert report.loss is None
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.i, self.h, self.o = nn.Linear(4, 16), nn.Linear(16, 16, bias=False), nn.Linear(16, 2)
+
+    def forward(self, x: Any) -> Any:
+        h = unspool.zeros(len(x), 16)  # of the default dtype, in the float64 shadow too
+        for k in range(x.shape[1]):
+            h = unspool.tanh(self.i(x[:, k]) + self.h(h))
+        return self.o(h)
+
+
+def test_a_recurrent_network_vanishes_over_time() -> None:
+    report = unspool.diagnose(Recurrent(), unspool.randn(16, 30, 4), unspool.randint(0, 2, (16,)))
+    assert [layer.path for layer in report.layers] == ["i", *["i", "h"] * 29, "o"]
+    assert (report.forward.label, report.backward.label) == ("healthy", "vanishing")
+    assert finding(report, "vanishing_backward").evidence["confirmed_in_float64"]
+    assert unspool.get_default_dtype() == unspool.float32
+
+
+def test_weights_made_of_others() -> None:
+    from unspool.nn.utils.parametrizations import weight_norm
+
+    model = nn.Sequential(weight_norm(nn.Linear(8, 16)), nn.ReLU(), nn.Linear(16, 2))
+    nn.init.constant_(model[0].bias, -100.0)
+    x = unspool.randn(32, 8)
+    report = unspool.diagnose(model, x)
+    assert {"dead_units", "far_biases"} <= kinds(report)
+    assert "0: bias 0" in report.repair(model)
+    assert unspool.diagnose(model, x).healthy
+
+
+def test_transformers_and_linear_layers_of_one_s_own() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(unspool.randn(32, 16) / 4)
+
+        def forward(self, x: Any) -> Any:
+            return x @ self.weight.t()
+
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), 2)
+    report = unspool.diagnose(nn.Sequential(Own(), nn.Tanh(), encoder), unspool.randn(8, 10, 16))
+    assert [(x.path, x.activation.name) for x in report.layers] == [
+        ("0", "tanh"),
+        *((f"2.layers.{i}.linear{j}", "relu" if j == 1 else "none") for i in range(2) for j in (1, 2)),
+    ]
+    assert report.healthy
+
+
+def test_a_compiled_module_is_looked_through() -> None:
+    model = mlp(2, 8)
+    x = unspool.randn(16, 8)
+    assert unspool.diagnose(unspool.compile(model), x).to_dict() == unspool.diagnose(model, x).to_dict()

@@ -1,0 +1,328 @@
+"""How a report is shown: text, HTML, a picture, JSON, the command line; and `diagnose.Monitor`."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import unspool
+from test_diagnose import mlp
+from test_html import Table
+from unspool import nn
+from unspool.diagnose import Monitor, Report
+from unspool.nn import functional as F
+
+CASES: dict[str, Any] = {
+    "healthy": lambda: (mlp(3, 32), unspool.randn(64, 32)),
+    "sick": lambda: (mlp(60, 32, 16.0), unspool.randn(64, 32), unspool.randint(0, 10, (64,))),
+    "underflow": lambda: (mlp(100, 16, 1 / 16), unspool.randn(64, 16)),
+    "one layer": lambda: (nn.Linear(3, 2), unspool.randn(5, 3)),
+    "NaN": lambda: (_spoilt(), unspool.randn(64, 32)),
+    "dead": lambda: (mlp(3, 32, bias=-90.0), unspool.randn(64, 32)),
+    "long names": lambda: (_nested(), unspool.randn(64, 1024)),
+}
+
+
+def _spoilt() -> Any:
+    model = mlp(3, 32)
+    nn.init.constant_(model[2].weight, math.nan)
+    return model
+
+
+def _nested() -> Any:
+    inner = nn.Sequential()
+    inner.add_module("a_projection_with_<a>_long_name", nn.Linear(1024, 1024))
+    inner.add_module("activation", nn.LeakyReLU())
+    inner.add_module("the_head", nn.Linear(1024, 1000))
+    outer = nn.Sequential()
+    outer.add_module("an_encoder", inner)
+    return outer
+
+
+@pytest.fixture(params=list(CASES))
+def report(request: pytest.FixtureRequest) -> Report:
+    unspool.manual_seed(1)
+    made: Report = unspool.diagnose(*CASES[request.param]())
+    return made
+
+
+def test_text_fits_80_columns(report: Report) -> None:
+    lines = str(report).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) < 110
+    assert ("not healthy" in lines[0] or "not healthy" in lines[1]) == (not report.healthy)
+    for f in report.findings:
+        assert f"{f.severity}: {f.kind}" in str(report)
+
+
+def test_colours_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rich", reason="rich is not installed (pip install '.[report]')")
+    unspool.manual_seed(1)
+    report = unspool.diagnose(*CASES["sick"]())
+    plain = str(report)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert "\x1b[1;" in str(report)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", str(report)) == plain
+
+
+def test_a_terminal_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = unspool.diagnose(mlp(2, 8), unspool.randn(8, 8))
+    plain = str(report)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert str(report) == plain
+
+
+def test_html_is_well_formed(report: Report) -> None:
+    text = report._repr_html_()
+    table = text[text.index("<table") : text.index("</table>") + 8]
+    assert len(Table(table).rows) == len(report.layers) + 1
+    assert "<a>" not in text
+    for f in report.findings:
+        assert f.kind in text
+
+
+def test_json_is_json(report: Report) -> None:
+    def refuse(name: str) -> Any:
+        raise AssertionError(name)
+
+    read = json.loads(report.to_json(indent=1), parse_constant=refuse)
+    assert read == report.to_dict()
+    assert read["healthy"] == report.healthy
+    assert [f["kind"] for f in read["findings"]] == [f.kind for f in report.findings]
+    assert len(read["layers"]) == len(report.layers)
+
+
+def test_a_page_that_needs_nothing_else(report: Report, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "report.html"
+    report.save(path)
+    page = path.read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.count("<svg") == 1
+    assert not re.search(r'(src|href)="(?!#|data:)|url\((?!#)|@import|<script', page)
+    report.save(path)
+    assert path.read_text(encoding="utf-8") == page
+
+
+def test_the_picture_shows_the_variances() -> None:
+    pytest.importorskip("matplotlib")
+    unspool.manual_seed(1)
+    report = unspool.diagnose(*CASES["sick"]())
+    figure = report.plot()
+    forward, backward, *_ = figure.axes
+    drawn = forward.lines[0].get_ydata()
+    assert list(drawn) == pytest.approx([x.z.ln_var / math.log(10) for x in report.facts.exact.layers])
+    assert drawn[-1] - drawn[0] > 40
+    assert backward.lines[0].get_ydata()[0] > 20
+    assert "exploding" in forward.get_title(loc="left")
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize("path", ["report.png", "report"])
+def test_save_writes_html_only(path: str, tmp_path: Path) -> None:
+    report = unspool.diagnose(mlp(1, 8), unspool.randn(8, 8))
+    with pytest.raises(ValueError, match=r"path must end in \.html"):
+        report.save(tmp_path / path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = unspool.diagnose(mlp(1, 8), unspool.randn(8, 8))
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"unspool\[report\]"):
+        report.plot()
+
+
+# the command line
+
+MODELS = """
+import unspool
+from unspool import nn
+
+def right(scale=1.0):
+    parts = []
+    for _ in range(20):
+        linear = nn.Linear(32, 32)
+        nn.init.normal_(linear.weight, 0, (2 * scale / 32) ** 0.5)
+        nn.init.zeros_(linear.bias)
+        parts += [linear, nn.ReLU()]
+    return nn.Sequential(*parts, nn.Linear(32, 10))
+
+def sick():
+    return right(16.0), unspool.randn(64, 32), unspool.randint(0, 10, (64,))
+
+def unscaled():
+    return right(), 300 * unspool.randn(64, 32)
+
+def nothing():
+    return nn.ReLU()
+"""
+
+
+def command(where: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    (where / "models.py").write_text(MODELS, encoding="utf-8")
+    line = [sys.executable, "-W", "error", "-m", "unspool", "diagnose", *args]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120, cwd=where)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        ("models:right", 0, "Sequential: healthy"),
+        ("models:unscaled", 3, "warning: unscaled_inputs"),
+        ("models:sick", 4, "error: exploding_forward"),
+        ("models:nothing", 2, "the model (ReLU) has no parameters"),
+        ("models:none", 2, "has no attribute 'none'"),
+        ("nowhere:none", 2, "No module named 'nowhere'"),
+        ("models", 2, "expected module:function, got 'models'"),
+    ],
+)
+def test_the_exit_status_says_how_bad_it_is(name: str, status: int, said: str, tmp_path: Path) -> None:
+    done = command(tmp_path, name)
+    assert done.returncode == status
+    assert said in (done.stderr if status == 2 else done.stdout)
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_prints_json(tmp_path: Path) -> None:
+    done = command(tmp_path, "models:sick", "--json", "--shadow", "--curvature", "--seed", "3")
+    read = json.loads(done.stdout)
+    assert (done.returncode, read["severity"], read["forward"]["label"]) == (4, "error", "exploding")
+    assert read["float64"]
+
+
+# the monitor
+
+
+def train(model: Any, monitor: Any, steps: int, lr: float, labels: Any = None) -> None:
+    unspool.manual_seed(2)
+    optimizer = unspool.optim.SGD(model.parameters(), lr=lr)
+    x = unspool.randn(64, 32)
+    y = (x[:, :10].argmax(1)) if labels is None else labels
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        monitor(loss)
+
+
+def watched(model: Any, **kwargs: Any) -> tuple[Any, list[str]]:
+    said: list[str] = []
+    return Monitor(model, tell=said.append, every=20, window=20, **kwargs), said
+
+
+def events(monitor: Any) -> set[str]:
+    return {kind for _, kind, _ in monitor.events}
+
+
+def test_nothing_is_said_of_a_good_run() -> None:
+    unspool.manual_seed(1)
+    monitor, said = watched(model := mlp(3, 32), uninformed=math.log(10))
+    train(model, monitor, 100, 0.05)
+    assert said == []
+    assert [s.step for s in monitor.samples] == [20, 40, 60, 80, 100]
+    last = monitor.samples[-1]
+    assert list(last.gradient) == ["0", "2", "4", "6"]
+    assert last.update["0"] == pytest.approx(0.05 * last.gradient["0"], rel=0.01)  # of SGD
+    assert "nothing turned bad" in str(monitor)
+    assert max(map(len, str(monitor).splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("make", "lr", "kind"),
+    [
+        (lambda: mlp(30, 32, 1 / 16), 0.05, "plateau"),
+        (lambda: mlp(30, 32, 1 / 16), 0.05, "vanishing_gradients"),
+        (lambda: mlp(12, 32, 16.0), 1e-12, "exploding_gradients"),
+        (lambda: mlp(12, 32, 16.0), 1.0, "non_finite"),
+        (lambda: mlp(3, 32, bias=-60.0), 0.05, "dying_units"),
+        (lambda: mlp(3, 32), 2.0, "large_updates"),
+        (lambda: mlp(3, 32), 1e-9, "small_updates"),
+        (lambda: mlp(3, 32), 1e-9, "flat_loss"),
+    ],
+)
+def test_what_turns_bad_is_said_once(make: Any, lr: float, kind: str) -> None:
+    unspool.manual_seed(1)
+    monitor, said = watched(model := make(), uninformed=math.log(10))
+    train(model, monitor, 60, lr)
+    assert kind in events(monitor)
+    assert sum(f": {kind}: " in line for line in said) == 1
+    assert kind in str(monitor)
+
+
+def test_a_volatile_loss_and_its_return() -> None:
+    monitor, said = watched(mlp(1, 8))
+    for step in range(120):
+        monitor(1.0 + (0.9 if step % 2 else -0.9) * (step < 20 or step >= 60))
+    assert [line.split(":")[0] for line in said if "volatile_loss" in line] == ["step 20", "step 80"]
+
+
+def test_a_frozen_step_stays_frozen() -> None:
+    unspool.manual_seed(1)
+    model = mlp(2, 32)
+    optimizer = unspool.optim.SGD(model.parameters(), lr=0.05)
+
+    @unspool.compile
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    monitor, _ = watched(model)
+    x, y = unspool.randn(64, 32), unspool.randint(0, 10, (64,))
+    for _ in range(60):
+        monitor(step(x, y))
+    assert step.plans == 1
+    assert all(math.isfinite(v) for s in monitor.samples for v in s.gradient.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ((F.relu,), TypeError, "model must be a Module"),
+        ((nn.ReLU(),), ValueError, r"the model \(ReLU\) has no linear layer"),
+        ((nn.Linear(2, 2), {"every": 1}), ValueError, "every must be an int of at least 2, got 1"),
+        ((nn.Linear(2, 2), {"window": 2.5}), ValueError, r"window must be an int of at least 2, got 2\.5"),
+    ],
+)
+def test_bad_arguments_of_a_monitor(arguments: tuple[Any, ...], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        Monitor(arguments[0], **(arguments[1] if len(arguments) > 1 else {}))
+
+
+def test_importing_unspool_does_not_import_this() -> None:
+    code = "import sys, unspool; print('unspool.diagnose' in sys.modules, callable(unspool.diagnose))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
+def test_the_blocks_of_its_page_run(root: Path, tmp_path: Path) -> None:
+    text = (root / "docs" / "diagnose.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        line = [sys.executable, "-W", "error", "-c", block]
+        done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        for expected in re.findall(r"# prints: (.+)$", block, re.MULTILINE):
+            assert expected in done.stdout.splitlines(), done.stdout
+
+
+def test_its_page_names_every_kind(root: Path) -> None:
+    package = root / "python" / "unspool" / "diagnose"
+    source = (package / "findings.py").read_text(encoding="utf-8")
+    kinds = set(re.findall(r'Finding\(\s*"(\w+)"', source))
+    assert len(kinds) >= 11
+    page = (root / "docs" / "diagnose.md").read_text(encoding="utf-8")
+    assert {kind for kind in kinds if f"`{kind}`" not in page} == set()
