@@ -326,3 +326,32 @@ def test_its_page_names_every_kind(root: Path) -> None:
     assert len(kinds) >= 11
     page = (root / "docs" / "diagnose.md").read_text(encoding="utf-8")
     assert {kind for kind in kinds if f"`{kind}`" not in page} == set()
+
+
+def test_a_trainer_s_monitor_sees_what_a_loop_s_sees() -> None:
+    said: list[str] = []
+    x, y = unspool.randn(70, 8), unspool.randint(0, 10, (70,))
+    seen = []
+    for by_hand in (True, False):
+        unspool.manual_seed(3)
+        model = mlp(3, 32)
+        x = unspool.randn(70, model[0].in_features)
+        monitor = Monitor(model, tell=said.append, every=20, window=20)
+        optimizer = unspool.optim.SGD(model.parameters(), lr=0.05)
+        criterion = nn.CrossEntropyLoss()
+        unspool.manual_seed(4)
+        if by_hand:
+            for _ in range(15):
+                rows = unspool.utils.data.TensorDataset(x, y)
+                for a, b in unspool.utils.data.DataLoader(rows, batch_size=10, shuffle=True):
+                    optimizer.zero_grad()
+                    loss = criterion(model(a), b)
+                    loss.backward()
+                    optimizer.step()
+                    monitor(loss)
+        else:
+            unspool.Trainer(model, criterion, optimizer).fit(x, y, epochs=15, batch_size=10, callbacks=[monitor])
+            assert said[-1] == str(monitor)
+        seen.append((monitor.losses, monitor.samples, monitor.events))
+    assert seen[0] == seen[1]
+    assert [sample.step for sample in seen[0][1]] == [20, 40, 60, 80, 100]

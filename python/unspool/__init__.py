@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from unspool._core import *  # noqa: F403
     from unspool._functions import *  # noqa: F403
     from unspool._profile import profile as profile
+    from unspool.diagnose import _Callable
     from unspool.nn._default_init import get_default_init as get_default_init
     from unspool.nn._default_init import set_default_init as set_default_init
     from unspool.serialization import load as load
     from unspool.serialization import save as save
     from unspool.train import Trainer as Trainer
-    from unspool.diagnose import _Callable
 
     diagnose: _Callable  # a package, which can be called
 

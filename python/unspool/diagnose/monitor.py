@@ -1,4 +1,5 @@
-"""`Monitor`: an eye on a training loop, one call a step. It looks at the loss each time, at the layers now and then.
+"""`Monitor`: an eye on a training loop, one call a step, or a callback of a Trainer. It looks at the loss each time, at
+the layers now and then.
 
 Between samples a call takes about a microsecond. A sample reads gradients and weights that are there anyway; there are
 no hooks, so frozen steps stay frozen.
@@ -41,11 +42,12 @@ class Sample:
 
 
 class Monitor:
-    """Call it with the loss after each step of the optimizer, gradients still in place.
+    """Call it with the loss after each step of the optimizer, gradients still in place; or give it to `Trainer.fit` as
+    a callback, which calls it at the steps that it looks at.
 
     A line goes to `tell` when something turns bad: `non_finite`, `volatile_loss`, `flat_loss`, `plateau`,
     `vanishing_gradients`, `exploding_gradients`, `dying_units`, `large_updates`, `small_updates`. It comes again only
-    after the trouble has passed. `str(monitor)` sums up.
+    after the trouble has passed. `str(monitor)` sums up; a Trainer's end does so through `tell`.
 
     Args:
         model: the Module that is trained.
@@ -84,6 +86,7 @@ class Monitor:
         self._every, self._uninformed, self._window, self._tell = every, uninformed, window, tell
         self._next, self._spent, self._begun = every or _EVERY, 0.0, time.perf_counter()
         self._before: dict[str, Any] = {}
+        self._taken = 0  # batches of a trainer's epoch
         self._bad: set[str] = set()
         self.losses: list[float] = []
         self.samples: list[Sample] = []
@@ -91,29 +94,64 @@ class Monitor:
 
     def __call__(self, loss: Any) -> None:
         """Take note of a step, and of the layers at every `every`th."""
-        value = float(loss)
+        self._take(float(loss))
+        step = len(self.losses)
+        if step == self._next - 1:
+            self._copy_weights()
+        elif step >= self._next:
+            self._look_in_time()
+
+    def _take(self, value: float) -> None:
         losses = self.losses
         losses.append(value)
-        step = len(losses)
         if value - value != 0.0:  # inf or NaN
             self._turn("non_finite", f"the loss is {value}")
-        if step >= self._next - 1:
-            self._near_a_look(step, value)
-        if step % self._window == 0:
+        if len(losses) % self._window == 0:
             self._judge_losses(losses[-self._window :])
 
-    def _near_a_look(self, step: int, value: float) -> None:
-        """Copy the weights a step before the look; after it, choose the next so that looks take 1 % of the time."""
+    def _copy_weights(self) -> None:
         begun = time.perf_counter()
-        if step < self._next:
-            self._before = {path: m.weight.detach().clone() for path, m in self._layers.items()}
-            self._spent = time.perf_counter() - begun
-            return
-        self._look(step, value)
+        self._before = {path: m.weight.detach().clone() for path, m in self._layers.items()}
+        self._spent = time.perf_counter() - begun
+
+    def _look_in_time(self) -> None:
+        """Look at the layers, and choose the next time so that looks take 1 % of all."""
+        begun, step = time.perf_counter(), len(self.losses)
+        self._look(step, self.losses[-1])
         now = time.perf_counter()
         a_step = max(now - self._begun, 1e-9) / step
         rare = math.ceil((self._spent + now - begun) / (_SHARE * a_step))
         self._next = step + (self._every or max(_EVERY, rare))
+
+    # As a Trainer's callback.
+
+    gradients = True
+
+    @property
+    def every(self) -> int:
+        """Steps until the next look at the layers."""
+        return max(1, self._next - len(self.losses))
+
+    def epoch_begin(self, trainer: Any) -> None:
+        """Another epoch's losses come."""
+        self._taken = 0
+
+    def step_begin(self, trainer: Any) -> None:
+        """The step to come will be looked at."""
+        self._copy_weights()
+
+    def step_end(self, trainer: Any) -> None:
+        """Take the losses since the last call, and look where step_begin has come before."""
+        fresh = trainer.losses_from(self._taken)
+        self._taken += len(fresh)
+        for value in fresh:
+            self._take(value)
+        if self._before:
+            self._look_in_time()
+
+    def fit_end(self, trainer: Any) -> None:
+        """The report."""
+        self._tell(str(self))
 
     def _turn(self, kind: str, text: str | None) -> None:
         """Something is bad (with what to say), or is not (None)."""

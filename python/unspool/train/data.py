@@ -142,9 +142,9 @@ class Rows:
             self._loader._draw_empty_pass()
         return done
 
-    def losses(self, steps: int) -> list[float]:
-        """Of the batches of the epoch's first steps."""
-        found: list[float] = self._batches.losses[: steps * self.parts].tolist()
+    def losses(self, steps: int, first: int = 0) -> list[float]:
+        """Of the batches of the epoch's first steps, from the batch `first` on."""
+        found: list[float] = self._batches.losses[first : steps * self.parts].tolist()
         return found
 
     def finite(self, step: int) -> bool:
@@ -223,9 +223,9 @@ class Stream:
             self._targets += [batch[-1] for batch in batches]
         return 1
 
-    def losses(self, steps: int) -> list[float]:
-        """Of the batches of the epoch's first steps."""
-        return self._losses[: steps * self.parts]
+    def losses(self, steps: int, first: int = 0) -> list[float]:
+        """Of the batches of the epoch's first steps, from the batch `first` on."""
+        return self._losses[first : steps * self.parts]
 
     def finite(self, step: int) -> bool:
         """Whether the losses of a step are."""

@@ -147,7 +147,11 @@ class Trainer:
     @property
     def losses(self) -> list[float]:
         """The batch losses of this epoch so far."""
-        return [] if self._feed is None else self._feed.losses(self.step)
+        return self.losses_from(0)
+
+    def losses_from(self, batch: int) -> list[float]:
+        """The same, from a batch on."""
+        return [] if self._feed is None else self._feed.losses(self.step, batch)
 
     @contextlib.contextmanager
     def _alone(self, op: str) -> Iterator[None]:
