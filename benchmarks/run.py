@@ -1,6 +1,6 @@
 """Measures everything: runs each benchmark, stores results/*.json, draws the plot and writes README's table.
 
-`python benchmarks/run.py` takes about 25 minutes, the first time some more, in which gemm compiles the engine's
+`python benchmarks/run.py` takes about 30 minutes, the first time some more, in which gemm compiles the engine's
 kernels; with names (`run.py step sweeps`) it runs those only. Where it may use one CPU only, threads is skipped; where
 there is no CMake or C++ compiler, gemm is. Their stored results stay.
 """
@@ -18,6 +18,7 @@ FOLDER = Path(__file__).resolve().parent
 SCRIPTS = (
     "step",
     "frozen",
+    "trainer",
     "float64",
     "sweeps",
     "matmul",

@@ -86,14 +86,14 @@ def steps(result: Result) -> list[str]:
     return table([*head, "unspool / PyTorch", "wanted"], rows)
 
 
-def frozen_steps(result: Result) -> list[str]:
-    """A line for each network whose step was frozen, none where that has not been measured."""
+def beside_both(result: Result, group: str, title: str) -> list[str]:
+    """A line for each case of a group, beside PyTorch and JAX; none where that has not been measured."""
     rows = []
     for case in result["cases"]:
-        if case["group"] == "frozen":
+        if case["group"] == group:
             times = [time_cell(case, peer) for peer in ("unspool", "torch", "jax", PEAK)]
             rows.append([case["name"], *times, *ratio_cells(case, "unspool/torch"), *ratio_cells(case, "unspool/jax")])
-    head = ["frozen step, SGD", "unspool", "PyTorch eager", "JAX jit", "at the FMA peak"]
+    head = [title, "unspool", "PyTorch eager", "JAX jit", "at the FMA peak"]
     return [*table([*head, "unspool / PyTorch", "wanted", "unspool / JAX", "wanted"], rows), ""] if rows else []
 
 
@@ -106,6 +106,7 @@ def others(results: dict[str, Result]) -> list[str]:
             "a DataLoader's epoch: {}",
             ("100 × 15, batch 10, shuffled", "10000 × 794, batch 128, shuffled"),
         ),
+        "trainer": ("two epochs of {}, batch 100", ("40-h-h-10, h to 64", "40-h-h-10, h to 400")),
         "optimizers": ("update of parameters: {}", ("1000 × 16, SGD", "1000 × 16, Adam")),
         "float64": ("step in float64: {}", ("10-40-40-5, 10", "784-256-256-10, 128")),
         "matmul": ("`a @ b`: {}", ("64³ float32", "1024³ float32", "128×784·784×256 NT")),
@@ -177,7 +178,8 @@ def section(results: dict[str, Result]) -> str:
         "",
         *steps(step),
         "",
-        *frozen_steps(results.get("frozen", {"cases": []})),
+        *beside_both(results.get("frozen", {"cases": []}), "frozen", "frozen step, SGD"),
+        *beside_both(results.get("trainer", {"cases": []}), "epoch", "a step of Trainer's epoch, SGD"),
         *others(results),
         "",
         *products(results.get("gemm", {"cases": []})),

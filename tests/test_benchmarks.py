@@ -23,6 +23,7 @@ FOLDER = Path(run.__file__).parent
 SMALL = {  # a case of each that takes moments
     "step": ["--cases", "10-40-40-5, 10, SGD"],
     "frozen": ["--cases", "10-40-40-5", "width 8", "freeze 100 chain"],
+    "trainer": ["--cases", "10-40-40-5, 10"],
     "float64": ["--cases", "10-40-40-5"],
     "sweeps": ["--cases", "width 8"],
     "matmul": ["--cases", "8³", "10×40·40×40 TN"],
