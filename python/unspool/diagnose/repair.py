@@ -163,6 +163,7 @@ def _round(report: Any, model: Any, layers: dict[str, Layer], by_batch: bool) ->
     found = _bad(report)
     kinds = {f.kind for f in found}
     done: list[str] = []
+    zeroed: list[str] = []
     chains = bool(kinds & _CHAINS)
     redraw = {f.layer for f in found if f.kind in _REDRAWN}
     freed = {f.layer for f in found if f.kind in _BIASES}
@@ -176,7 +177,9 @@ def _round(report: Any, model: Any, layers: dict[str, Layer], by_batch: bool) ->
             done.append(_redraw(module, layer))
         elif hit and _has_bias(module) and bool((module.bias != 0).any()):
             module.bias.zero_()
-            done.append(f"{path or '(model)'}: bias 0")
+            zeroed.append(path or "(model)")
+    if zeroed:
+        done.append(f"{zeroed[0]}{f' and {len(zeroed) - 1} more layers' if len(zeroed) > 1 else ''}: bias 0")
     if chains or kinds & _LOCAL:
         done += _scale(model, report.batch, layers, by_batch)
     if "start_loss" in kinds and not chains and not kinds & _LOCAL:
