@@ -38,6 +38,8 @@ def _guards_of_module(module: Any) -> Iterator[_Guard]:
                 yield _SIZE, value, None, len(value)
                 for key, entry in value.items():
                     yield _ITEM, value, key, entry
+            elif name.endswith("_hooks") and isinstance(value, dict):
+                yield _SIZE, value, None, len(value)
             elif _is_simple(value) or _core.is_tensor(value):
                 yield _ITEM, own, name, value
 
@@ -49,8 +51,8 @@ def _guards_of_value(value: Any) -> Iterator[_Guard]:
         yield from _guards_of_module(value)
 
 
-def _guards_of_function(function: Any) -> Iterator[_Guard]:
-    """What the function names: globals, closure cells, defaults, and the object it is a method of."""
+def _guards_of_function(function: Any, seen: tuple[Any, ...] = ()) -> Iterator[_Guard]:
+    """What the function names: globals, closure cells and the functions in them, defaults, its method's object."""
     if isinstance(function, types.MethodType):
         owner, function = function.__self__, function.__func__
         yield from _guards_of_value(owner)
@@ -76,7 +78,11 @@ def _guards_of_function(function: Any) -> Iterator[_Guard]:
         except ValueError:  # still empty
             continue
         yield _CELL, cell, None, value
-        yield from _guards_of_value(value)
+        inner = isinstance(value, (types.FunctionType, types.MethodType))
+        if not inner:
+            yield from _guards_of_value(value)
+        elif value not in seen:
+            yield from _guards_of_function(value, (*seen, value))
     for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
         yield from _guards_of_value(value)
 
