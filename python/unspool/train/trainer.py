@@ -6,6 +6,7 @@ import contextlib
 import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from numbers import Real
 from operator import mul
 from typing import Any
 
@@ -31,6 +32,10 @@ _CHUNK = 0.05  # seconds of native steps between looks at Ctrl-C and the progres
 def _count(op: str, name: str, value: Any, least: int) -> None:
     if type(value) is not int or value < least:
         raise ValueError(f"{op}: {name} must be an int of at least {least}, got {value!r}")
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, Real) and value > 0  # type: ignore[operator]
 
 
 def _one(scheduler: Any) -> str:
@@ -64,7 +69,8 @@ class Trainer:
         scheduler: its step is called after each epoch, of ReduceLROnPlateau with the validation loss (the training
             loss where there is no validation).
         metrics: names ("accuracy", "mae", "r2"), functions (prediction, target) -> number; one, several, or a dict of
-            them. Each is called once an epoch, with all predictions; during training these are from before each step's update.
+            them. Each is called once an epoch, with all predictions; during training these are from before each
+            step's update.
         clip_norm: the gradients' common 2-norm is scaled to at most this.
         clip_value: gradients are clamped to ± this.
         accumulate: gradients of so many batches are averaged for one step of the optimizer.
@@ -103,14 +109,15 @@ class Trainer:
         if scheduler is not None and (isinstance(scheduler, type) or not callable(getattr(scheduler, "step", None))):
             raise TypeError(f"Trainer: scheduler must have step(), got {scheduler!r:.60}")
         for name, number in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if number is not None and not (isinstance(number, (int, float)) and number > 0):
+            if number is not None and not _is_positive(number):
                 raise ValueError(f"Trainer: {name} must be above 0, got {number!r}")
         _count("Trainer", "accumulate", accumulate, 1)
         if schedule not in ("epoch", "step"):
             raise ValueError(f'Trainer: schedule must be "epoch" or "step", got {schedule!r}')
         if nonfinite not in ("raise", "continue"):
             raise ValueError(f'Trainer: nonfinite must be "raise" or "continue", got {nonfinite!r}')
-        self.model, self.loss, self.optimizer, self.scheduler = model, loss, optimizer, scheduler
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.scheduler: Any = scheduler
         self.metrics = by_name(metrics)
         self.history = History()
         self.epoch = self.step = self.epochs = 0
