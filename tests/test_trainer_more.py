@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -94,6 +97,57 @@ def test_what_changes_between_epochs_is_seen(change: str, rows: bool) -> None:
     trainer = Trainer(model, nn.MSELoss(), optimizer)
     history = trainer.fit(loader, epochs=6, callbacks=[Changes(after_three)])
     assert state_of(model, history.batch_losses) == expected
+
+
+@pytest.mark.parametrize("kind", ["global", "object", "method", "module", "function within"])
+def test_numbers_that_a_loss_reads_are_seen(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "SCALE", 1.0)
+    own, module = Scaling(), ScalingModule()
+    losses: dict[str, Any] = {
+        "global": scaled,
+        "object": own,
+        "method": own.loss,
+        "module": module,
+        "function within": lambda predicted, target: scaled(predicted, target),
+    }
+
+    class Grows(Callback):
+        def epoch_end(self, trainer: Any) -> None:
+            monkeypatch.setitem(globals(), "SCALE", 1.0 + trainer.epoch)
+            own.scale = module.scale = 1.0 + trainer.epoch
+
+    model, optimizer, x, y = started(lambda: nn.Linear(6, 3))
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    history = Trainer(model, losses[kind], optimizer).fit(x, y, epochs=5, callbacks=[Grows()])
+    first = history["loss"][0]
+    assert history["loss"] == pytest.approx([first, first, 2 * first, 3 * first, 4 * first], rel=1e-5)
+
+
+SCALE = 1.0
+
+
+def scaled(predicted: Any, target: Any) -> Any:
+    return nn.functional.mse_loss(predicted, target) * SCALE
+
+
+class Scaling:
+    def __init__(self) -> None:
+        self.scale = 1.0
+
+    def loss(self, predicted: Any, target: Any) -> Any:
+        return nn.functional.mse_loss(predicted, target) * self.scale
+
+    __call__ = loss
+
+
+class ScalingModule(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = 1.0
+
+    def forward(self, predicted: Any, target: Any) -> Any:
+        return nn.functional.mse_loss(predicted, target) * self.scale
 
 
 def stacked(samples: list[Any]) -> tuple[Any, ...]:
@@ -490,3 +544,46 @@ def test_columns_of_a_history_are_equally_long() -> None:
     late.add({"loss": 0.5, "val_loss": 2.0}, [0.5])
     np.testing.assert_array_equal(late["val_loss"], [math.nan, 2.0])
     assert re.search(r"^ *1 +0.5 +2$", str(late), re.M)
+
+
+# ---- The bar ------------------------------------------------------------------------------------------------------
+
+_BAR = """
+import unspool
+from unspool import nn
+model = nn.Linear(6, 3)
+trainer = unspool.Trainer(model, nn.MSELoss(), unspool.optim.SGD(model.parameters(), lr=0.01), metrics=["mae", "r2"])
+x, y = unspool.randn(2000, 6), unspool.randn(2000, 3)
+trainer.fit(x, y, epochs=30, batch_size=10, validation=(x, y))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_the_bar_in_a_terminal_60_columns_wide_shows_the_loss() -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    pytest.importorskip("tqdm")
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _BAR], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # Linux' end of file
+            break
+        if not part:
+            break
+        text += part
+    os.close(ours)
+    assert process.wait() == 0
+    lines = re.split(r"[\r\n]+", text.decode())
+    assert max(map(len, lines)) <= 60
+    assert any(re.match(r"epoch 30/30: \|.*6000/6000 .*loss=\d", line) for line in lines)
