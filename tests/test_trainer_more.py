@@ -377,6 +377,23 @@ def test_batches_of_lists_of_tensors_are_named() -> None:
         Trainer(model, nn.MSELoss(), optimizer).fit(DataLoader([((a, a), b) for a, b in zip(x, y, strict=True)]))
 
 
+def test_arrays_for_a_model_in_bfloat16() -> None:
+    results = []
+    for convert in (lambda t: t.numpy(), lambda t: t.to(unspool.bfloat16)):
+        model, optimizer, x, y = started(lambda: nn.Linear(6, 3).to(unspool.bfloat16))
+        results.append(Trainer(model, nn.MSELoss(), optimizer).fit(convert(x), convert(y), epochs=2).batch_losses)
+    assert results[0] == results[1]
+
+
+def test_a_rate_test_without_batches_is_told() -> None:
+    model, optimizer, x, y = started()
+    trainer = Trainer(model, nn.MSELoss(), optimizer)
+    with pytest.raises(ValueError, match="rate_test: there is no batch"):
+        trainer.rate_test(DataLoader(TensorDataset(x, y), batch_size=50, drop_last=True))
+    with pytest.raises(ValueError, match="rate_test: 1 steps are done, and there is no batch"):
+        trainer.rate_test(iter([(x, y)]))
+
+
 @pytest.mark.parametrize("metrics", [(), "mae"])
 def test_epochs_without_batches_are_told(metrics: Any) -> None:
     model, optimizer, x, y = started()
@@ -530,6 +547,61 @@ def test_callbacks_find_their_states_by_class(tmp_path: Any) -> None:
     rest()
     fresh = Changes(lambda model, epoch: None)
     rest(fresh, fresh)
+
+
+SCHEDULES: dict[str, Callable[[Any], Any]] = {
+    "OneCycleLR": lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=40),
+    "CyclicLR": lambda optimizer: lr_scheduler.CyclicLR(optimizer, 0.001, 0.1, step_size_up=3),
+    "ReduceLROnPlateau": lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.5),
+    "SequentialLR": lambda optimizer: lr_scheduler.SequentialLR(
+        optimizer,
+        [lr_scheduler.ConstantLR(optimizer, 0.1, 2), lr_scheduler.ExponentialLR(optimizer, 0.9)],
+        milestones=[2],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("schedule", ["step", "epoch"])
+@pytest.mark.parametrize("at", [1, 7, 13])
+def test_every_schedule_goes_on_to_the_bit(name: str, schedule: str, at: int, tmp_path: Any) -> None:
+    class Stops(Callback):
+        every = 1
+
+        def step_end(self, trainer: Any) -> None:
+            trainer.stop = SIZE * trainer.epoch + trainer.step == at
+
+    def run(seed: int, callbacks: Any = (), resume: Any = None) -> tuple[Any, list[Any]]:
+        model, optimizer, x, y = started()
+        unspool.manual_seed(seed)
+        trainer = Trainer(model, nn.MSELoss(), optimizer, SCHEDULES[name](optimizer), schedule=schedule, metrics="mae")
+        history = trainer.fit(x, y, epochs=4, batch_size=SIZE, callbacks=callbacks, resume=resume)
+        return trainer, [*state_of(model, history.batch_losses), history.to_dict()]
+
+    _, expected = run(9)
+    run(9, [Stops()])[0].save(tmp_path / "half")
+    assert run(77, resume=tmp_path / "half")[1] == expected
+
+
+def test_state_dict_stays_what_it_was() -> None:
+    model, optimizer, x, y = started()
+    trainer = Trainer(model, nn.MSELoss(), optimizer)
+    trainer.fit(x, y, epochs=2)
+    expected = state_of(model, trainer.history.batch_losses)
+    state = trainer.state_dict()
+    trainer.fit(x, y, epochs=3)
+    history = trainer.fit(x, y, epochs=2, resume=state)
+    assert state_of(model, history.batch_losses) == expected
+
+
+def test_the_rate_that_epoch_begin_sets_is_the_epochs() -> None:
+    class Warms(Callback):
+        def epoch_begin(self, trainer: Any) -> None:
+            trainer.optimizer.param_groups[0]["lr"] = 0.25 * (trainer.epoch + 1)
+
+    model, optimizer, x, y = started()
+    history = Trainer(model, nn.MSELoss(), optimizer).fit(x, y, epochs=3, callbacks=[Warms()])
+    assert history["lr"] == [0.25, 0.5, 0.75]
 
 
 def test_columns_of_a_history_are_equally_long() -> None:

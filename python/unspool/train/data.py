@@ -35,7 +35,8 @@ def _tensor(op: str, name: str, value: Any, dtype: Any) -> Any:
         except ValueError as error:
             raise ValueError(f"{op}: {name} is no array: {error}") from None
         if array.dtype.kind == "f":
-            tensor = _core.as_tensor(np.array(array, dtype=str(dtype).rpartition(".")[2]))
+            own = np.float32 if dtype is _core.bfloat16 else str(dtype).rpartition(".")[2]  # NumPy has no bfloat16
+            tensor = _core.as_tensor(np.array(array, dtype=own)).to(dtype)
         elif array.dtype.kind in "iu":
             tensor = _core.as_tensor(np.array(array, dtype=np.int64))
         elif array.dtype.kind == "b":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -129,6 +130,7 @@ class Trainer:
         self._lock = threading.Lock()
         self._thread: int | None = None  # that trains
         self._feed: Rows | Stream | None = None  # of the epoch that is begun
+        self._lr = 0.0  # at the start of the epoch
         self._generator: Any = None
         self._callbacks: list[Any] = []
         self._watches: list[Watch] = []
@@ -303,7 +305,8 @@ class Trainer:
             source.start()
             self._feed = source
             self._call("epoch_begin")
-        lr = self.optimizer.param_groups[0]["lr"]
+        if self.step == 0:
+            self._lr = float(self.optimizer.param_groups[0]["lr"])
         self._steps(source, bar, interrupts)
         if self.stop and source.steps != self.step:
             return
@@ -314,7 +317,7 @@ class Trainer:
                 "batches once: a DataLoader or an object with __iter__ gives them every epoch"
             )
         mean = _mean(losses, rows)
-        numbers = {"loss": mean, "lr": float(lr)}
+        numbers = {"loss": mean, "lr": self._lr}
         if self.metrics:
             numbers.update(self._scores(source))
         if watched is not None:
@@ -502,7 +505,10 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """All that a training needs to go on to the bit: weights, optimizer, scheduler, random state, history, and in
-        the middle of an epoch the data's order and what its batches gave."""
+        the middle of an epoch the data's order and what its batches gave. A copy: training on does not change it."""
+        return copy.deepcopy(self._whole_state())
+
+    def _whole_state(self) -> dict[str, Any]:
         over = len(self.history) > self.epoch  # within epoch_end
         feed = None if over else self._feed
         random = states(self._generator)
@@ -517,6 +523,7 @@ class Trainer:
             "losses": [] if feed is None else feed.losses(self.step),
             "kept": [] if feed is None or self.step == 0 else feed.kept(),
             "sizes": None if feed is None else feed.sizes,
+            "lr": self._lr,
             "history": self.history.to_dict(),
             "callbacks": states_of(self._callbacks),
         }
@@ -542,7 +549,7 @@ class Trainer:
         if self._generator is not None and state["generator"] is not None:
             self._generator.set_state(state["generator"])
         self.history = History.from_dict(state["history"])
-        self.epoch, self.step = state["epoch"], state["step"]
+        self.epoch, self.step, self._lr = state["epoch"], state["step"], state["lr"]
         self.optimizer._opt_called = (
             True  # what schedules ask for: the file may be from between an epoch's steps and end
         )
@@ -555,4 +562,4 @@ class Trainer:
         """Write state_dict() to a file, whole or not at all; see unspool.save."""
         from unspool import save
 
-        save(self.state_dict(), path)
+        save(self._whole_state(), path)
