@@ -20,6 +20,7 @@ __all__ = ["Compiled", "compile"]
 
 _MOST_PLANS = 32
 _SIMPLE = (int, float, bool, str, bytes, complex, type(None))
+_FUNCTIONS = (types.FunctionType, types.MethodType)
 _ITEM, _CELL, _SIZE = range(3)
 _Guard = tuple[int, Any, Any, Any]
 
@@ -38,19 +39,29 @@ def _guards_of_module(module: Any) -> Iterator[_Guard]:
                 yield _SIZE, value, None, len(value)
                 for key, entry in value.items():
                     yield _ITEM, value, key, entry
+            elif name.endswith("_hooks") and isinstance(value, dict):
+                yield _SIZE, value, None, len(value)
             elif _is_simple(value) or _core.is_tensor(value):
                 yield _ITEM, own, name, value
 
 
 def _guards_of_value(value: Any) -> Iterator[_Guard]:
+    """A module's, and what simple attributes another callable has, such as a loss that is an object."""
     from unspool.nn import Module
 
     if isinstance(value, Module):
         yield from _guards_of_module(value)
+    elif callable(value) and not isinstance(value, (type, *_FUNCTIONS)):
+        own = getattr(value, "__dict__", None)
+        if type(own) is dict:
+            yield from ((_ITEM, own, name, entry) for name, entry in own.items() if _is_simple(entry))
 
 
-def _guards_of_function(function: Any) -> Iterator[_Guard]:
-    """What the function names: globals, closure cells, defaults, and the object it is a method of."""
+def _guards_of_function(function: Any, seen: set[int] | None = None) -> Iterator[_Guard]:
+    """What the function names: globals, closure cells, defaults, and the object it is a method of; and what functions
+    name that are in closure cells, or global in the same module."""
+    seen = set() if seen is None else seen
+    seen.add(id(function))
     if isinstance(function, types.MethodType):
         owner, function = function.__self__, function.__func__
         yield from _guards_of_value(owner)
@@ -63,6 +74,7 @@ def _guards_of_function(function: Any) -> Iterator[_Guard]:
     if not isinstance(function, types.FunctionType):
         yield from _guards_of_value(function)
         return
+    inner: list[Any] = []
     for name in function.__code__.co_names:
         if name in function.__globals__:
             value = function.__globals__[name]
@@ -70,6 +82,8 @@ def _guards_of_function(function: Any) -> Iterator[_Guard]:
                 continue
             yield _ITEM, function.__globals__, name, value
             yield from _guards_of_value(value)
+            if isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
+                inner.append(value)
     for cell in function.__closure__ or ():
         try:
             value = cell.cell_contents
@@ -77,8 +91,13 @@ def _guards_of_function(function: Any) -> Iterator[_Guard]:
             continue
         yield _CELL, cell, None, value
         yield from _guards_of_value(value)
+        if isinstance(value, _FUNCTIONS):
+            inner.append(value)
     for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
         yield from _guards_of_value(value)
+    for value in inner:
+        if id(value) not in seen:
+            yield from _guards_of_function(value, seen)
 
 
 def _structure(tree: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from unspool.train.metrics import BETTER_ABOVE
 
-__all__ = ["Callback", "Checkpoint", "EarlyStopping", "Watch"]
+__all__ = ["Callback", "Checkpoint", "EarlyStopping", "Watch", "listed", "restored", "states_of"]
 
 
 class Callback:
@@ -55,13 +55,43 @@ class Callback:
         """Go on from what state_dict gave."""
 
 
+def listed(callbacks: Any) -> list[Any]:
+    """The callbacks.
+
+    Raises:
+        TypeError: a single one, or a class.
+    """
+    try:
+        found = list(callbacks)
+    except TypeError:
+        raise TypeError(f"fit: callbacks must be a list of them, got {callbacks!r:.60}") from None
+    for callback in found:
+        if isinstance(callback, (type, str)):
+            raise TypeError(f"fit: callbacks must be objects, got {callback!r:.60}")
+    return found
+
+
+def restored(callbacks: list[Any], saved: list[dict[str, Any]]) -> None:
+    """Each goes on from the first state of its class that is not taken; one that has none there starts anew."""
+    left = list(saved)
+    for callback in callbacks:
+        at = next((i for i, own in enumerate(left) if own["class"] == type(callback).__name__), None)
+        if at is not None and hasattr(callback, "load_state_dict"):
+            callback.load_state_dict(left.pop(at)["state"])
+
+
+def states_of(callbacks: list[Any]) -> list[dict[str, Any]]:
+    """What `restored` takes."""
+    return [{"class": type(c).__name__, "state": c.state_dict() if hasattr(c, "state_dict") else {}} for c in callbacks]
+
+
 class Watch:
     """When a callback's step_end is due, in steps since the fit's start."""
 
     def __init__(self, callback: Any) -> None:
         self.callback = callback
         self.gradients = bool(getattr(callback, "gradients", False))
-        self.due = 0
+        self.due = self.called = 0
         self.again(0)
 
     def again(self, now: int) -> None:
@@ -69,7 +99,7 @@ class Watch:
         every = self.callback.every
         if type(every) is not int or every < 1:
             raise ValueError(f"fit: {type(self.callback).__name__}.every must be an int of at least 1, got {every!r}")
-        self.due = now + every
+        self.due, self.called = now + every, now
 
     def limit(self, now: int) -> int:
         """How many steps may run natively from here on, at least one."""

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from unspool import _core
-from unspool._compile import compile as freeze
 from unspool._tree import flatten
 from unspool.train.steps import named, of_rows
-from unspool.utils.data import DataLoader, Dataset, TensorDataset
+from unspool.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from unspool.utils.data.sampler import draw_seed
 
 __all__ = ["NotFinite", "Rows", "Stream", "feed", "inputs_of"]
@@ -36,7 +35,8 @@ def _tensor(op: str, name: str, value: Any, dtype: Any) -> Any:
         except ValueError as error:
             raise ValueError(f"{op}: {name} is no array: {error}") from None
         if array.dtype.kind == "f":
-            tensor = _core.as_tensor(np.array(array, dtype=str(dtype).rpartition(".")[2]))
+            own = np.float32 if dtype is _core.bfloat16 else str(dtype).rpartition(".")[2]  # NumPy has no bfloat16
+            tensor = _core.as_tensor(np.array(array, dtype=own)).to(dtype)
         elif array.dtype.kind in "iu":
             tensor = _core.as_tensor(np.array(array, dtype=np.int64))
         elif array.dtype.kind == "b":
@@ -84,7 +84,7 @@ class Rows:
 
     def __init__(self, loader: Any, tensors: tuple[Any, ...], picks: Any, draws: bool, parts: int) -> None:
         self._loader, self._picks, self._draws = loader, picks, draws
-        self._targets = tensors[-1]
+        self._tensors, self._targets = tensors, tensors[-1]
         self.size = loader.batch_sampler.batch_size
         self.parts = parts
         n = len(loader.dataset)
@@ -97,10 +97,19 @@ class Rows:
         self._batches = _core.Batches(tensors, self.size, parts)
         self.order: Any = None
 
-    def frozen(self, step: Callable[..., Any]) -> Any:
+    def taking(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """The step, as `run` calls it."""
         function = of_rows(step, self.size) if self.parts > 1 else lambda *tensors: step(tensors)
-        return freeze(named(function, step), fallback="eager")
+        return named(function, step)
+
+    def first(self) -> tuple[Any, ...]:
+        """The first batch of the rows as they lie."""
+        return tuple(t[: self.size] for t in self._tensors)
+
+    @property
+    def sizes(self) -> list[int]:
+        """What must be as it was where an epoch is resumed in the middle."""
+        return [self._n, self.size, self.parts]
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -169,9 +178,10 @@ class Stream:
     """Batches of a loader that runs in Python: each step is one call."""
 
     kind = ("stream",)
+    sizes: list[int] | None = None
 
-    def __init__(self, op: str, loader: Any, finite: bool, parts: int) -> None:
-        self._op, self._loader, self._finite = op, loader, finite
+    def __init__(self, op: str, loader: Any, dtype: Any, finite: bool, parts: int) -> None:
+        self._op, self._loader, self._dtype, self._finite = op, loader, dtype, finite
         self.parts = parts
         try:
             self.steps: int | None = -(-len(loader) // parts)
@@ -180,9 +190,9 @@ class Stream:
         self._iterator: Iterator[Any] = iter(())
         self.order = None
 
-    def frozen(self, step: Callable[..., Any]) -> Any:
+    def taking(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """The step, as `run` calls it."""
-        return freeze(step, fallback="eager")
+        return step
 
     def start(self) -> None:
         """Start the loader's epoch."""
@@ -202,7 +212,13 @@ class Stream:
     def _batch(self, batch: Any) -> tuple[Any, ...]:
         if not isinstance(batch, (tuple, list)) or len(batch) < 2:
             raise TypeError(f"{self._op}: batches must be (inputs…, target), got {type(batch).__name__}")
-        tensors = tuple(part if _core.is_tensor(part) else _core.as_tensor(part) for part in batch)
+        for i, part in enumerate(batch):
+            if isinstance(part, dict) or (isinstance(part, (tuple, list)) and any(map(_core.is_tensor, part))):
+                raise TypeError(f"{self._op}: part {i} of a batch must be a tensor or an array, got {part!r:.60}")
+        tensors = tuple(
+            part if _core.is_tensor(part) else _tensor(self._op, f"part {i} of a batch", part, self._dtype)
+            for i, part in enumerate(batch)
+        )
         if self._finite:
             for i, tensor in enumerate(tensors):
                 place = _bad_row(tensor)
@@ -217,7 +233,7 @@ class Stream:
             return 0
         losses, *predictions = flatten(compiled(*batches))
         self._losses += losses.reshape(-1).tolist()
-        self._counts += [len(batch[-1]) for batch in batches]
+        self._counts += [len(batch[-1]) if batch[-1].dim() else 1 for batch in batches]
         if predictions:
             self._predictions += predictions
             self._targets += [batch[-1] for batch in batches]
@@ -272,13 +288,14 @@ def feed(
             raise TypeError(f"{op}: y must be left out where x is a {type(x).__name__}, which has the targets")
         loader, draws = x, True
         if isinstance(x, Dataset):
-            loader = DataLoader(x, batch_size=batch_size, shuffle=shuffle or None, generator=generator)
+            order = None if isinstance(x, IterableDataset) else shuffle or None
+            loader = DataLoader(x, batch_size=batch_size, shuffle=order, generator=generator)
     else:
         names, tensors = _arrays(op, x, y, dtype)
         loader = DataLoader(TensorDataset(*tensors), batch_size=batch_size, shuffle=shuffle, generator=generator)
     rows = loader._rows() if isinstance(loader, DataLoader) else None
     if rows is None:
-        return Stream(op, loader, finite, parts)
+        return Stream(op, loader, dtype, finite, parts)
     names = names or [f"tensor {i} of x" for i in range(len(rows[0]))]
     if len(names) < 2:
         raise TypeError(f"{op}: batches must be (inputs…, target), got one tensor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
@@ -26,9 +27,9 @@ class History:
         self.batch_losses: list[list[float]] = []
 
     def add(self, row: Mapping[str, float], batch_losses: list[float]) -> None:
-        """Another epoch."""
-        for name, value in row.items():
-            self._columns.setdefault(name, []).append(value)
+        """Another epoch. A number that an epoch lacks, as where a training is resumed without validation, is NaN."""
+        for name in {**self._columns, **row}:
+            self._columns.setdefault(name, [math.nan] * len(self)).append(row.get(name, math.nan))
         self.batch_losses.append(batch_losses)
 
     def __len__(self) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-__all__ = ["Metric", "accuracy", "by_name", "mae", "r2"]
+__all__ = ["Metric", "accuracy", "by_name", "mae", "r2", "score"]
 
 Metric = Callable[[Any, Any], Any]
 
@@ -62,17 +63,31 @@ def r2(prediction: Any, target: Any) -> float:
     return float(scores.mean().item())
 
 
+_TAKEN = ("epoch", "loss", "lr")
 _NAMED: dict[str, Metric] = {"accuracy": accuracy, "mae": mae, "r2": r2}
 BETTER_ABOVE = frozenset(("accuracy", "r2"))
 
 
-def by_name(metrics: Iterable[str | Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
-    """The metrics' functions under their names.
+def score(name: str, metric: Metric, prediction: Any, target: Any) -> float:
+    """The metric's number. Raises ValueError, TypeError where it is none."""
+    found = metric(prediction, target)
+    if getattr(found, "size", None) is not None and math.prod(found.shape) != 1:
+        raise ValueError(f"Trainer: metric {name!r} must give one number, got shape {tuple(found.shape)}")
+    try:
+        return float(found)
+    except TypeError as error:
+        raise TypeError(f"Trainer: metric {name!r} must give one number, got {type(found).__name__}") from error
+
+
+def by_name(metrics: str | Metric | Iterable[str | Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
+    """The metrics' functions under their names. A single one need not be in a list.
 
     Raises:
         ValueError: a name that is unknown, or twice there.
         TypeError: a metric that is neither a name nor callable.
     """
+    if isinstance(metrics, str) or callable(metrics):
+        metrics = (metrics,)
     if isinstance(metrics, Mapping):
         pairs = list(metrics.items())
     else:
@@ -85,7 +100,9 @@ def by_name(metrics: Iterable[str | Metric] | Mapping[str, Metric]) -> dict[str,
             metric = _NAMED[metric]
         if not callable(metric):
             raise TypeError(f"Trainer: metrics must be names or functions, got {metric!r}")
-        if name in found or name in ("loss", "lr"):
+        if name in found:
             raise ValueError(f"Trainer: metrics need names of their own, got {name!r} twice")
+        if name in _TAKEN or name.startswith("val_"):
+            raise ValueError(f"Trainer: the history has a {name!r} of its own, so no metric can be called so")
         found[name] = metric
     return found

@@ -7,6 +7,9 @@ from typing import Any
 
 __all__ = ["Bar"]
 
+# tqdm's own has the rate of steps before the numbers, which then have no room in 60 columns.
+_FORMAT = "{desc}|{bar}| {n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}"
+
 
 def _in_notebook() -> bool:
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
@@ -33,7 +36,9 @@ class Bar:
             if progress is None:
                 return
             raise ImportError("fit: progress=True needs tqdm: pip install 'unspool[train]'") from error
-        self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True)
+        self._bar = tqdm(
+            total=total, initial=done, unit="step", dynamic_ncols=True, bar_format=_FORMAT if total else None
+        )
 
     def step(self, steps: int) -> None:
         """So many more are done."""

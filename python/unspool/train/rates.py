@@ -68,6 +68,8 @@ def run_rate_test(
     losses: list[float] = []
     least, step = math.inf, 0
     source.start()
+    if source.steps == 0:
+        raise ValueError("rate_test: there is no batch")
     for i in range(steps):
         if source.steps is not None and step >= source.steps:
             source.start()
@@ -79,6 +81,10 @@ def run_rate_test(
         if done == 0:
             source.start()
             step, done = 0, source.run(frozen, 0, 1, 0.0)
+        if done == 0:
+            raise ValueError(
+                f"rate_test: {i} steps are done, and there is no batch; a generator gives its batches once"
+            )
         step += done
         loss = source.losses(step)[-1]
         if not math.isfinite(loss):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from unspool import _core
+from unspool._compile import Compiled
 from unspool._core import cat, stack
 from unspool._tree import flatten
 from unspool.autograd.grad_mode import no_grad
 from unspool.nn import modules
 from unspool.nn.utils import clip_grad_norm_, clip_grad_value_
 
-__all__ = ["evaluation", "named", "of_rows", "prediction", "training"]
+__all__ = ["Step", "evaluation", "named", "of_rows", "prediction", "training"]
 
 # Losses whose input and target must have one shape: broadcast, they are pairs of everything with everything.
 _ELEMENTWISE = (
@@ -24,8 +26,43 @@ _ELEMENTWISE = (
 )
 
 
+class Step(Compiled):
+    """A frozen function. Where it turns out in the middle of a call that it can't be frozen, what the call has changed
+    so far is undone before it is made again, eagerly; `before()` gives what does that."""
+
+    def __init__(self, function: Callable[..., Any], before: Callable[[], Callable[[], None]]) -> None:
+        super().__init__(function, "eager")
+        self._before = before
+
+    def _record(self, *call: Any) -> Any:
+        self._undo = self._before()
+        return super()._record(*call)
+
+    def _give_up(self, *call: Any) -> Any:
+        self._undo()
+        return super()._give_up(*call)
+
+
+def _loss(op: str, criterion: Any, predicted: Any, target: Any, keep: bool) -> Any:
+    """The criterion's number for a batch."""
+    if keep and not _core.is_tensor(predicted):
+        raise TypeError(f"{op}: metrics need a model that gives one tensor, got {type(predicted).__name__}")
+    _check(op, criterion, predicted, target)
+    loss = criterion(predicted, target)
+    if not _core.is_tensor(loss):
+        raise TypeError(f"{op}: loss must give a tensor of one number, got {type(loss).__name__}")
+    if loss.numel() != 1:
+        raise ValueError(f'{op}: loss must give one number, got shape {tuple(loss.shape)}; see reduction="mean"')
+    return loss
+
+
 def _check(op: str, criterion: Any, predicted: Any, target: Any) -> None:
-    if isinstance(criterion, _ELEMENTWISE) and predicted.shape != target.shape:
+    if (
+        isinstance(criterion, _ELEMENTWISE)
+        and _core.is_tensor(predicted)
+        and _core.is_tensor(target)
+        and predicted.shape != target.shape
+    ):
         raise ValueError(
             f"{op}: the model's output has shape {tuple(predicted.shape)} and y's batch {tuple(target.shape)}; "
             f"{type(criterion).__name__} needs equal shapes"
@@ -48,18 +85,19 @@ def training(
     Where it `drops` gradients, it does so after the update, not before the forward, so that a plan may make them and
     use them in one go.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def backward(batch: Sequence[Any]) -> tuple[Any, Any]:
         *inputs, target = batch
         predicted = model(*inputs)
-        _check("fit", criterion, predicted, target)
-        loss = criterion(predicted, target)
+        loss = _loss("fit", criterion, predicted, target, keep)
+        if not loss.requires_grad:
+            raise ValueError("fit: the loss depends on no parameter that requires a gradient; was something detached?")
         (loss if parts == 1 else loss / parts).backward()
         return loss.detach(), predicted
 
     def fit(*batches: Sequence[Any]) -> Any:
         found = [backward(batch) for batch in batches]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if clip_value is not None:
             clip_grad_value_(parameters, clip_value)
         if clip_norm is not None:
@@ -95,8 +133,7 @@ def evaluation(model: Any, criterion: Any, keep: bool) -> Callable[..., Any]:
     def evaluate(batch: Sequence[Any]) -> Any:
         *inputs, target = batch
         predicted = model(*inputs)
-        _check("evaluate", criterion, predicted, target)
-        loss = criterion(predicted, target)
+        loss = _loss("evaluate", criterion, predicted, target, keep)
         return (loss, predicted) if keep else loss
 
     return named(evaluate, evaluate)

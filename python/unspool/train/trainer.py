@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from numbers import Real
 from operator import mul
 from typing import Any
 
 from unspool import _core
-from unspool._compile import compile as freeze
 from unspool.autograd.grad_mode import no_grad
 from unspool.nn import Module
-from unspool.optim import Optimizer
+from unspool.optim import LBFGS, Optimizer
 from unspool.optim.lr_scheduler import ReduceLROnPlateau
 from unspool.train import steps
-from unspool.train.callbacks import Watch
+from unspool.train.callbacks import Watch, listed, restored, states_of
 from unspool.train.data import NotFinite, Rows, Stream, feed, inputs_of
 from unspool.train.history import History
-from unspool.train.metrics import Metric, by_name
+from unspool.train.metrics import Metric, by_name, score
 from unspool.train.progress import Bar
 from unspool.train.rates import RateTest, run_rate_test
 from unspool.train.whole import Interrupts, Undo, checkpoint, states
@@ -32,6 +33,14 @@ _CHUNK = 0.05  # seconds of native steps between looks at Ctrl-C and the progres
 def _count(op: str, name: str, value: Any, least: int) -> None:
     if type(value) is not int or value < least:
         raise ValueError(f"{op}: {name} must be an int of at least {least}, got {value!r}")
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, Real) and value > 0  # type: ignore[operator]
+
+
+def _one(scheduler: Any) -> str:
+    return "no scheduler" if scheduler is None else "a scheduler"
 
 
 def _mean(losses: list[float], rows: list[int]) -> float:
@@ -60,8 +69,9 @@ class Trainer:
         optimizer: of the model's parameters.
         scheduler: its step is called after each epoch, of ReduceLROnPlateau with the validation loss (the training
             loss where there is no validation).
-        metrics: names ("accuracy", "mae", "r2"), functions (prediction, target) -> number, or a dict of them. Each is
-            called once an epoch, with all predictions; during training these are from before each step's update.
+        metrics: names ("accuracy", "mae", "r2"), functions (prediction, target) -> number; one, several, or a dict of
+            them. Each is called once an epoch, with all predictions; during training these are from before each
+            step's update.
         clip_norm: the gradients' common 2-norm is scaled to at most this.
         clip_value: gradients are clamped to ± this.
         accumulate: gradients of so many batches are averaged for one step of the optimizer.
@@ -79,7 +89,7 @@ class Trainer:
         optimizer: Any,
         scheduler: Any = None,
         *,
-        metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
+        metrics: str | Metric | Iterable[str | Metric] | Mapping[str, Metric] = (),
         clip_norm: float | None = None,
         clip_value: float | None = None,
         accumulate: int = 1,
@@ -92,17 +102,23 @@ class Trainer:
             raise TypeError(f"Trainer: loss must be callable, got {loss!r:.60}")
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"Trainer: optimizer must be an Optimizer, got {optimizer!r:.60}")
-        if scheduler is not None and not callable(getattr(scheduler, "step", None)):
+        if isinstance(optimizer, LBFGS):
+            raise TypeError("Trainer: LBFGS evaluates the loss several times a step; call its step(closure) in a loop")
+        owned = {id(p) for part in (model, loss) if isinstance(part, Module) for p in part.parameters()}
+        if not any(id(p) in owned for group in optimizer.param_groups for p in group["params"]):
+            raise ValueError("Trainer: none of the optimizer's parameters is the model's; make one of this model's")
+        if scheduler is not None and (isinstance(scheduler, type) or not callable(getattr(scheduler, "step", None))):
             raise TypeError(f"Trainer: scheduler must have step(), got {scheduler!r:.60}")
         for name, number in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if number is not None and not number > 0:
+            if number is not None and not _is_positive(number):
                 raise ValueError(f"Trainer: {name} must be above 0, got {number!r}")
         _count("Trainer", "accumulate", accumulate, 1)
         if schedule not in ("epoch", "step"):
             raise ValueError(f'Trainer: schedule must be "epoch" or "step", got {schedule!r}')
         if nonfinite not in ("raise", "continue"):
             raise ValueError(f'Trainer: nonfinite must be "raise" or "continue", got {nonfinite!r}')
-        self.model, self.loss, self.optimizer, self.scheduler = model, loss, optimizer, scheduler
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.scheduler: Any = scheduler
         self.metrics = by_name(metrics)
         self.history = History()
         self.epoch = self.step = self.epochs = 0
@@ -112,7 +128,9 @@ class Trainer:
         self._by_step = schedule == "step"
         self._finite = nonfinite == "raise"
         self._lock = threading.Lock()
+        self._thread: int | None = None  # that trains
         self._feed: Rows | Stream | None = None  # of the epoch that is begun
+        self._lr = 0.0  # at the start of the epoch
         self._generator: Any = None
         self._callbacks: list[Any] = []
         self._watches: list[Watch] = []
@@ -122,7 +140,7 @@ class Trainer:
             for drops in (True, False)
         )
         self._look = steps.evaluation(model, loss, keep)
-        self._predict = freeze(steps.prediction(model), fallback="eager")
+        self._predict = steps.Step(steps.prediction(model), self._undo)
         self._frozen: dict[Any, Any] = {}
 
     # ---- What is given ------------------------------------------------------------------------------------
@@ -139,10 +157,14 @@ class Trainer:
         return feed(op, x, y, batch_size=batch_size, dtype=self._dtype(), finite=self._finite, **more)
 
     def _frozen_for(self, source: Rows | Stream, step: Any) -> Any:
-        key = step, source.kind
+        wanted = tuple(p.requires_grad for group in self.optimizer.param_groups for p in group["params"])
+        key = step, source.kind, wanted  # which gradients there are is no guard of a plan
         if key not in self._frozen:
-            self._frozen[key] = source.frozen(step)
+            self._frozen[key] = steps.Step(source.taking(step), self._undo)
         return self._frozen[key]
+
+    def _undo(self) -> Undo:
+        return Undo(self, self._generator, False)
 
     @property
     def losses(self) -> list[float]:
@@ -154,12 +176,18 @@ class Trainer:
         return [] if self._feed is None else self._feed.losses(self.step, batch)
 
     @contextlib.contextmanager
-    def _alone(self, op: str) -> Iterator[None]:
+    def _alone(self, op: str, within: bool = False) -> Iterator[None]:
+        """One at a time; `within`: callbacks may, too."""
+        if within and self._thread == threading.get_ident():
+            yield
+            return
         if not self._lock.acquire(blocking=False):
             raise RuntimeError(f"{op}: this trainer is training already")
+        self._thread = threading.get_ident()
         try:
             yield
         finally:
+            self._thread = None
             self._lock.release()
 
     # ---- Training -----------------------------------------------------------------------------------------
@@ -207,7 +235,7 @@ class Trainer:
             watched = None
             if validation is not None:
                 watched = self._feed_of("fit: validation", validation, batch_size, draws=False)
-            self._callbacks = list(callbacks)
+            self._callbacks = listed(callbacks)
             self._watches = [Watch(c) for c in self._callbacks if getattr(c, "every", None) is not None]
             self._generator = generator
             state = None if resume is None else checkpoint(resume)
@@ -217,9 +245,18 @@ class Trainer:
                 if state is not None:
                     self._resume(state, source)
                 self.optimizer.zero_grad()
+                self._try(watched)
                 with Interrupts() as interrupts:
                     self._epochs(source, watched, progress, interrupts)
             return self.history
+
+    def _try(self, watched: Rows | Stream | None) -> None:
+        """Look at one batch of the validation data, so that wrong ones are told now, not after an epoch."""
+        if isinstance(watched, Rows):
+            undo = self._undo()
+            with self._evaluating():
+                self._look(watched.first())
+            undo()
 
     @contextlib.contextmanager
     def _undone_unless_begun(self, resumes: bool) -> Iterator[None]:
@@ -258,20 +295,29 @@ class Trainer:
             self.failed = False
         finally:
             bar.close()
-            self._call("fit_end")
+            with contextlib.ExitStack() as all_of_them:
+                for callback in reversed(self._callbacks):
+                    if hasattr(callback, "fit_end"):
+                        all_of_them.callback(callback.fit_end, self)
 
     def _epoch(self, source: Rows | Stream, watched: Rows | Stream | None, bar: Bar, interrupts: Interrupts) -> None:
         if self._feed is None:
             source.start()
             self._feed = source
             self._call("epoch_begin")
-        lr = self.optimizer.param_groups[0]["lr"]
+        if self.step == 0:
+            self._lr = float(self.optimizer.param_groups[0]["lr"])
         self._steps(source, bar, interrupts)
         if self.stop and source.steps != self.step:
             return
         losses, rows = source.losses(self.step), source.rows(self.step)
+        if not losses:
+            raise ValueError(
+                f"fit: epoch {self.epoch} has no batch; drop_last leaves out a short one, and a generator gives its "
+                "batches once: a DataLoader or an object with __iter__ gives them every epoch"
+            )
         mean = _mean(losses, rows)
-        numbers = {"loss": mean, "lr": float(lr)}
+        numbers = {"loss": mean, "lr": self._lr}
         if self.metrics:
             numbers.update(self._scores(source))
         if watched is not None:
@@ -312,6 +358,9 @@ class Trainer:
             self._done += done
             interrupts.inside = False
             if done == 0:  # a loader that did not say how long it is
+                for watch in self._watches:
+                    if watch.called != self._done and not watch.gradients:
+                        watch.callback.step_end(self)
                 return
             if self._finite and not source.finite(self.step - 1):
                 raise FloatingPointError(
@@ -328,6 +377,8 @@ class Trainer:
                     watch.callback.step_end(self)
                 if due:
                     watch.again(self._done)
+            if self._watches:  # which may have frozen a layer
+                frozen = self._frozen_for(source, self._fit)
             if looks:
                 self.optimizer.zero_grad()
             interrupts.raise_now()
@@ -337,7 +388,7 @@ class Trainer:
             return {}
         predicted, target = source.scored()
         with no_grad():
-            return {name: float(metric(predicted, target)) for name, metric in self.metrics.items()}
+            return {name: score(name, metric, predicted, target) for name, metric in self.metrics.items()}
 
     # ---- Looking ------------------------------------------------------------------------------------------
 
@@ -381,7 +432,7 @@ class Trainer:
             ValueError, TypeError: data that mean nothing.
         """
         _count("evaluate", "batch_size", batch_size, 1)
-        with self._alone("evaluate"):
+        with self._alone("evaluate", within=True):
             return self._measure(self._feed_of("evaluate", (x, y), batch_size, draws=False))
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Any:
@@ -392,7 +443,7 @@ class Trainer:
         """
         _count("predict", "batch_size", batch_size, 1)
         inputs = inputs_of("predict", x, self._dtype())
-        with self._alone("predict"), self._evaluating():
+        with self._alone("predict", within=True), self._evaluating():
             found = [
                 self._predict(*(t[first : first + batch_size].clone() for t in inputs))
                 for first in range(0, len(inputs[0]), batch_size)
@@ -454,7 +505,10 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """All that a training needs to go on to the bit: weights, optimizer, scheduler, random state, history, and in
-        the middle of an epoch the data's order and what its batches gave."""
+        the middle of an epoch the data's order and what its batches gave. A copy: training on does not change it."""
+        return copy.deepcopy(self._whole_state())
+
+    def _whole_state(self) -> dict[str, Any]:
         over = len(self.history) > self.epoch  # within epoch_end
         feed = None if over else self._feed
         random = states(self._generator)
@@ -468,29 +522,44 @@ class Trainer:
             "order": None if feed is None else feed.order,
             "losses": [] if feed is None else feed.losses(self.step),
             "kept": [] if feed is None or self.step == 0 else feed.kept(),
+            "sizes": None if feed is None else feed.sizes,
+            "lr": self._lr,
             "history": self.history.to_dict(),
-            "callbacks": [c.state_dict() if hasattr(c, "state_dict") else {} for c in self._callbacks],
+            "callbacks": states_of(self._callbacks),
         }
 
     def _resume(self, state: Mapping[str, Any], source: Rows | Stream) -> None:
+        if (state["scheduler"] is None) != (self.scheduler is None):
+            raise ValueError(
+                f"fit: resume: {_one(state['scheduler'])} was saved, and this trainer has {_one(self.scheduler)}"
+            )
+        if state["begun"] and isinstance(source, Rows):
+            if state["sizes"] != source.sizes:
+                raise ValueError(
+                    "fit: resume: the checkpoint is from the middle of an epoch of [rows, batch_size, accumulate] "
+                    f"{state['sizes']}, and now they are {source.sizes}"
+                )
+            if state["step"] and bool(state["kept"]) != bool(self.metrics):
+                raise ValueError(
+                    "fit: resume: the checkpoint is from the middle of an epoch, "
+                    f"{'with' if state['kept'] else 'without'} metrics, unlike this trainer"
+                )
         self._restore(state)
         _core.set_rng_state(state["random_state"])
         if self._generator is not None and state["generator"] is not None:
             self._generator.set_state(state["generator"])
         self.history = History.from_dict(state["history"])
-        self.epoch, self.step = state["epoch"], state["step"]
+        self.epoch, self.step, self._lr = state["epoch"], state["step"], state["lr"]
         self.optimizer._opt_called = (
             True  # what schedules ask for: the file may be from between an epoch's steps and end
         )
         if state["begun"]:
             source.resume(state["order"], state["losses"], state["kept"])
             self._feed = source
-        for callback, own in zip(self._callbacks, state["callbacks"], strict=False):
-            if hasattr(callback, "load_state_dict"):
-                callback.load_state_dict(own)
+        restored(self._callbacks, state["callbacks"])
 
     def save(self, path: Any) -> None:
         """Write state_dict() to a file, whole or not at all; see unspool.save."""
         from unspool import save
 
-        save(self.state_dict(), path)
+        save(self._whole_state(), path)

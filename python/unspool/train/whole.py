@@ -18,7 +18,7 @@ __all__ = ["Interrupts", "Undo", "checkpoint", "states"]
 
 _KEYS = (
     "model", "optimizer", "scheduler", "random_state", "generator", "epoch", "step", "begun", "order", "losses",
-    "kept", "history", "callbacks",
+    "kept", "sizes", "lr", "history", "callbacks",
 )  # fmt: skip
 
 
