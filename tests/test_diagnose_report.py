@@ -62,6 +62,24 @@ def test_text_fits_80_columns(report: Report) -> None:
         assert f"{f.severity}: {f.kind}" in str(report)
 
 
+def test_what_is_not_judged_is_not_called_healthy() -> None:
+    pytest.importorskip("matplotlib")
+    unspool.manual_seed(1)
+    report = unspool.diagnose(*CASES["dead"]())
+    assert "forward:  no verdict" in str(report)
+    assert "\n  … dead_units also at 4\n" in str(report)
+    assert [a.get_title(loc="left") for a in report.plot().axes[:2]] == [
+        "pre-activations: no verdict",
+        "gradients: no verdict",
+    ]
+
+
+def test_one_is_told_in_the_singular() -> None:
+    assert ": healthy; 1 linear layer, 8 parameters" in str(unspool.diagnose(*CASES["one layer"]()))
+    told = " ".join(str(unspool.diagnose(*CASES["long names"]())).split())
+    assert re.search(r"1 of 2 layers have weights of 0\.\d+ times the", told)
+
+
 def test_colours_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rich", reason="rich is not installed (pip install '.[report]')")
     unspool.manual_seed(1)
@@ -164,6 +182,12 @@ def unscaled():
 
 def nothing():
     return nn.ReLU()
+
+def a_list():
+    return [right(), unspool.randn(64, 32)]
+
+def too_many():
+    return right(), unspool.randn(64, 32), None, None, None
 """
 
 
@@ -180,6 +204,13 @@ def command(where: Path, *args: str) -> subprocess.CompletedProcess[str]:
         ("models:unscaled", 3, "warning: unscaled_inputs"),
         ("models:sick", 4, "error: exploding_forward"),
         ("models:nothing", 2, "the model (ReLU) has no parameters"),
+        (
+            "models:a_list",
+            2,
+            "models:a_list must return a model, (model, x), (model, x, y) or (model, x, y, loss), got list",
+        ),
+        ("models:too_many", 2, "got a tuple of 5"),
+        ("models:__name__", 2, "models:__name__ is not a function but of type str"),
         ("models:none", 2, "has no attribute 'none'"),
         ("nowhere:none", 2, "No module named 'nowhere'"),
         ("models", 2, "expected module:function, got 'models'"),
@@ -197,6 +228,15 @@ def test_the_command_prints_json(tmp_path: Path) -> None:
     read = json.loads(done.stdout)
     assert (done.returncode, read["severity"], read["forward"]["label"]) == (4, "error", "exploding")
     assert read["float64"]
+
+
+@pytest.mark.parametrize(("path", "said"), [("page.png", "must end in .html"), ("no/page.html", "No such file")])
+def test_a_page_that_the_command_cannot_write(path: str, said: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    done = command(tmp_path, "models:right", "--save", path)
+    assert (done.returncode, done.stdout[:19]) == (2, "Sequential: healthy")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # the monitor

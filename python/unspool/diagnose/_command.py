@@ -19,21 +19,31 @@ def _function(name: str) -> Any:
     if not colon or not module or not function:
         raise ValueError(f"diagnose: expected module:function, got {name!r}")
     try:
-        return getattr(import_module(module), function)
+        found = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"diagnose: {name}: {error}") from error
+    if not callable(found):
+        raise ValueError(f"diagnose: {name} is not a function but of type {type(found).__name__}")
+    return found
 
 
-def _with_batch(made: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A normal batch for a model that comes alone, of as many features as its first linear layer reads."""
+def _with_batch(name: str, made: Any) -> tuple[Any, ...]:
+    """The arguments of `diagnose`: what the function `name` made, with a normal batch for a model that comes alone, of
+    as many features as its first linear layer reads."""
     from unspool import randn
     from unspool.diagnose.measure import is_linear
     from unspool.nn import Module
 
-    if len(made) > 1 or not isinstance(made[0], Module):
+    if isinstance(made, tuple) and 1 < len(made) <= 4:
         return made
-    first = next((m for m in made[0].modules() if is_linear(m)), None)
-    return made[0], randn(_BATCH, 1 if first is None else first.weight.shape[1])
+    model = made[0] if isinstance(made, tuple) and len(made) == 1 else made
+    if not isinstance(model, Module):
+        got = f"a tuple of {len(made)}" if isinstance(made, tuple) else type(made).__name__
+        raise TypeError(
+            f"diagnose: {name} must return a model, (model, x), (model, x, y) or (model, x, y, loss), got {got}"
+        )
+    first = next((m for m in model.modules() if is_linear(m)), None)
+    return model, randn(_BATCH, 1 if first is None else first.weight.shape[1])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,15 +57,18 @@ def run(args: argparse.Namespace) -> int:
         return 2
     manual_seed(args.seed)
     made = make()
-    made = _with_batch(made if isinstance(made, tuple) else (made,))
     try:
-        report = diagnose(*made, shadow=args.shadow, curvature=args.curvature)
+        report = diagnose(*_with_batch(args.model, made), shadow=args.shadow, curvature=args.curvature)
     except (TypeError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 2
     print(report.to_json(indent=2) if args.json else report)
-    if args.save:
-        report.save(args.save)
+    try:
+        if args.save:
+            report.save(args.save)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"diagnose: {error}", file=sys.stderr)
+        return 2
     return STATUS[report.severity]
 
 

@@ -303,6 +303,11 @@ def start_loss(facts: Facts) -> Iterator[Finding]:
     )  # fmt: skip
 
 
+def _range(values: list[float]) -> str:
+    ends = [f"{min(values):.3g}", f"{max(values):.3g}"]
+    return " to ".join(dict.fromkeys(ends))
+
+
 def weight_scale(facts: Facts) -> Iterator[Finding]:
     """Weights whose variance is more than four times off the target of their nonlinearity: no fault by itself."""
     layers = facts.measures.layers
@@ -311,8 +316,7 @@ def weight_scale(facts: Facts) -> Iterator[Finding]:
         ratios = [x.weight_var / x.weight_target for x in off]
         yield Finding(
             "weight_scale", "info", off[0].path,
-            f"the weights of {len(off)} of {len(layers)} layers have {min(ratios):.3g} to {max(ratios):.3g} times the "
-            "variance gain / fan_in",
+            f"{len(off)} of {len(layers)} layers have weights of {_range(ratios)} times the variance gain / fan_in",
             {"layers": [x.path for x in off], "ratios": ratios},
             "nn.init.kaiming_normal_(layer.weight, nonlinearity=…)",
         )  # fmt: skip

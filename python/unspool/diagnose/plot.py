@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from typing import Any
 
 import numpy as np
 
+from unspool.diagnose.render import clipped, verdict_label
 from unspool.diagnose.statistics import Stats
 from unspool.diagnose.verdict import TOTAL
 
@@ -16,6 +18,7 @@ __all__ = ["plot", "svg"]
 _LN10 = math.log(10.0)
 _BINS = 41
 _REACH = 4.0  # standard deviations that a histogram shows
+_LINE = 60  # characters that fit beside the idle units
 
 
 def _figure() -> Any:
@@ -23,7 +26,15 @@ def _figure() -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("plot needs matplotlib: pip install 'unspool[report]'") from error
-    return Figure(figsize=(11, 8.5), layout="constrained")
+    figure = Figure(figsize=(11, 8.5))  # a layout that measures its texts would take most of the time
+    figure.subplots_adjust(left=0.075, right=0.985, top=0.965, bottom=0.06, wspace=0.2, hspace=0.4)
+    return figure
+
+
+def _number_layers(axis: Any, count: int) -> None:
+    axis.set_xlabel("linear layer")
+    axis.set_xlim(0.5, count + 0.5)
+    axis.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _chain(axis: Any, title: str, label: str, ln_vars: list[float], start: float) -> None:
@@ -35,10 +46,13 @@ def _chain(axis: Any, title: str, label: str, ln_vars: list[float], start: float
         axis.axhspan(low, high, color="#d9f0d3", label="within a factor of 1000")
     axis.plot(at, powers, "o-", color="#2166ac", markersize=3, linewidth=1)
     axis.set_title(f"{title}: {label}", loc="left")
-    axis.set_xlabel("linear layer")
     axis.set_ylabel("variance")
     axis.yaxis.set_major_formatter(lambda value, _: f"$10^{{{value:.4g}}}$")
-    axis.set_xlim(0.5, len(ln_vars) + 0.5)
+    axis.yaxis.get_major_locator().set_params(integer=True)
+    low, high = axis.get_ylim()
+    if high - low < 2:  # so that there is a whole power to name
+        axis.set_ylim((low + high) / 2 - 1, (low + high) / 2 + 1)
+    _number_layers(axis, len(ln_vars))
     if axis.get_legend_handles_labels()[0]:
         axis.legend(frameon=False, loc="best")
 
@@ -59,8 +73,8 @@ def _histograms(axis: Any, title: str, stats: list[Stats | None]) -> None:
         interpolation="nearest",
     )  # fmt: skip
     axis.set_title(title, loc="left")
-    axis.set_xlabel("linear layer")
     axis.set_ylabel("standard deviations")
+    _number_layers(axis, len(stats))
 
 
 def _idle(axis: Any, layers: Any) -> None:
@@ -68,10 +82,10 @@ def _idle(axis: Any, layers: Any) -> None:
     axis.bar(at, [100 * x.dead for x in layers], color="#b2182b", label="dead units")
     axis.plot(at, [100 * x.saturated for x in layers], ".", color="#b35806", label="saturated values")
     axis.plot(at, [100 * x.always_on for x in layers], "_", color="#2166ac", label="units always on")
-    axis.set_ylim(0, 105)
-    axis.set_xlim(0.5, len(layers) + 0.5)
+    axis.set_ylim(0, 122)  # the legend stands above the bars
+    axis.set_yticks(range(0, 101, 20))
     axis.set_ylabel("%")
-    axis.set_xlabel("linear layer")
+    _number_layers(axis, len(layers))
     axis.set_title("idle units", loc="left")
     axis.legend(frameon=False, ncols=3, loc="upper left", fontsize=8, columnspacing=1)
 
@@ -84,13 +98,15 @@ def plot(report: Any) -> Any:
     forward = [x.z.ln_var for x in layers]
     backward = [math.nan if x.gradient is None else x.gradient.ln_var for x in layers]
     last = backward[len(report.facts.chain) - 1]
-    _chain(top[0], "pre-activations", report.forward.label, forward, forward[0])
-    _chain(top[1], "gradients", report.backward.label, backward, last)
+    _chain(top[0], "pre-activations", verdict_label(report, report.forward), forward, forward[0])
+    _chain(top[1], "gradients", verdict_label(report, report.backward), backward, last)
     _histograms(middle[0], "pre-activations", [x.z for x in layers])
     _histograms(middle[1], "gradients", [x.gradient for x in layers])
     _idle(bottom[0], report.layers)
     bottom[1].axis("off")
-    lines = [f"{f.severity}: {f.kind} {f.layer}" for f in report.findings[:12]] or ["no findings"]
+    lines = [f"{f.severity}: {f.kind} {clipped(f.layer, _LINE - len(f.kind))}" for f in report.findings[:12]] or [
+        "no findings"
+    ]
     bottom[1].text(0, 1, "\n".join(lines), va="top", fontsize=9, parse_math=False)
     return figure
 
@@ -101,6 +117,7 @@ def svg(report: Any) -> str:
     from matplotlib import rc_context
 
     out = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "unspool"}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "unspool"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts draw it
         figure.savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return out.getvalue()[out.getvalue().index("<svg") :]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-__all__ = ["fragment", "page", "printed", "text"]
+__all__ = ["clipped", "fragment", "page", "printed", "text", "verdict_label"]
 
 WIDTH = 80
 _MOST_ROWS = 40
@@ -51,7 +51,13 @@ def _rows(report: Any) -> list[tuple[str, ...]]:
 def _summary(report: Any) -> str:
     loss = "" if report.loss is None else f", loss {report.loss:.4g}"
     state = "healthy" if report.healthy else "not healthy"
-    return f"{report.model}: {state}; {len(report.layers)} linear layers, {report.parameters:,} parameters{loss}"
+    layers = f"{len(report.layers)} linear layer{'s' * (len(report.layers) > 1)}"
+    return f"{report.model}: {state}; {layers}, {report.parameters:,} parameters{loss}"
+
+
+def verdict_label(report: Any, verdict: Any) -> str:
+    """The verdict's label; 'no verdict' where fewer than two layers of a chain have a variance."""
+    return "no verdict" if verdict.layers < min(2, len(report.facts.chain)) else str(verdict.label)
 
 
 def _chains(report: Any) -> list[str]:
@@ -59,15 +65,17 @@ def _chains(report: Any) -> list[str]:
     for name, verdict in (("forward", report.forward), ("backward", report.backward)):
         total = math.exp(max(min(verdict.total, 700.0), -700.0))
         known = f"{verdict.layers} of {len(report.facts.chain)} layers have a variance"
-        if verdict.layers < min(2, len(report.facts.chain)):
-            out.append(f"{name + ':':<9} no verdict: {known}")
+        label = verdict_label(report, verdict)
+        if label == "no verdict":
+            out.append(f"{name + ':':<9} {label}: {known}")
             continue
         cut = f"; {known}" if verdict.layers < len(report.facts.chain) else ""
-        out.append(f"{name + ':':<9} {verdict.label}, Var × {verdict.factor:.3g} a layer, × {total:.3g} in all{cut}")
+        out.append(f"{name + ':':<9} {label}, Var × {verdict.factor:.3g} a layer, × {total:.3g} in all{cut}")
     return out
 
 
-def _clipped(path: str, width: int) -> str:
+def clipped(path: str, width: int) -> str:
+    """The end of a path that is longer than `width`: there the layers differ."""
     return path if len(path) <= width else "…" + path[len(path) - width + 1 :]
 
 
@@ -84,7 +92,7 @@ def _finding_lines(findings: list[Any]) -> Iterator[str]:
                 yield from textwrap.wrap(f"→ {f.remedy}", WIDTH, initial_indent="  ", subsequent_indent="    ")
         rest = ", ".join(f.layer for f in group[_MOST_ALIKE:])
         if rest:
-            yield textwrap.shorten(f"  … {group[0].kind} also at {rest}", WIDTH, placeholder=" …")
+            yield "  " + textwrap.shorten(f"… {group[0].kind} also at {rest}", WIDTH - 2, placeholder=" …")
 
 
 def text(report: Any) -> str:
@@ -102,7 +110,7 @@ def text(report: Any) -> str:
         if row is None:
             lines.append(f"… {len(rows) - _MOST_ROWS} more")
             continue
-        cells = [_clipped(c, w - 1) for c, w in zip(row, widths, strict=True)]
+        cells = [clipped(c, w - 1) for c, w in zip(row, widths, strict=True)]
         line = "".join(
             c.ljust(w) if i in (0, 2) else c.rjust(w - 1) + " "
             for i, (c, w) in enumerate(zip(cells, widths, strict=True))
@@ -131,41 +139,53 @@ def printed(report: Any) -> str:
 
 
 def _table(report: Any) -> str:
-    cell = "padding: 0.1em 0.7em; text-align: right"
-    left = cell.replace("right", "left")
-    out = ["<table><thead><tr>"]
-    out += [f'<th style="{left if i in (0, 2) else cell}">{escape(h)}</th>' for i, h in enumerate(_HEAD)]
+    """Numbers keep to their lines, long paths break anywhere; what is still too wide is scrolled within the page."""
+    rows = _rows(report)
+    longest = min(max(len(row[0]) for row in rows), 14)
+    left = "padding: 0.1em 0.7em; text-align: left"
+    name, number = f"{left}; white-space: nowrap", "padding: 0.1em 0.7em; text-align: right; white-space: nowrap"
+    styles = [f"{left}; overflow-wrap: anywhere; min-width: {longest}ch", number, name, *[number] * (len(_HEAD) - 3)]
+    out = ['<div style="overflow-x: auto"><table><thead><tr>']
+    out += [f'<th style="{style}">{escape(h)}</th>' for style, h in zip(styles, _HEAD, strict=True)]
     out.append("</tr></thead><tbody>")
-    for row in _rows(report):
-        cells = (f'<td style="{left if i in (0, 2) else cell}">{escape(c)}</td>' for i, c in enumerate(row))
+    for row in rows:
+        cells = (f'<td style="{style}">{escape(c)}</td>' for style, c in zip(styles, row, strict=True))
         out.append(f"<tr>{''.join(cells)}</tr>")
-    return "\n".join([*out, "</tbody></table>"])
+    return "\n".join([*out, "</tbody></table></div>"])
 
 
-def fragment(report: Any) -> str:
-    """What a notebook shows: the summary, the findings and a table of the layers."""
-    out = [f"<div><p><b>{escape(_summary(report))}</b><br>{'<br>'.join(map(escape, _chains(report)))}</p>"]
+def _told(report: Any) -> str:
+    out = [f"<p><b>{escape(_summary(report))}</b><br>{'<br>'.join(map(escape, _chains(report)))}</p>"]
     if report.findings:
         out.append("<ul>")
         for f in report.findings:
             where = f" at <code>{escape(f.layer)}</code>" if f.layer else ""
             out.append(
-                f'<li><b style="color: {_COLORS[f.severity]}">{f.severity}: {escape(f.kind)}</b>{where}: '
-                f"{escape(f.message)}<br><i>{escape(f.remedy)}</i></li>"
+                f'<li style="margin-bottom: 0.5em"><b style="color: {_COLORS[f.severity]}">{f.severity}: '
+                f"{escape(f.kind)}</b>{where}: {escape(f.message)}<br>→ <i>{escape(f.remedy)}</i></li>"
             )
         out.append("</ul>")
-    return "\n".join([*out, _table(report), "</div>"])
+    return "\n".join(out)
+
+
+def fragment(report: Any) -> str:
+    """What a notebook shows: the summary, the findings and a table of the layers."""
+    return f'<div style="overflow-wrap: anywhere">{_told(report)}\n{_table(report)}\n</div>'
 
 
 def page(report: Any) -> str:
-    """A whole HTML page, with the picture inside it."""
+    """A whole HTML page, with the picture between the findings and the table, which may be long."""
     from unspool.diagnose.plot import svg
 
     title = escape(f"diagnosis of {report.model}")
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
-        "<style>body { font-family: sans-serif; max-width: 64em; margin: 2em auto; padding: 0 1em } "
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        "<style>body { font-family: sans-serif; max-width: 64em; margin: 2em auto; padding: 0 1em; "
+        "overflow-wrap: anywhere } "
         "table { border-collapse: collapse; font-size: 0.9em } tbody tr:nth-child(odd) { background: #f4f4f4 } "
-        "svg { max-width: 100%; height: auto }</style></head>\n"
-        f"<body><h1>{title}</h1>\n{fragment(report)}\n{svg(report)}\n</body></html>\n"
+        ".picture { overflow-x: auto; margin: 1.5em 0 } "
+        "svg { width: 100%; min-width: 40em; height: auto }</style></head>\n"
+        f'<body><h1>{title}</h1>\n{_told(report)}\n<div class="picture">{svg(report)}</div>\n{_table(report)}\n'
+        "</body></html>\n"
     )
