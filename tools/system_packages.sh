@@ -44,6 +44,12 @@ TEST(a, b) {}' && return
   apt_install libgtest-dev
 }
 
+# For the tests that open pages, which are skipped where it can't be had.
+want_chromium() {
+  command -v chromium >/dev/null || command -v google-chrome >/dev/null && return
+  ( apt_install chromium ) || say "no chromium: the tests that open pages in a browser are skipped"
+}
+
 # Sets `clangxx` to a Clang of at least 14.
 need_clang() {
   local name version

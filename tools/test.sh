@@ -3,10 +3,10 @@
 #
 #   tools/test.sh [--torch] [arguments for pytest]
 #
-# Everything goes into .venv-test and build/, except a compiler, Python's headers and GoogleTest, which come from the
-# system's packages where they are missing. With --torch or UNSPOOL_WITH_TORCH=1 it installs PyTorch 2.13.0 too, which
-# the comparison tests run against, and what else benchmarks/ compares with; without it they are skipped. PYTHON names
-# another interpreter, CXX another compiler.
+# Everything goes into .venv-test and build/, except a compiler, Python's headers, GoogleTest and Chromium, which come
+# from the system's packages where they are missing; tests that open pages are skipped where Chromium can't be had. With
+# --torch or UNSPOOL_WITH_TORCH=1 it installs PyTorch 2.13.0 too, which the comparison tests run against, and what else
+# benchmarks/ compares with; without it they are skipped. PYTHON names another interpreter, CXX another compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/system_packages.sh
@@ -21,6 +21,7 @@ if [ "$with_torch" = 1 ]; then extras+=,torch,bench; fi
 need_compiler
 need_python "$python"
 need_googletest
+want_chromium
 
 say "environment $venv"
 # An environment of another interpreter, or a half-made one, is made anew.
