@@ -21,7 +21,7 @@ _FOREIGN = {"count", "index", "with_traceback", "add_note", "args"}
 def public_modules() -> list[str]:
     names = ["unspool"]
     for found in pkgutil.walk_packages(unspool.__path__, "unspool."):
-        if not any(part.startswith("_") or part == "notes" for part in found.name.split(".")[1:]):
+        if not any(part.startswith("_") or part == "notes_program" for part in found.name.split(".")[1:]):
             names.append(found.name)
     return names
 
