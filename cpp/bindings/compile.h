@@ -20,9 +20,9 @@ struct Updated {
 // What was read when the settings were last found to be the same: as long as these dicts and lists have not
 // changed, they still are.
 struct Unchanged {
-  std::vector<std::pair<py::object, std::uint64_t>> dicts;           // and their versions
-  std::vector<std::pair<py::object, std::vector<PyObject*>>> lists;  // and their items
-  std::vector<std::pair<const TensorImpl*, const Storage*>> state;   // of tensors that the dicts hold
+  std::vector<std::pair<py::object, std::uint64_t>> dicts;            // and their versions
+  std::vector<std::pair<py::object, std::vector<py::object>>> lists;  // and their items
+  std::vector<std::pair<const TensorImpl*, const Storage*>> state;    // of tensors that the dicts hold
   bool holds() const;
 };
 

@@ -2,7 +2,6 @@
 // size is known, at a third of the price of a look-up for each entry.
 #include "guards.h"
 
-#include <algorithm>
 #include <unordered_map>
 
 #include "compile.h"
@@ -80,7 +79,9 @@ bool Unchanged::holds() const {
     if (version_of_dict(dict.ptr()) != version) return false;
   for (const auto& [list, items] : lists) {
     if (PyList_GET_SIZE(list.ptr()) != static_cast<Py_ssize_t>(items.size())) return false;
-    if (!std::equal(items.begin(), items.end(), PySequence_Fast_ITEMS(list.ptr()))) return false;
+    PyObject** const now = PySequence_Fast_ITEMS(list.ptr());
+    for (std::size_t i = 0; i < items.size(); ++i)
+      if (now[i] != items[i].ptr()) return false;
   }
   for (const auto& [tensor, storage] : state)
     if (tensor->storage != storage) return false;

@@ -425,9 +425,9 @@ Unchanged noted(const OptimizerUse& use, PyObject* state, PyObject* groups) {
     return version != 0;
   };
   auto add_list = [&](PyObject* list) {
-    PyObject** const items = PySequence_Fast_ITEMS(list);
-    u.lists.emplace_back(py::reinterpret_borrow<py::object>(list),
-                         std::vector<PyObject*>(items, items + PyList_GET_SIZE(list)));
+    auto& items = u.lists.emplace_back(py::reinterpret_borrow<py::object>(list), 0).second;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); ++i)
+      items.push_back(py::reinterpret_borrow<py::object>(PyList_GET_ITEM(list, i)));
   };
   const py::object own = py::getattr(use.optimizer, "__dict__");
   bool settled = PyDict_CheckExact(own.ptr()) && PyDict_Check(state) && PyList_CheckExact(groups) &&

@@ -65,6 +65,7 @@ void Batches::reorder(const Tensor& order) {
   count_ = rows_ / size_ + (rows_ % size_ != 0);
   const std::int64_t losses = rows_ / part_ + (rows_ % part_ != 0);
   if (!losses_ || losses_.numel() != losses) losses_ = empty({losses}, DType::Float64, "batches");
+  kept_.clear();  // whoever holds the last epoch's results keeps them
 }
 
 std::vector<Tensor> Batches::blank(std::int64_t batch) const {
@@ -109,10 +110,10 @@ void Batches::note(std::int64_t i, std::span<const Tensor> results) {
     Shape shape = t.shape();
     shape[0] = rows_;
     if (kept_.size() < k) kept_.push_back(empty(shape, t.dtype(), "batches"));
-    Tensor& all = kept_[k - 1];
-    if (!(all.shape() == shape) || all.dtype() != t.dtype() ||
-        all->storage->refs.load(std::memory_order_acquire) != 1)
-      all = empty(shape, t.dtype(), "batches");
+    const Tensor& all = kept_[k - 1];
+    if (!(all.shape() == shape) || all.dtype() != t.dtype())
+      fail(ErrorKind::Shape, "batches: the epoch's results are rows of shape ", all.shape(), " and dtype ",
+           name(all.dtype()), "; batch ", i, " gives shape ", t.shape(), " and dtype ", name(t.dtype()));
     const std::int64_t row = bytes_of_row(t);
     std::memcpy(all->data + i * size_ * row, contiguous(t)->data,
                 static_cast<std::size_t>(t.shape()[0] * row));

@@ -4,52 +4,28 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from unspool.nn import functional
+from unspool.nn._init_gain import RECORDED, applied, name_of, second_moment
+from unspool.nn._init_layers import ACTIVATIONS
+
 __all__ = ["LINEAR", "Activation", "of_module", "of_node"]
 
-# The names by which backward knows them (`grad_fn`) → the function of nn.functional.
-_NODES = {
-    "ReluBackward0": "relu",
-    "LeakyReluBackward0": "leaky_relu",
-    "EluBackward0": "elu",
-    "CeluBackward0": "celu",
-    "GeluBackward0": "gelu",
-    "SiluBackward0": "silu",
-    "MishBackward0": "mish",
-    "TanhBackward0": "tanh",
-    "SigmoidBackward0": "sigmoid",
-    "SoftplusBackward0": "softplus",
-    "HardtanhBackward0": "hardtanh",
-    "HardswishBackward0": "hardswish",
-    "HardsigmoidBackward0": "hardsigmoid",
-    "LogSigmoidBackward0": "logsigmoid",
+# By the names of their backward. Of those that have settings, which the record doesn't tell, the usual ones are taken.
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **RECORDED,
+    "CeluBackward": functional.celu,
+    "EluBackward": functional.elu,
+    "HardtanhBackward": functional.hardtanh,
+    "LeakyReluBackward": functional.leaky_relu,
+    "SoftplusBackward": functional.softplus,
 }
-# The modules → the same functions, and the settings that they read of their module.
-_MODULES: dict[str, tuple[str, ...]] = {
-    "ReLU": ("relu",),
-    "LeakyReLU": ("leaky_relu", "negative_slope"),
-    "PReLU": ("leaky_relu", "weight"),
-    "RReLU": ("leaky_relu", "lower"),
-    "ELU": ("elu", "alpha"),
-    "CELU": ("celu", "alpha"),
-    "SELU": ("selu",),
-    "GELU": ("gelu",),
-    "SiLU": ("silu",),
-    "Mish": ("mish",),
-    "Tanh": ("tanh",),
-    "Sigmoid": ("sigmoid",),
-    "Softplus": ("softplus", "beta"),
-    "Softsign": ("softsign",),
-    "Hardtanh": ("hardtanh", "min_val", "max_val"),
-    "ReLU6": ("relu6",),
-    "Hardswish": ("hardswish",),
-    "Hardsigmoid": ("hardsigmoid",),
-    "LogSigmoid": ("logsigmoid",),
-}
+_known: dict[str, Activation] = {}  # by the text of a module, which tells its settings
 
 
 @dataclass(frozen=True)
@@ -69,7 +45,7 @@ class Activation:
     @property
     def is_rectifier(self) -> bool:
         """Whether a unit whose inputs are all positive is linear."""
-        return self.name in ("relu", "leaky_relu", "relu6")
+        return self.name in ("relu", "leaky_relu", "prelu", "rrelu", "relu6")
 
 
 LINEAR = Activation("none", 1.0)
@@ -84,32 +60,32 @@ def _flat(z: Any, slope: Any, share: float) -> tuple[float, float]:
     )
 
 
-@functools.lru_cache(maxsize=256)
-def _read(name: str, settings: tuple[float, ...]) -> Activation:
-    """Integrate and differentiate f on a grid of -12 … 12; the sums are exact to six digits for a kink at 0."""
-    from unspool import tensor
-    from unspool.nn import functional
-
+def _read(phi: Any) -> Activation:
+    """Integrate and differentiate f between -12 and 12."""
     z = np.linspace(-12.0, 12.0, 24001)
-    y = getattr(functional, name)(tensor(z), *settings).numpy()
-    weight = np.exp(-z * z / 2)
-    gain = float(weight.sum() / (weight @ np.square(y)))
-    slope = np.abs(np.diff(y))
+    slope = np.abs(np.diff(applied((phi,), z)))
+    slope = np.minimum(slope, np.quantile(slope, 0.999))  # a jump is no slope
     low, high = _flat(z, slope, 1e-3)
     near = _flat(z, slope, 0.05)
-    return Activation(name, gain, low, high, near if all(map(math.isfinite, near)) else None)
+    return Activation(
+        name_of((phi,)), 1 / second_moment((phi,)), low, high, near if all(map(math.isfinite, near)) else None
+    )
 
 
 def of_module(module: Any) -> Activation | None:
     """That of a module of nn, with its settings; None where it is none."""
-    entry = _MODULES.get(type(module).__name__)
-    if entry is None:
+    if type(module) not in ACTIVATIONS:
         return None
-    name, *names = entry
-    settings = (getattr(module, key) for key in names)
-    return _read(name, tuple(s if isinstance(s, (int, float)) else float(s.detach().mean()) for s in settings))
+    if module._parameters:  # slopes that are learnt
+        return _read(module)
+    key = repr(module)
+    if key not in _known:
+        _known[key] = _read(module)
+    return _known[key]
 
 
+@functools.cache
 def of_node(name: str) -> Activation | None:
     """That of a function, by the name of its backward, with its usual settings; None where it is none."""
-    return _read(_NODES[name], ()) if name in _NODES else None
+    phi = _FUNCTIONS.get(name.rstrip("0123456789"))
+    return None if phi is None else _read(phi)

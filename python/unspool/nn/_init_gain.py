@@ -15,9 +15,25 @@ from unspool.nn import functional
 from unspool.nn.modules import activation as activations
 from unspool.nn.modules.module import Module
 
-__all__ = ["integrated_gain", "name_of", "passes_factors", "second_moment", "text_of"]
+__all__ = ["RECORDED", "applied", "integrated_gain", "name_of", "passes_factors", "second_moment", "text_of"]
 
 _STEP, _REACH = 2.0**-11, 12.0  # beyond 12 standard deviations lies 10⁻³² of the normal distribution
+
+
+# What is recorded where a function, instead of a module, is called: those without a parameter, for a slope or a scale
+# does not stand in the record.
+RECORDED: dict[str, Callable[[Any], Any]] = {
+    "GeluBackward": functional.gelu,
+    "HardsigmoidBackward": functional.hardsigmoid,
+    "HardswishBackward": functional.hardswish,
+    "LogSigmoidBackward": functional.logsigmoid,
+    "MishBackward": functional.mish,
+    "ReluBackward": functional.relu,
+    "SigmoidBackward": functional.sigmoid,
+    "SiluBackward": functional.silu,
+    "SinBackward": _core.sin,
+    "TanhBackward": functional.tanh,
+}
 
 
 @cache
@@ -58,7 +74,7 @@ def _function_of(phi: Any) -> Callable[[Any], Any]:
     return function
 
 
-def _applied(chain: tuple[Any, ...], z: Any) -> Any:
+def applied(chain: tuple[Any, ...], z: Any) -> Any:
     """What `chain` makes of the numbers z, one function after the other, in float64."""
     with no_grad():
         y = _core.tensor(z)
@@ -72,7 +88,7 @@ def _applied(chain: tuple[Any, ...], z: Any) -> Any:
 def second_moment(chain: tuple[Any, ...], variance: float = 1.0) -> float:
     """E[φ(z)²] for z ~ N(0, variance), where φ applies `chain`, one function after the other."""
     z, weights = _points()
-    return float((_applied(chain, z * sqrt(variance)) ** 2 * weights).sum())
+    return float((applied(chain, z * sqrt(variance)) ** 2 * weights).sum())
 
 
 def integrated_gain(nonlinearity: Any) -> float:
@@ -95,7 +111,7 @@ def integrated_gain(nonlinearity: Any) -> float:
 def _slopes(chain: tuple[Any, ...]) -> tuple[float, float] | None:
     """p and q where φ(z) is p·z for positive z and q·z for negative z; None of any other φ."""
     z = np.array([-1e3, -1.0, -1e-3, 1e-3, 1.0, 1e3])
-    y = _applied(chain, z)
+    y = applied(chain, z)
     q, p = -y[1], y[4]
     return (float(p), float(q)) if np.allclose(y, np.where(z > 0, p, q) * z, rtol=1e-12, atol=0) else None
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from unspool import _core
 from unspool._tree import flatten
 from unspool.autograd.grad_mode import enable_grad
-from unspool.nn import functional
+from unspool.nn._init_gain import RECORDED
 from unspool.nn._init_layers import ACTIVATIONS, UNIT, forward, is_layer, layers, watched
 from unspool.nn.modules.container import ModuleDict, ModuleList, Sequential
 from unspool.nn.modules.module import Module
@@ -98,20 +98,7 @@ def _matters(module: Any) -> bool:
 
 # --- by a forward pass ---------------------------------------------------------------------------------------------
 
-# What is recorded where a function, instead of a module, is called: activations without a parameter, and what only
-# moves numbers. A slope or a scale does not stand in the record, so that other functions remain unknown.
-_FUNCTIONS = {
-    "GeluBackward": functional.gelu,
-    "HardsigmoidBackward": functional.hardsigmoid,
-    "HardswishBackward": functional.hardswish,
-    "LogSigmoidBackward": functional.logsigmoid,
-    "MishBackward": functional.mish,
-    "ReluBackward": functional.relu,
-    "SigmoidBackward": functional.sigmoid,
-    "SiluBackward": functional.silu,
-    "SinBackward": _core.sin,
-    "TanhBackward": functional.tanh,
-}
+# What only moves numbers.
 _MOVES = frozenset(
     (
         "CloneBackward", "PermuteBackward", "SqueezeBackward", "TransposeBackward", "UnsqueezeBackward",
@@ -138,8 +125,8 @@ def _input(tensor: Any, made: dict[Any, Any], caller: str) -> Input:
             return Input(tuple(chain[::-1]))
         elif name.endswith("AccumulateGrad"):
             return Input(of="unknown") if isinstance(node.variable, Parameter) else Input(tuple(chain[::-1]), "data")
-        elif name in _FUNCTIONS:
-            chain.append(_FUNCTIONS[name])
+        elif name in RECORDED:
+            chain.append(RECORDED[name])
             node = node.next_functions[0][0]
         elif name in _MOVES:
             node = node.next_functions[0][0]

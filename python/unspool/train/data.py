@@ -113,7 +113,7 @@ class Rows:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What `frozen` makes is for feeds of this kind."""
+        """A frozen step that `taking` gave serves all feeds of this kind."""
         return (Rows, self.parts, self.size if self.parts > 1 else 0)
 
     def start(self) -> None:

@@ -31,7 +31,7 @@ class CSVLog(Callback):
         for _ in range(trainer.epoch + 1):  # the names, and a row for each epoch that is done
             line = self._file.readline()
             self._names = self._names or next(csv.reader([line]), [])
-        self._file.seek(self._file.tell())
+        self._file.seek(self._file.tell())  # what was read ahead is dropped, so that writing begins here
         self._file.truncate()
 
     def epoch_end(self, trainer: Any) -> None:

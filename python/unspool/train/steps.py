@@ -36,7 +36,10 @@ class Step(Compiled):
 
     def _record(self, *call: Any) -> Any:
         self._undo = self._before()
-        return super()._record(*call)
+        try:
+            return super()._record(*call)
+        finally:
+            del self._undo  # it holds gradients and copies of buffers
 
     def _give_up(self, *call: Any) -> Any:
         self._undo()

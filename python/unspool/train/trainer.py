@@ -16,14 +16,14 @@ from unspool.autograd.grad_mode import no_grad
 from unspool.nn import Module
 from unspool.optim import LBFGS, Optimizer
 from unspool.optim.lr_scheduler import ReduceLROnPlateau
-from unspool.train import steps
-from unspool.train.callbacks import Watch, listed, restored, states_of
+from unspool.train import steps, whole
+from unspool.train.callbacks import Watch, listed
 from unspool.train.data import NotFinite, Rows, Stream, feed, inputs_of
 from unspool.train.history import History
 from unspool.train.metrics import Metric, by_name, score
 from unspool.train.progress import Bar
 from unspool.train.rates import RateTest, run_rate_test
-from unspool.train.whole import Interrupts, Undo, checkpoint, states
+from unspool.train.whole import Interrupts, Undo
 
 __all__ = ["Trainer"]
 
@@ -37,10 +37,6 @@ def _count(op: str, name: str, value: Any, least: int) -> None:
 
 def _is_positive(value: Any) -> bool:
     return isinstance(value, Real) and value > 0  # type: ignore[operator]
-
-
-def _one(scheduler: Any) -> str:
-    return "no scheduler" if scheduler is None else "a scheduler"
 
 
 def _mean(losses: list[float], rows: list[int]) -> float:
@@ -230,20 +226,19 @@ class Trainer:
         _count("fit", "batch_size", batch_size, 1)
         with self._alone("fit"):
             more = {"shuffle": shuffle, "generator": generator, "parts": self._accumulate}
-            given = (x, y) if y is not None else (x, None)
-            source = self._feed_of("fit", given, batch_size, **more)
+            source = self._feed_of("fit", (x, y), batch_size, **more)
             watched = None
             if validation is not None:
                 watched = self._feed_of("fit: validation", validation, batch_size, draws=False)
             self._callbacks = listed(callbacks)
             self._watches = [Watch(c) for c in self._callbacks if getattr(c, "every", None) is not None]
             self._generator = generator
-            state = None if resume is None else checkpoint(resume)
+            state = None if resume is None else whole.checkpoint(resume)
             with self._undone_unless_begun(state is not None):
                 self.history, self.epoch, self.step, self.epochs = History(), 0, 0, epochs
                 self.stop, self._feed = False, None
                 if state is not None:
-                    self._resume(state, source)
+                    whole.resume(self, state, source)
                 self.optimizer.zero_grad()
                 self._try(watched)
                 with Interrupts() as interrupts:
@@ -318,16 +313,14 @@ class Trainer:
             )
         mean = _mean(losses, rows)
         numbers = {"loss": mean, "lr": self._lr}
-        if self.metrics:
-            numbers.update(self._scores(source))
+        numbers.update(self._scores(source))
         if watched is not None:
             numbers.update({f"val_{name}": value for name, value in self._measure(watched).items()})
         self.history.add(numbers, losses)
         if self.scheduler is not None and not self._by_step:
             self._schedule(numbers)
         bar.epoch(self.epoch, self.epochs, numbers)
-        if self._callbacks:
-            self._call("epoch_end")
+        self._call("epoch_end")
         self.epoch += 1
         self.step, self._feed = 0, None
 
@@ -490,76 +483,13 @@ class Trainer:
 
     # ---- State --------------------------------------------------------------------------------------------
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
-        }
-
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(state["scheduler"])
-
     def state_dict(self) -> dict[str, Any]:
         """All that a training needs to go on to the bit: weights, optimizer, scheduler, random state, history, and in
         the middle of an epoch the data's order and what its batches gave. A copy: training on does not change it."""
-        return copy.deepcopy(self._whole_state())
-
-    def _whole_state(self) -> dict[str, Any]:
-        over = len(self.history) > self.epoch  # within epoch_end
-        feed = None if over else self._feed
-        random = states(self._generator)
-        return {
-            **self._state(),
-            "random_state": random[0],
-            "generator": random[1],
-            "epoch": self.epoch + over,
-            "step": 0 if feed is None else self.step,
-            "begun": feed is not None,
-            "order": None if feed is None else feed.order,
-            "losses": [] if feed is None else feed.losses(self.step),
-            "kept": [] if feed is None or self.step == 0 else feed.kept(),
-            "sizes": None if feed is None else feed.sizes,
-            "lr": self._lr,
-            "history": self.history.to_dict(),
-            "callbacks": states_of(self._callbacks),
-        }
-
-    def _resume(self, state: Mapping[str, Any], source: Rows | Stream) -> None:
-        if (state["scheduler"] is None) != (self.scheduler is None):
-            raise ValueError(
-                f"fit: resume: {_one(state['scheduler'])} was saved, and this trainer has {_one(self.scheduler)}"
-            )
-        if state["begun"] and isinstance(source, Rows):
-            if state["sizes"] != source.sizes:
-                raise ValueError(
-                    "fit: resume: the checkpoint is from the middle of an epoch of [rows, batch_size, accumulate] "
-                    f"{state['sizes']}, and now they are {source.sizes}"
-                )
-            if state["step"] and bool(state["kept"]) != bool(self.metrics):
-                raise ValueError(
-                    "fit: resume: the checkpoint is from the middle of an epoch, "
-                    f"{'with' if state['kept'] else 'without'} metrics, unlike this trainer"
-                )
-        self._restore(state)
-        _core.set_rng_state(state["random_state"])
-        if self._generator is not None and state["generator"] is not None:
-            self._generator.set_state(state["generator"])
-        self.history = History.from_dict(state["history"])
-        self.epoch, self.step, self._lr = state["epoch"], state["step"], state["lr"]
-        self.optimizer._opt_called = (
-            True  # what schedules ask for: the file may be from between an epoch's steps and end
-        )
-        if state["begun"]:
-            source.resume(state["order"], state["losses"], state["kept"])
-            self._feed = source
-        restored(self._callbacks, state["callbacks"])
+        return copy.deepcopy(whole.state_of(self))
 
     def save(self, path: Any) -> None:
         """Write state_dict() to a file, whole or not at all; see unspool.save."""
         from unspool import save
 
-        save(self._whole_state(), path)
+        save(whole.state_of(self), path)

@@ -1,4 +1,4 @@
-"""What keeps a training whole: Ctrl-C between steps, a failed start undone, checkpoints read."""
+"""What keeps a training whole: Ctrl-C between steps, a failed start undone, the state that a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from unspool import _core
 from unspool.autograd.grad_mode import no_grad
+from unspool.train.callbacks import restored, states_of
+from unspool.train.data import Rows, Stream
+from unspool.train.history import History
 
 if TYPE_CHECKING:
     from unspool.train.trainer import Trainer
 
-__all__ = ["Interrupts", "Undo", "checkpoint", "states"]
+__all__ = ["Interrupts", "Undo", "checkpoint", "resume", "state_of"]
 
 _KEYS = (
     "model", "optimizer", "scheduler", "random_state", "generator", "epoch", "step", "begun", "order", "losses",
@@ -51,9 +54,25 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
-def states(generator: Any) -> list[Any]:
-    """The global random state, and the generator's own."""
+def _random_states(generator: Any) -> list[Any]:
+    """The global one, and the generator's own."""
     return [_core.get_rng_state(), None if generator is None else generator.get_state()]
+
+
+def _trained(trainer: Trainer) -> dict[str, Any]:
+    """The states of what a step changes."""
+    return {
+        "model": trainer.model.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "scheduler": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
+    }
+
+
+def _put_back(trainer: Trainer, state: Mapping[str, Any]) -> None:
+    trainer.model.load_state_dict(state["model"])
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    if trainer.scheduler is not None:
+        trainer.scheduler.load_state_dict(state["scheduler"])
 
 
 class Undo:
@@ -61,14 +80,14 @@ class Undo:
 
     def __init__(self, trainer: Trainer, generator: Any, weights: bool) -> None:
         self._trainer, self._generator = trainer, generator
-        self._random = states(generator)
+        self._random = _random_states(generator)
         self._gradients = [(p, p.grad) for group in trainer.optimizer.param_groups for p in group["params"]]
         self._buffers = [(t, t.clone()) for t in trainer.model.buffers()]
-        self._state = copy.deepcopy(trainer._state()) if weights else None
+        self._state = copy.deepcopy(_trained(trainer)) if weights else None
 
     def __call__(self) -> None:
         if self._state is not None:
-            self._trainer._restore(self._state)
+            _put_back(self._trainer, self._state)
         for p, grad in self._gradients:
             p.grad = grad
         with no_grad():
@@ -79,15 +98,72 @@ class Undo:
             self._generator.set_state(self._random[1])
 
 
-def checkpoint(resume: Any) -> Mapping[str, Any]:
+def state_of(trainer: Trainer) -> dict[str, Any]:
+    """What `resume` goes on from; not a copy."""
+    over = len(trainer.history) > trainer.epoch  # within epoch_end
+    feed = None if over else trainer._feed
+    random, own = _random_states(trainer._generator)
+    return {
+        **_trained(trainer),
+        "random_state": random,
+        "generator": own,
+        "epoch": trainer.epoch + over,
+        "step": 0 if feed is None else trainer.step,
+        "begun": feed is not None,
+        "order": None if feed is None else feed.order,
+        "losses": [] if feed is None else feed.losses(trainer.step),
+        "kept": [] if feed is None or trainer.step == 0 else feed.kept(),
+        "sizes": None if feed is None else feed.sizes,
+        "lr": trainer._lr,
+        "history": trainer.history.to_dict(),
+        "callbacks": states_of(trainer._callbacks),
+    }
+
+
+def checkpoint(given: Any) -> Mapping[str, Any]:
     """What a path or a mapping holds, if it is a trainer's state."""
-    if isinstance(resume, Mapping):
-        state = resume
+    if isinstance(given, Mapping):
+        state = given
     else:
         from unspool import load
 
-        state = load(resume)
+        state = load(given)
     for key in _KEYS:
         if key not in state:
-            raise ValueError(f"fit: resume must be what a Trainer saved; {resume!r:.60} lacks {key!r}")
+            raise ValueError(f"fit: resume must be what a Trainer saved; {given!r:.60} lacks {key!r}")
     return state
+
+
+def _one(scheduler: Any) -> str:
+    return "no scheduler" if scheduler is None else "a scheduler"
+
+
+def resume(trainer: Trainer, state: Mapping[str, Any], source: Rows | Stream) -> None:
+    """Bring the trainer to what `state_of` gave, where the data allow it."""
+    if (state["scheduler"] is None) != (trainer.scheduler is None):
+        raise ValueError(
+            f"fit: resume: {_one(state['scheduler'])} was saved, and this trainer has {_one(trainer.scheduler)}"
+        )
+    if state["begun"] and isinstance(source, Rows):
+        if state["sizes"] != source.sizes:
+            raise ValueError(
+                "fit: resume: the checkpoint is from the middle of an epoch of [rows, batch_size, accumulate] "
+                f"{state['sizes']}, and now they are {source.sizes}"
+            )
+        if state["step"] and bool(state["kept"]) != bool(trainer.metrics):
+            raise ValueError(
+                "fit: resume: the checkpoint is from the middle of an epoch, "
+                f"{'with' if state['kept'] else 'without'} metrics, unlike this trainer"
+            )
+    _put_back(trainer, state)
+    _core.set_rng_state(state["random_state"])
+    if trainer._generator is not None and state["generator"] is not None:
+        trainer._generator.set_state(state["generator"])
+    trainer.history = History.from_dict(state["history"])
+    trainer.epoch, trainer.step, trainer._lr = state["epoch"], state["step"], state["lr"]
+    # Schedules warn where this is missing, and the file may be from between an epoch's steps and its end.
+    trainer.optimizer._opt_called = True
+    if state["begun"]:
+        source.resume(state["order"], state["losses"], state["kept"])
+        trainer._feed = source
+    restored(trainer._callbacks, state["callbacks"])
