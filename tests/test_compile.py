@@ -535,6 +535,23 @@ def test_shapes_dtypes_strides_and_aliasing_have_plans_of_their_own() -> None:
             assert frozen(a, b).tolist() == expected
 
 
+def test_slices_of_one_tensor_share_a_plan() -> None:
+    def function(x: Any) -> Any:
+        return (x * 2).exp().sum(0), x - x.mean()
+
+    frozen = unspool.compile(function)
+    x = unspool.randn(80, dtype=unspool.float64)
+    for i in range(0, 70, 7):  # also off the places that vector loads are aligned to
+        part = x[i : i + 10]
+        assert _bits(frozen(part)) == _bits(function(part))
+    assert frozen.plans == 1
+    for plans, other in ((2, x.float()), (3, x[::2])):
+        for i in range(4):
+            part = other[i : i + 10]
+            assert _bits(frozen(part)) == _bits(function(part))
+        assert frozen.plans == plans
+
+
 def test_gradient_modes_have_plans_of_their_own() -> None:
     layer = nn.Linear(2, 2)
     frozen = unspool.compile(lambda x: layer(x))

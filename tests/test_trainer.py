@@ -23,6 +23,8 @@ from unspool import nn
 from unspool.nn.utils import clip_grad_norm_, clip_grad_value_
 from unspool.optim import lr_scheduler
 from unspool.train import Callback, Checkpoint, CSVLog, EarlyStopping, History, TensorBoardLog, Trainer
+from unspool.train import trainer as trainer_module
+from unspool.train.data import Rows
 from unspool.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 
@@ -324,6 +326,65 @@ def test_training_metrics_are_of_the_epochs_own_predictions() -> None:
     assert history["accuracy"] == [right]
 
 
+def test_predictions_that_a_metric_holds_stay_their_epochs_own() -> None:
+    held: list[Any] = []
+
+    def keep(prediction: Any, target: Any) -> float:
+        held.append(prediction)  # no copy
+        return 0.5
+
+    hand, run = Run(9), Run(9)
+    expected = []
+    unspool.manual_seed(1)
+    for _ in range(3):
+        epoch = []
+        for x, y in DataLoader(TensorDataset(hand.x, hand.y), batch_size=10, shuffle=True):
+            hand.optimizer.zero_grad()
+            out = hand.model(x)
+            hand.criterion(out, y).backward()
+            hand.optimizer.step()
+            epoch.append(out.detach())
+        expected.append(unspool.cat(epoch).tolist())
+    unspool.manual_seed(1)
+    Trainer(run.model, run.criterion, run.optimizer, metrics={"kept": keep}).fit(run.x, run.y, epochs=3, batch_size=10)
+    assert [prediction.tolist() for prediction in held] == expected
+
+
+@pytest.mark.filterwarnings("ignore:.*It runs eagerly from now on")
+def test_outputs_of_other_columns_are_told_with_their_batch() -> None:
+    class Varies(nn.Module):
+        """Three columns, and two for batch 2, which Python tells by its numbers."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 3)
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(x)[:, : 2 if x.sum().item() == 240 else 3]
+
+    def loss(prediction: Any, target: Any) -> Any:
+        return (prediction - target[:, : prediction.shape[1]]).square().mean()
+
+    x, y = unspool.ones(50, 6), unspool.randn(50, 3)
+    x[20:30] = 4.0
+    unspool.manual_seed(0)
+    hand, model = Varies(), Varies()
+    model.load_state_dict(hand.state_dict())
+    by_hand, ours = (unspool.optim.SGD(m.parameters(), lr=0.1) for m in (hand, model))
+    trainer = Trainer(model, loss, ours, metrics="mae")
+    with pytest.raises(
+        ValueError, match=r"the epoch's results are rows of shape \(50, 3\).*; batch 2 gives shape \(10, 2\)"
+    ):
+        trainer.fit(x, y, batch_size=10, shuffle=False)
+    after = [[p.tolist() for p in hand.parameters()]]
+    for first in range(0, 50, 10):
+        by_hand.zero_grad()
+        loss(hand(x[first : first + 10]), y[first : first + 10]).backward()
+        by_hand.step()
+        after.append([p.tolist() for p in hand.parameters()])
+    assert after.index([p.tolist() for p in model.parameters()]) in (2, 3)
+
+
 def test_a_model_that_cannot_be_frozen_is_told_once() -> None:
     class Asks(nn.Module):
         def __init__(self) -> None:
@@ -515,27 +576,24 @@ def test_ctrl_c_leaves_whole_steps_and_can_be_resumed() -> None:
         assert a.tolist() == b.tolist()
 
 
-def test_ctrl_c_is_answered_within_a_fifth_of_a_second_of_steps() -> None:
-    """The native loop comes back at least so often; here by its own count, not by a clock."""
-    run = Run(14)
-    run.x, run.y = numbers(200_000)
-    looks: list[int] = []
+@pytest.mark.parametrize(("seconds", "calls"), [(0.0, [1] * 20), (1e9, [1, 1, 18])])
+def test_ctrl_c_is_answered_within_a_tenth_of_a_second_of_steps(
+    seconds: float, calls: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The native loop comes back after the step in which its time is over; without one, at the end of the epoch."""
+    assert 0 < trainer_module._CHUNK <= 0.1
+    monkeypatch.setattr(trainer_module, "_CHUNK", seconds)
+    run = Run(14, rows=200)
+    done: list[int] = []
+    before = Rows.run
 
-    class Watched(Trainer):
-        def _steps(self, source: Any, bar: Any, interrupts: Any) -> None:
-            before = source.run
+    def watched(*arguments: Any) -> int:
+        done.append(before(*arguments))
+        return done[-1]
 
-            def watched(compiled: Any, step: int, stop: Any, seconds: float) -> int:
-                assert seconds <= 0.1
-                done = before(compiled, step, stop, seconds)
-                looks.append(done)
-                return int(done)
-
-            source.run = watched
-            super()._steps(source, bar, interrupts)
-
-    Watched(run.model, run.criterion, run.optimizer).fit(run.x, run.y, batch_size=10)
-    assert sum(looks) == 20_000
+    monkeypatch.setattr(Rows, "run", watched)
+    Trainer(run.model, run.criterion, run.optimizer).fit(run.x, run.y, batch_size=10)
+    assert done == calls  # the first two are recorded
 
 
 # ---- Refusals ------------------------------------------------------------------------------------------------
@@ -840,6 +898,21 @@ def test_a_checkpoint_goes_on_to_the_bit(name: str, own: bool, stopped: int, tmp
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == list(range(8))
     assert [float(row["val_mae"]) for row in rows] == history["val_mae"]
+
+
+@pytest.mark.parametrize("epochs", [3, 5, 8])
+def test_rows_of_a_log_after_the_checkpoint_are_written_anew(epochs: int, tmp_path: Any) -> None:
+    """The training went on after epoch 3, then was resumed from there."""
+    whole, part, rest = Run(42), Run(42), Run(43)
+    data: dict[str, Any] = {"batch_size": 10, "validation": (whole.x[:9], whole.y[:9])}
+    unspool.manual_seed(5)
+    checked(whole).fit(whole.x, whole.y, epochs=epochs, callbacks=[CSVLog(tmp_path / "whole.csv")], **data)
+    unspool.manual_seed(5)
+    log, saved = CSVLog(tmp_path / "log.csv"), Checkpoint(tmp_path / "at-{epoch}", every_epochs=3)
+    checked(part).fit(part.x, part.y, epochs=6, callbacks=[saved, log], **data)
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 7
+    checked(rest).fit(part.x, part.y, epochs=epochs, callbacks=[log], resume=tmp_path / "at-2", **data)
+    assert (tmp_path / "log.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def test_checkpoints_of_the_best_and_of_every_third(tmp_path: Any) -> None:
