@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import warnings
@@ -204,3 +205,103 @@ def test_a_budget_that_cannot_be_met_may_run_eagerly() -> None:
         step(x)
     assert step(x).requires_grad
     assert step.plans == 0
+
+
+# ---- The choice, beside all others ----------------------------------------------------------------------------------
+
+_Steps = list[tuple[list[str], list[str]]]  # what each makes and reads
+
+
+def _steps(depth: int) -> _Steps:
+    """A training step on linear and tanh in turn, summed: a weight's update takes its gradient, biases' come last.
+
+    What no step makes (the input out-1, the loss's gradient) lies outside of the arena.
+    """
+    steps: _Steps = []
+    for k in range(depth):
+        steps += [([f"sum{k}"], [f"out{k - 1}"]), ([f"out{k}"], [f"sum{k}"])]
+    steps.append(([], [f"out{depth - 1}"]))
+    for k in reversed(range(depth)):
+        wanted = [f"d weight{k}", f"d bias{k}", *([f"d out{k - 1}"] if k else [])]
+        steps += [([f"d sum{k}"], [f"out{k}", f"d out{k}"]), (wanted, [f"d sum{k}", f"out{k - 1}"])]
+    return steps + [([], [f"d bias{k}"]) for k in range(depth)]
+
+
+def _with_less(depth: int, kept: set[str]) -> tuple[_Steps, int]:
+    """The same where backward has only what is kept of the forward, and makes the rest when it first reads it; and how
+    many products that takes."""
+    steps = _steps(depth)
+    forward, backward = steps[: 2 * depth + 1], steps[2 * depth + 1 :]
+    makers = {made[0]: (made, read) for made, read in forward[:-1]}
+    changed, again, products = list(forward), set[str](), 0
+
+    def need(name: str) -> None:
+        nonlocal products
+        if name not in makers or name in kept or name in again:
+            return
+        made, read = makers[name]
+        for source in read:
+            need(source)
+        changed.append(([f"{name}'"], [f"{r}'" if r in again else r for r in read]))
+        products += made[0].startswith("sum")
+        again.add(name)
+
+    for made, read in backward:
+        for name in read:
+            need(name)
+        changed.append((made, [f"{r}'" if r in again else r for r in read]))
+    return changed, products
+
+
+def _most_alive(steps: _Steps, size: Callable[[str], int]) -> int:
+    """Bytes, where each result is there from the step that makes it to the last that reads it."""
+    born = {name: i for i, (made, _) in enumerate(steps) for name in made}
+    dies = {name: i for i, (made, read) in enumerate(steps) for name in (*made, *read)}
+    change = [0] * (len(steps) + 1)
+    for name, at in born.items():
+        change[at] += size(name)
+        change[dies[name] + 1] -= size(name)
+    return max(itertools.accumulate(change))
+
+
+@pytest.mark.parametrize("depth", [4, 5, 6, 7, 8])
+@pytest.mark.parametrize(("batch", "width"), [(64, 16), (32, 48)])
+def test_on_chains_of_equal_layers_no_choice_is_cheaper(depth: int, batch: int, width: int) -> None:
+    """Of all: to keep each layer's product, its tanh or neither. From the smallest budget on that the plan meets."""
+
+    def size(name: str) -> int:
+        numbers = {"d weight": width * width, "d bias": width}.get(name.rstrip("0123456789"), batch * width)
+        return -(-numbers * 4 // 64) * 64
+
+    def frozen(budget: int | None) -> Any:
+        net = nn.Sequential(*(make() for _ in range(depth) for make in (lambda: nn.Linear(width, width), nn.Tanh)))
+        opt = optim.SGD(net.parameters(), lr=0.01)
+
+        @unspool.compile(memory_budget=budget)
+        def step(x: Any) -> Any:
+            loss = net(x).sum()
+            loss.backward()
+            opt.step()
+            opt.zero_grad()
+            return loss
+
+        for _ in range(2):
+            step(unspool.randn(batch, width))
+        return step.memory()
+
+    full = frozen(None)["arena"]
+    assert full == _most_alive(_steps(depth), size)
+    choices = []
+    for keeps in itertools.product(("sum", "out", None), repeat=depth - 1):  # the last is read at once
+        kept = {f"{what}{k}" for k, what in enumerate((*keeps, "out")) if what}
+        steps, products = _with_less(depth, kept)
+        choices.append((_most_alive(steps, size), products * 2 * batch * width * width))
+    with pytest.raises(PlanError) as caught:
+        frozen(0)
+    found = re.search(r"smallest that can is (\d+)", str(caught.value))
+    assert found
+    for budget in range(full, int(found[1]) - 1, -batch * width):
+        memory = frozen(budget)
+        assert memory["extra_flops"] == min(flops for alive, flops in choices if alive <= budget)
+        assert memory["arena"] <= budget
+        assert memory["saved"] == full - memory["arena"]
