@@ -1,0 +1,125 @@
+"""Trainer's metrics and validation: of which predictions they are, and what they are called with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import unspool
+from trainer_runs import Run, numbers
+from unspool import nn
+from unspool.optim import lr_scheduler
+from unspool.train import Trainer
+from unspool.utils.data import DataLoader, TensorDataset
+
+
+def test_validation_metrics_and_plateau() -> None:
+    from sklearn.metrics import mean_absolute_error, r2_score
+
+    run = Run(8, extra=(nn.BatchNorm1d(16), nn.Dropout(0.2)))
+    run.scheduler = lr_scheduler.ReduceLROnPlateau(run.optimizer, patience=0)
+    x, y = numbers(23)
+    trainer = Trainer(run.model, run.criterion, run.optimizer, run.scheduler, metrics=["mae", "r2"])
+    history = trainer.fit(run.x, run.y, epochs=4, batch_size=8, validation=(x, y))
+    assert all(module.training for module in run.model.modules())
+    run.model.eval()
+    predicted = run.model(x)
+    assert trainer.predict(x, batch_size=5).tolist() == predicted.tolist()
+    p, t = predicted.detach().double().numpy(), y.double().numpy()
+    assert history["val_mae"][-1] == pytest.approx(mean_absolute_error(t, p), rel=1e-6)
+    assert history["val_r2"][-1] == pytest.approx(r2_score(t, p), rel=1e-6)
+    assert history["val_loss"][-1] == pytest.approx(((p - t) ** 2).mean(), rel=1e-5)
+    assert trainer.evaluate(x, y, batch_size=7)["loss"] == pytest.approx(((p - t) ** 2).mean(), rel=1e-5)
+    assert set(history) == {"loss", "lr", "mae", "r2", "val_loss", "val_mae", "val_r2"}
+    bad = [i for i in range(1, 4) if history["val_loss"][i] >= min(history["val_loss"][:i])]
+    assert history["lr"][-1] == pytest.approx(0.05 * 0.1 ** sum(i < 3 for i in bad))
+
+
+def test_training_metrics_are_of_the_epochs_own_predictions() -> None:
+    run = Run(9)
+    labels = unspool.randint(0, 3, (47,))
+    seen: list[tuple[Any, Any]] = []
+
+    def keep(prediction: Any, target: Any) -> float:
+        seen.append((prediction.clone(), target.clone()))
+        return 0.5
+
+    hand = Run(9)
+    expected, targets = [], []
+    unspool.manual_seed(1)
+    for x, y in DataLoader(TensorDataset(hand.x, labels), batch_size=10, shuffle=True):
+        hand.optimizer.zero_grad()
+        out = hand.model(x)
+        nn.functional.cross_entropy(out, y).backward()
+        hand.optimizer.step()
+        expected.append(out.detach())
+        targets.append(y)
+    trainer = Trainer(
+        run.model, nn.CrossEntropyLoss(), run.optimizer, metrics={"kept": keep, "accuracy": unspool.train.accuracy}
+    )
+    unspool.manual_seed(1)
+    history = trainer.fit(run.x, labels, batch_size=10)
+    assert seen[0][0].tolist() == unspool.cat(expected).tolist()
+    assert seen[0][1].tolist() == unspool.cat(targets).tolist()
+    right = (unspool.cat(expected).argmax(1) == unspool.cat(targets)).double().mean().item()
+    assert history["accuracy"] == [right]
+
+
+def test_predictions_that_a_metric_holds_stay_their_epochs_own() -> None:
+    held: list[Any] = []
+
+    def keep(prediction: Any, target: Any) -> float:
+        held.append(prediction)  # no copy
+        return 0.5
+
+    hand, run = Run(9), Run(9)
+    expected = []
+    unspool.manual_seed(1)
+    for _ in range(3):
+        epoch = []
+        for x, y in DataLoader(TensorDataset(hand.x, hand.y), batch_size=10, shuffle=True):
+            hand.optimizer.zero_grad()
+            out = hand.model(x)
+            hand.criterion(out, y).backward()
+            hand.optimizer.step()
+            epoch.append(out.detach())
+        expected.append(unspool.cat(epoch).tolist())
+    unspool.manual_seed(1)
+    Trainer(run.model, run.criterion, run.optimizer, metrics={"kept": keep}).fit(run.x, run.y, epochs=3, batch_size=10)
+    assert [prediction.tolist() for prediction in held] == expected
+
+
+@pytest.mark.filterwarnings("ignore:.*It runs eagerly from now on")
+def test_outputs_of_other_columns_are_told_with_their_batch() -> None:
+    class Varies(nn.Module):
+        """Three columns, and two for batch 2, which Python tells by its numbers."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 3)
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(x)[:, : 2 if x.sum().item() == 240 else 3]
+
+    def loss(prediction: Any, target: Any) -> Any:
+        return (prediction - target[:, : prediction.shape[1]]).square().mean()
+
+    x, y = unspool.ones(50, 6), unspool.randn(50, 3)
+    x[20:30] = 4.0
+    unspool.manual_seed(0)
+    hand, model = Varies(), Varies()
+    model.load_state_dict(hand.state_dict())
+    by_hand, ours = (unspool.optim.SGD(m.parameters(), lr=0.1) for m in (hand, model))
+    trainer = Trainer(model, loss, ours, metrics="mae")
+    with pytest.raises(
+        ValueError, match=r"the epoch's results are rows of shape \(50, 3\).*; batch 2 gives shape \(10, 2\)"
+    ):
+        trainer.fit(x, y, batch_size=10, shuffle=False)
+    after = [[p.tolist() for p in hand.parameters()]]
+    for first in range(0, 50, 10):
+        by_hand.zero_grad()
+        loss(hand(x[first : first + 10]), y[first : first + 10]).backward()
+        by_hand.step()
+        after.append([p.tolist() for p in hand.parameters()])
+    assert after.index([p.tolist() for p in model.parameters()]) in (2, 3)
