@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from small_training import started
 from trainer_runs import Run, everything
 from unspool import nn
 from unspool.train import Trainer
+from unspool.utils.data import DataLoader, TensorDataset
 
 
 def test_rate_test_leaves_everything_as_it_was() -> None:
@@ -22,3 +24,12 @@ def test_rate_test_leaves_everything_as_it_was() -> None:
     assert found.suggestion is None or 1e-4 <= found.suggestion <= 100
     with pytest.raises(ValueError, match="0 < start < stop"):
         trainer.rate_test(run.x, run.y, start=1.0, stop=0.1)
+
+
+def test_a_rate_test_without_batches_is_told() -> None:
+    model, optimizer, x, y = started()
+    trainer = Trainer(model, nn.MSELoss(), optimizer)
+    with pytest.raises(ValueError, match="rate_test: there is no batch"):
+        trainer.rate_test(DataLoader(TensorDataset(x, y), batch_size=50, drop_last=True))
+    with pytest.raises(ValueError, match="rate_test: 1 steps are done, and there is no batch"):
+        trainer.rate_test(iter([(x, y)]))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import unspool
+from small_training import SIZE, started
 from trainer_runs import OPTIMIZERS, Run, everything, generator, numbers
 from unspool import nn
 from unspool.nn.utils import clip_grad_norm_, clip_grad_value_
@@ -144,3 +145,18 @@ def test_epochs_of_none() -> None:
     assert len(history) == 0
     assert str(history) == "no epochs yet"
     assert everything(run) == before
+
+
+def test_a_loss_with_parameters_of_its_own() -> None:
+    class Weighted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.s = nn.Parameter(unspool.zeros(()))
+
+        def forward(self, predicted: Any, target: Any) -> Any:
+            return nn.functional.mse_loss(predicted, target) * (-self.s).exp() + self.s
+
+    model, _, x, y = started()
+    loss = Weighted()
+    Trainer(model, loss, unspool.optim.SGD(loss.parameters(), lr=0.1)).fit(x, y, epochs=2, batch_size=SIZE)
+    assert loss.s.item() != 0

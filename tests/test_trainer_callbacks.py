@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import unspool
+from small_training import SIZE, Parts, started, state_of
 from trainer_runs import Run, checked, numbers
+from unspool import nn
 from unspool.train import Callback, Checkpoint, EarlyStopping, Trainer
 from unspool.utils.data import DataLoader, TensorDataset
 
@@ -158,3 +160,84 @@ def test_bad_callbacks() -> None:
     run = Run(36)
     with pytest.raises(ValueError, match="EarlyStopping: no 'val_loss' in the history, which has loss, lr"):
         checked(run).fit(run.x, run.y, epochs=2, callbacks=[EarlyStopping()])
+
+
+def test_step_end_comes_after_the_last_step_of_a_loader_without_length() -> None:
+    model, optimizer, x, y = started()
+    seen = []
+
+    class Looks(Callback):
+        every = 2
+
+        def step_end(self, trainer: Any) -> None:
+            seen.append((trainer.epoch, trainer.step))
+
+    Trainer(model, nn.MSELoss(), optimizer).fit(Parts(x, y), epochs=2, callbacks=[Looks()])
+    loaded = seen.copy()
+    seen.clear()
+    Trainer(model, nn.MSELoss(), optimizer).fit(x, y, epochs=2, batch_size=SIZE, callbacks=[Looks()])
+    assert loaded == seen == [(0, 2), (0, 4), (0, 5), (1, 1), (1, 3), (1, 5)]
+
+
+def test_callbacks_may_evaluate_and_predict() -> None:
+    found: list[float] = []
+
+    class Looks(Callback):
+        every, gradients = 2, True
+
+        def look(self, trainer: Any) -> None:
+            found.append(trainer.evaluate(x[:9], y[:9])["loss"])
+            with unspool.no_grad():
+                model.eval()
+                assert trainer.predict(x[:9]).equal(model(x[:9]))
+                model.train()
+
+        fit_begin = epoch_begin = step_begin = step_end = epoch_end = fit_end = look
+
+    results = []
+    for callbacks in ([], [Looks()]):
+        model, optimizer, x, y = started()
+        unspool.manual_seed(9)
+        history = Trainer(model, nn.MSELoss(), optimizer).fit(x, y, epochs=3, batch_size=SIZE, callbacks=callbacks)
+        results.append(state_of(model, history.batch_losses))
+    assert results[0] == results[1]
+    assert len(found) > 12
+    assert found[0] > found[-1]
+
+
+@pytest.mark.parametrize("name", ["fit", "rate_test"])
+def test_callbacks_may_not_train(name: str) -> None:
+    model, optimizer, x, y = started()
+    trainer = Trainer(model, nn.MSELoss(), optimizer)
+
+    class Trains(Callback):
+        def epoch_end(self, trainer: Any) -> None:
+            getattr(trainer, name)(x, y)
+
+    with pytest.raises(RuntimeError, match=f"{name}: this trainer is training already"):
+        trainer.fit(x, y, callbacks=[Trains()])
+    assert len(trainer.fit(x, y)) == 1
+
+
+def test_every_callback_gets_its_fit_end() -> None:
+    ends = []
+
+    class Ends(Callback):
+        def fit_end(self, trainer: Any) -> None:
+            ends.append(trainer.failed)
+            raise ZeroDivisionError
+
+    model, optimizer, x, y = started()
+    with pytest.raises(ZeroDivisionError):
+        Trainer(model, nn.MSELoss(), optimizer).fit(x, y, callbacks=[Ends(), Ends()])
+    assert ends == [False, False]
+
+
+def test_the_rate_that_epoch_begin_sets_is_the_epochs() -> None:
+    class Warms(Callback):
+        def epoch_begin(self, trainer: Any) -> None:
+            trainer.optimizer.param_groups[0]["lr"] = 0.25 * (trainer.epoch + 1)
+
+    model, optimizer, x, y = started()
+    history = Trainer(model, nn.MSELoss(), optimizer).fit(x, y, epochs=3, callbacks=[Warms()])
+    assert history["lr"] == [0.25, 0.5, 0.75]

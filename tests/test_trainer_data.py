@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import unspool
+from small_training import SIZE, Parts, started
 from trainer_runs import Run, numbers
 from unspool import nn
 from unspool.train import Trainer
-from unspool.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from unspool.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 
 class Pairs(Dataset[Any]):
@@ -104,3 +105,52 @@ def test_several_inputs() -> None:
             assert trainer.predict((x, y)).tolist() == model(x, y).tolist()
         models.append([p.tolist() for p in model.parameters()])
     assert models[0] == models[1]
+
+
+class Samples(IterableDataset[Any]):
+    def __init__(self, x: Any, y: Any) -> None:
+        self.x, self.y = x, y
+
+    def __iter__(self) -> Iterator[Any]:
+        return zip(self.x, self.y, strict=True)
+
+
+@pytest.mark.parametrize("kind", ["numpy batches", "iterable dataset", "single samples"])
+def test_more_kinds_of_data(kind: str) -> None:
+    results = []
+    for tried in (kind, "tensors"):
+        model, optimizer, x, y = started(lambda: nn.Linear(6, 3))
+        data: Any = {
+            "numpy batches": Parts(x.double().numpy(), y.double().numpy()),
+            "iterable dataset": Samples(x, y),
+            "single samples": DataLoader(TensorDataset(x, y[:, 0]), batch_size=None),
+            "tensors": [Parts(x, y), DataLoader(TensorDataset(x, y[:, :1]), batch_size=1)][kind == "single samples"],
+        }[tried]
+        loss = (lambda p, y: (p[..., 0] - y.reshape(p.shape[:-1])) ** 2) if kind == "single samples" else nn.MSELoss()
+        results.append(Trainer(model, loss, optimizer).fit(data, epochs=2, batch_size=SIZE).batch_losses)
+    assert results[0] == results[1]
+
+
+def test_batches_of_lists_of_tensors_are_named() -> None:
+    model, optimizer, x, y = started()
+    with pytest.raises(TypeError, match="fit: part 0 of a batch must be a tensor or an array, got "):
+        Trainer(model, nn.MSELoss(), optimizer).fit(DataLoader([((a, a), b) for a, b in zip(x, y, strict=True)]))
+
+
+def test_arrays_for_a_model_in_bfloat16() -> None:
+    results = []
+    for convert in (lambda t: t.numpy(), lambda t: t.to(unspool.bfloat16)):
+        model, optimizer, x, y = started(lambda: nn.Linear(6, 3).to(unspool.bfloat16))
+        results.append(Trainer(model, nn.MSELoss(), optimizer).fit(convert(x), convert(y), epochs=2).batch_losses)
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("metrics", [(), "mae"])
+def test_epochs_without_batches_are_told(metrics: Any) -> None:
+    model, optimizer, x, y = started()
+    trainer = Trainer(model, nn.MSELoss(), optimizer, metrics=metrics)
+    with pytest.raises(ValueError, match="fit: epoch 0 has no batch"):
+        trainer.fit(DataLoader(TensorDataset(x, y), batch_size=50, drop_last=True))
+    with pytest.raises(ValueError, match="fit: epoch 1 has no batch"):
+        trainer.fit(iter(Parts(x, y)), epochs=2)
+    assert len(trainer.history) == 1

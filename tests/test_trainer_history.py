@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 import unspool
+from small_training import started
 from trainer_runs import Run, checked
+from unspool import nn
 from unspool.train import Checkpoint, CSVLog, History, TensorBoardLog, Trainer
 
 
@@ -71,3 +76,17 @@ def test_tensorboard_gets_each_epochs_numbers(tmp_path: Any) -> None:
     history = checked(run).fit(run.x, run.y, epochs=3, callbacks=[log])
     assert [value for name, value, _ in seen if name == "loss"] == history["loss"]
     assert any(tmp_path.iterdir())
+
+
+def test_columns_of_a_history_are_equally_long() -> None:
+    model, optimizer, x, y = started()
+    trainer = Trainer(model, nn.MSELoss(), optimizer)
+    trainer.fit(x, y, validation=(x, y))
+    trainer.fit(x, y, epochs=2, resume=trainer.state_dict())
+    history = trainer.fit(x, y, epochs=3, validation=(x, y), resume=trainer.state_dict())
+    assert [math.isnan(value) for value in history["val_loss"]] == [False, True, False]
+    late = History()
+    late.add({"loss": 1.0}, [1.0])
+    late.add({"loss": 0.5, "val_loss": 2.0}, [0.5])
+    np.testing.assert_array_equal(late["val_loss"], [math.nan, 2.0])
+    assert re.search(r"^ *1 +0.5 +2$", str(late), re.M)

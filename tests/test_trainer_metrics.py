@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import unspool
+from small_training import started
 from trainer_runs import Run, numbers
 from unspool import nn
 from unspool.optim import lr_scheduler
@@ -123,3 +124,33 @@ def test_outputs_of_other_columns_are_told_with_their_batch() -> None:
         by_hand.step()
         after.append([p.tolist() for p in hand.parameters()])
     assert after.index([p.tolist() for p in model.parameters()]) in (2, 3)
+
+
+def test_metrics_of_a_model_with_several_outputs_are_refused() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(6, 3)
+
+        def forward(self, x: Any) -> Any:
+            return self.a(x), x
+
+    model, optimizer, x, y = started(Two)
+    loss = lambda p, y: nn.functional.mse_loss(p[0], y)  # noqa: E731
+    with pytest.raises(TypeError, match="fit: metrics need a model that gives one tensor, got tuple"):
+        Trainer(model, loss, optimizer, metrics="mae").fit(x, y)
+    assert len(Trainer(model, loss, optimizer).fit(x, y)) == 1
+
+
+def test_a_metric_alone_and_one_that_is_no_number() -> None:
+    model, optimizer, x, y = started()
+    assert "r2" in Trainer(model, nn.MSELoss(), optimizer, metrics="r2").fit(x, y)
+
+    def shift(predicted: Any, target: Any) -> Any:
+        return (predicted - target).mean()
+
+    assert "shift" in Trainer(model, nn.MSELoss(), optimizer, metrics=shift).fit(x, y)
+    with pytest.raises(ValueError, match=r"metric 'all' must give one number, got shape \(23, 3\)"):
+        Trainer(model, nn.MSELoss(), optimizer, metrics={"all": lambda p, y: p - y}).evaluate(x, y)
+    with pytest.raises(TypeError, match="metric 'none' must give one number, got NoneType"):
+        Trainer(model, nn.MSELoss(), optimizer, metrics={"none": lambda p, y: None}).evaluate(x, y)

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import unspool
+from small_training import SIZE, started, state_of
 from trainer_runs import Run, everything
 from unspool import nn
-from unspool.train import Trainer
+from unspool.optim import lr_scheduler
+from unspool.train import EarlyStopping, Trainer
 from unspool.utils.data import DataLoader, TensorDataset
 
 X, Y = unspool.ones(20, 6), unspool.ones(20, 3)
@@ -120,3 +122,68 @@ def test_what_is_no_model_loss_or_optimizer() -> None:
         Trainer(run.model, 3, run.optimizer)
     with pytest.raises(TypeError, match="optimizer must be an Optimizer"):
         Trainer(run.model, run.criterion, 3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "text"),
+    [
+        (
+            nn.MSELoss(reduction="none"),
+            ValueError,
+            r"fit: loss must give one number, got shape \(5, 3\); see reduction",
+        ),
+        (lambda p, y: 0.5, TypeError, "fit: loss must give a tensor of one number, got float"),
+        (lambda p, y: None, TypeError, "fit: loss must give a tensor of one number, got NoneType"),
+        (lambda p, y: (p.mean(), y.mean()), TypeError, "fit: loss must give a tensor of one number, got tuple"),
+        (lambda p, y: (p - y).detach().mean(), ValueError, "fit: the loss depends on no parameter"),
+    ],
+)
+def test_losses_that_are_no_number(loss: Any, kind: type[Exception], text: str) -> None:
+    model, optimizer, x, y = started()
+    unspool.manual_seed(9)
+    before = state_of(model, [])
+    with pytest.raises(kind, match=text):
+        Trainer(model, loss, optimizer).fit(x, y, batch_size=SIZE)
+    assert state_of(model, []) == before
+
+
+def test_arguments_of_a_trainer() -> None:
+    model, optimizer, *_ = started()
+    other = started()[0]
+    step = lr_scheduler.StepLR
+    with pytest.raises(TypeError, match="Trainer: LBFGS evaluates the loss several times"):
+        Trainer(model, nn.MSELoss(), unspool.optim.LBFGS(model.parameters()))
+    with pytest.raises(ValueError, match="Trainer: none of the optimizer's parameters is the model's"):
+        Trainer(other, nn.MSELoss(), optimizer)
+    with pytest.raises(TypeError, match=r"Trainer: scheduler must have step\(\), got <class"):
+        Trainer(model, nn.MSELoss(), optimizer, step)
+    with pytest.raises(ValueError, match="Trainer: clip_norm must be above 0, got '1'"):
+        Trainer(model, nn.MSELoss(), optimizer, clip_norm="1")  # type: ignore[arg-type]
+    for name in ("epoch", "loss", "lr", "val_loss"):
+        with pytest.raises(ValueError, match=f"Trainer: the history has a '{name}' of its own"):
+            Trainer(model, nn.MSELoss(), optimizer, metrics={name: lambda p, y: 1.0})
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "text"),
+    [
+        (EarlyStopping(), "must be a list of them"),
+        (None, "must be a list of them"),
+        ([EarlyStopping], "must be objects"),
+    ],
+)
+def test_callbacks_that_are_no_list_of_objects(callbacks: Any, text: str) -> None:
+    model, optimizer, x, y = started()
+    with pytest.raises(TypeError, match=f"fit: callbacks {text}"):
+        Trainer(model, nn.MSELoss(), optimizer).fit(x, y, callbacks=callbacks)
+
+
+@pytest.mark.parametrize("columns", [(6, 2), (4, 3)])
+def test_validation_data_of_other_shapes_are_told_before_the_first_step(columns: tuple[int, int]) -> None:
+    model, optimizer, x, y = started()
+    unspool.manual_seed(9)
+    before = state_of(model, [])
+    with pytest.raises(ValueError, match="shape"):
+        Trainer(model, nn.MSELoss(), optimizer).fit(x, y, validation=(x[:, : columns[0]], y[:, : columns[1]]))
+    assert state_of(model, []) == before
+    assert all(module.training for module in model.modules())
