@@ -11,7 +11,7 @@ import pytest
 
 import unspool
 import unspool.nn.functional as F
-from test_compile import _bits
+from compile_programs import bits
 from unspool import nn, optim
 from unspool.errors import PlanError
 
@@ -38,10 +38,10 @@ class Training:
         return loss
 
     def state(self) -> list[Any]:
-        numbers = [_bits(p) for p in self.net.parameters()]
-        numbers += [None if p.grad is None else _bits(p.grad) for p in self.net.parameters()]
-        numbers += [_bits(t) for s in self.opt.state.values() for t in s.values()]
-        return [*numbers, _bits(unspool.get_rng_state())]
+        numbers = [bits(p) for p in self.net.parameters()]
+        numbers += [None if p.grad is None else bits(p.grad) for p in self.net.parameters()]
+        numbers += [bits(t) for s in self.opt.state.values() for t in s.values()]
+        return [*numbers, bits(unspool.get_rng_state())]
 
 
 X, Y = unspool.randn(6, 4), unspool.randint(0, 3, (6,))
@@ -71,12 +71,10 @@ def test_an_exception_in_a_replay_changes_nothing() -> None:
     frozen = unspool.compile(t.step)
     for _ in range(3):
         frozen(X, Y)
-    params = [_bits(p) for p in t.net.parameters()] + [_bits(s) for v in t.opt.state.values() for s in v.values()]
+    params = [bits(p) for p in t.net.parameters()] + [bits(s) for v in t.opt.state.values() for s in v.values()]
     with pytest.raises(IndexError, match="Target 7 is out of bounds"):
         frozen(X, unspool.full((6,), 7))
-    assert params == [_bits(p) for p in t.net.parameters()] + [
-        _bits(s) for v in t.opt.state.values() for s in v.values()
-    ]
+    assert params == [bits(p) for p in t.net.parameters()] + [bits(s) for v in t.opt.state.values() for s in v.values()]
     assert frozen(X, Y).isfinite()
 
 
@@ -88,10 +86,10 @@ def test_a_loss_that_is_no_scalar() -> None:
         layer(x).backward()
 
     frozen = unspool.compile(step)
-    before = _bits(layer.weight)
+    before = bits(layer.weight)
     with pytest.raises(RuntimeError, match="grad can be implicitly created only for scalar outputs"):
         frozen(unspool.ones(3, 2))
-    assert _bits(layer.weight) == before
+    assert bits(layer.weight) == before
     assert layer.weight.grad is None
 
 
@@ -149,7 +147,7 @@ def test_more_shapes_than_the_cache_holds() -> None:
         for n in range(1, 45):
             for _ in range(3):
                 x = unspool.randn(n)
-                assert _bits(frozen(x)) == _bits(x * 2 + 1)
+                assert bits(frozen(x)) == bits(x * 2 + 1)
     assert frozen.plans <= 32
 
 

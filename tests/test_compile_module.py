@@ -9,7 +9,7 @@ import pytest
 
 import unspool
 import unspool.nn.functional as F
-from test_compile import LOSSES, MODELS, _batch, _bits
+from compile_programs import LOSSES, MODELS, batch_of, bits
 from unspool import nn, optim
 from unspool.errors import PlanError
 
@@ -22,7 +22,7 @@ def _trained(freeze: bool, model: str, loss: str, dtype: Any, argument: bool) ->
     run = unspool.compile(net) if freeze else net
     seen: list[Any] = []
     for i in range(6):
-        x, y = _batch(kind, dtype)
+        x, y = batch_of(kind, dtype)
         x.requires_grad_(argument)
         if i % 2:
             opt.zero_grad()  # in between gradients are added to those that are there
@@ -30,10 +30,10 @@ def _trained(freeze: bool, model: str, loss: str, dtype: Any, argument: bool) ->
         value = criterion(out, y)
         value.backward()
         opt.step()
-        seen += [_bits(out), _bits(value), *(None if p.grad is None else _bits(p.grad) for p in net.parameters())]
-        seen += [_bits(x.grad)] if argument and x.grad is not None else []
-    seen += [_bits(t) for t in (*net.parameters(), *net.buffers())]
-    return [*seen, _bits(unspool.rand(3))], run.plans if freeze else 1
+        seen += [bits(out), bits(value), *(None if p.grad is None else bits(p.grad) for p in net.parameters())]
+        seen += [bits(x.grad)] if argument and x.grad is not None else []
+    seen += [bits(t) for t in (*net.parameters(), *net.buffers())]
+    return [*seen, bits(unspool.rand(3))], run.plans if freeze else 1
 
 
 @pytest.mark.parametrize("argument", [False, True], ids=["plain", "argument"])
@@ -156,7 +156,7 @@ def test_every_layer_and_loss_that_exists(name: str) -> None:
             if loss.requires_grad:
                 loss.backward()
             seen.append([*outs, *(p.grad for p in layer.parameters()), *(x.grad for x in xs), *layer.buffers()])
-            seen[-1] = [None if t is None else _bits(t) for t in seen[-1]]
+            seen[-1] = [None if t is None else bits(t) for t in seen[-1]]
         assert seen[0] == seen[1]
     assert frozen.plans == 1
 
@@ -181,7 +181,7 @@ def test_forwards_may_be_many_before_their_backwards() -> None:
         outs = [f(x) for x in xs]
         for i in (1, 0, 2):
             (outs[i] * (i + 1)).sum().backward()
-        grads.append([_bits(p.grad) for p in layer.parameters()] + [_bits(o) for o in outs])
+        grads.append([bits(p.grad) for p in layer.parameters()] + [bits(o) for o in outs])
     assert grads[0] == grads[1]
 
 
@@ -240,9 +240,9 @@ def test_several_results_of_which_some_have_a_history() -> None:
         assert (got["n"], got["none"]) == (3, None)
         assert [t.requires_grad for t in (got["a"], *got["b"])] == [True, False, True]
         (got["b"][1] * 2).backward(retain_graph=True)
-        one = [_bits(p.grad) for p in layer.parameters()]
+        one = [bits(p.grad) for p in layer.parameters()]
         got["a"].sum().backward()
-        seen.append([one, [_bits(p.grad) for p in layer.parameters()], _bits(got["a"]), *map(_bits, got["b"])])
+        seen.append([one, [bits(p.grad) for p in layer.parameters()], bits(got["a"]), *map(bits, got["b"])])
     assert seen[0] == seen[1]
 
 
@@ -278,7 +278,7 @@ def test_guards() -> None:
     frozen.eval()
     assert not net[1].training
     for _ in range(3):
-        assert _bits(frozen(x)) == _bits(net(x))
+        assert bits(frozen(x)) == bits(net(x))
     assert frozen.plans == 3
     with unspool.no_grad():
         assert not any(frozen(x).requires_grad for _ in range(3))
@@ -308,7 +308,7 @@ def test_the_data_of_a_parameter_moves() -> None:
     with pytest.raises(RuntimeError, match="needed for gradient computation"):
         out.sum().backward()
     for _ in range(3):  # recorded anew
-        assert _bits(f(x)) == _bits(unspool.tanh(layer(x)))
+        assert bits(f(x)) == bits(unspool.tanh(layer(x)))
 
 
 def test_it_acts_as_the_module() -> None:
@@ -344,8 +344,8 @@ def test_a_loss_function_with_its_history() -> None:
             opt.zero_grad()
             value.backward()
             opt.step()
-            seen.append(_bits(value))
-        seen += map(_bits, net.parameters())
+            seen.append(bits(value))
+        seen += map(bits, net.parameters())
         if freeze:
             assert f.plans == 1
             with pytest.raises(IndexError, match="out of bounds"):
@@ -376,5 +376,5 @@ def test_a_graph_before_the_argument_goes_on() -> None:
             first.zero_grad()
             second.zero_grad()
             f(first(unspool.randn(5, 3)).tanh()).square().sum().backward()
-            seen.append([_bits(p.grad) for p in (*first.parameters(), *second.parameters())])
+            seen.append([bits(p.grad) for p in (*first.parameters(), *second.parameters())])
     assert seen[:4] == seen[4:]

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unspool
-from test_compile import _bits, _program
+from compile_programs import bits, random_program
 from unspool import nn, optim
 from unspool.errors import PlanError
 
@@ -67,10 +67,10 @@ def _trained(net_name: str, budget: int | None, plain: bool = False, loss: str =
     for _ in range(5):
         x = unspool.randn(32, 16)
         y = unspool.randint(0, 16, (32,)) if loss == "cross" else unspool.randn(32, 16)
-        seen.append(_bits(run(x, y)))
-    seen += [_bits(t) for t in (*net.parameters(), *net.buffers())]
-    seen += [_bits(t) for s in opt.state.values() for t in s.values()]
-    return [*seen, _bits(unspool.rand(2))], run
+        seen.append(bits(run(x, y)))
+    seen += [bits(t) for t in (*net.parameters(), *net.buffers())]
+    seen += [bits(t) for s in opt.state.values() for t in s.values()]
+    return [*seen, bits(unspool.rand(2))], run
 
 
 def _smallest(net_name: str) -> int:
@@ -152,12 +152,12 @@ def test_the_least_memory_of_a_chain_grows_with_the_root_of_its_length() -> None
 @settings(max_examples=60)
 @given(r=st.randoms(use_true_random=False), share=st.sampled_from([0.0, 0.3, 0.6, 0.9]))
 def test_random_programs_within_budgets(r: random.Random, share: float) -> None:
-    program, leaves, shapes = _program(r)
+    program, leaves, shapes = random_program(r)
     rng = np.random.default_rng(1)
 
     def called(f: Any) -> Any:
         results = f(*(unspool.tensor(rng.uniform(-1, 1, shape)) for shape in shapes))
-        return [*map(_bits, results), *(None if p.grad is None else _bits(p.grad) for p in leaves)]
+        return [*map(bits, results), *(None if p.grad is None else bits(p.grad) for p in leaves)]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,0 +1,83 @@
+"""What a frozen function returns and leaves: tensors of its own, gradients, writes to arguments, random numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import unspool
+from compile_programs import bits, recorded, step_of
+from unspool import nn, optim
+
+
+def test_each_call_returns_tensors_of_its_own() -> None:
+    double = recorded(lambda x: x * 2, unspool.zeros(3))
+    kept = [double(unspool.full((3,), float(i))) for i in range(5)]
+    assert [t.tolist() for t in kept] == [[2.0 * i] * 3 for i in range(5)]
+
+
+def test_a_gradient_that_is_held_keeps_its_numbers() -> None:
+    w = nn.Parameter(unspool.ones(2))
+
+    def step(x: Any) -> None:
+        w.grad = None
+        (w * x).sum().backward()
+
+    frozen = recorded(step, unspool.ones(2))
+    frozen(unspool.tensor([1.0, 2.0]))
+    held = w.grad
+    frozen(unspool.tensor([3.0, 4.0]))
+    assert held.tolist() == [1.0, 2.0]
+    assert w.grad.tolist() == [3.0, 4.0]
+
+
+def test_what_is_returned_may_be_an_argument_a_view_of_it_or_a_parameter() -> None:
+    w = unspool.ones(2)
+    frozen = recorded(lambda x: (x, x[0], w, [w[1:], {"twice": x + x}]), unspool.zeros(2, 2))
+    x = unspool.arange(4.0).reshape(2, 2)
+    same, row, weight, (part, twice) = frozen(x)
+    assert same is x
+    row[0] = 7.0
+    assert x[0, 0] == 7.0
+    part.fill_(5.0)
+    assert weight.tolist() == w.tolist() == [1.0, 5.0]
+    assert twice["twice"].tolist() == [[0.0, 2.0], [4.0, 6.0]]
+
+
+def test_writes_to_arguments_are_seen_and_counted() -> None:
+    frozen = recorded(lambda x: x.mul_(2).sum(), unspool.ones(3))
+    x = unspool.ones(3)
+    before = x._version
+    frozen(x)
+    assert x.tolist() == [2.0] * 3
+    assert x._version > before
+
+
+def test_a_parameter_that_a_graph_saved_is_known_to_be_overwritten() -> None:
+    model = nn.Linear(2, 1)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    frozen = recorded(step_of("zero first", model, optimizer, nn.MSELoss()), unspool.ones(3, 2), unspool.zeros(3, 1))
+    x = unspool.ones(3, 2, requires_grad=True)
+    loss = model(x).sum()
+    frozen(unspool.ones(3, 2), unspool.zeros(3, 1))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_scalars_empty_and_strided_arguments() -> None:
+    for x in (unspool.tensor(2.0), unspool.zeros(0, 3), unspool.arange(12.0).reshape(3, 4).t()[1:]):
+        frozen = recorded(lambda x: (x.sum(), x * 3, x.t() if x.dim() == 2 else x.exp()), x)
+        assert bits(frozen(x)) == bits((x.sum(), x * 3, x.t() if x.dim() == 2 else x.exp()))
+
+
+def test_random_numbers_come_from_the_stream_also_where_nobody_reads_them() -> None:
+    def function(x: Any) -> Any:
+        unspool.rand(3)
+        return x + unspool.randn(2), unspool.randperm(5)
+
+    frozen = unspool.compile(function)
+    unspool.manual_seed(1)
+    expected = [bits(function(unspool.zeros(2))) for _ in range(5)]
+    unspool.manual_seed(1)
+    assert [bits(frozen(unspool.zeros(2))) for _ in range(5)] == expected
