@@ -30,7 +30,6 @@ CUBES = (16, 32, 48, 64, 128, 256, 512, 1024, 2048)
 LAYERS = ((10, 40, 40), (32, 64, 64), (128, 784, 256), (64, 4096, 4096))  # batch, inputs, outputs
 SMALL = 48**3  # steps of a product that is small
 ROUND_FLOPS = 2e8  # of an iteration: some milliseconds, beside which its call from Python is nothing
-WORKSPACE = 4 << 20
 
 
 def build() -> str | None:
@@ -63,16 +62,16 @@ def setup(peer: str, *, m: int, k: int, n: int, layout: str, dtype: str, calls: 
     a, b = (aligned(shape, dtype) for shape in ((k, m) if left else (m, k), (n, k) if right else (k, n)))
     for array in (a, b):
         array[:] = random.normal(size=array.shape)
-    c, workspace = aligned((m, n), dtype), aligned((WORKSPACE,), "uint8")
+    c = aligned((m, n), dtype)
     double = dtype == "float64"
     gemm = None
     if peer == "openblas":
         gemm = ctypes.cast(openblas.function("cblas_dgemm" if double else "cblas_sgemm"), ctypes.c_void_p)
     run = ctypes.CDLL(str(next(BUILD.glob("*benchmark_gemm.so")))).benchmark_gemm
     integer, pointer = ctypes.c_int64, ctypes.c_void_p
-    run.argtypes = [integer, ctypes.c_int, *[integer] * 3, *[ctypes.c_int] * 2, *[pointer] * 5]
+    run.argtypes = [integer, ctypes.c_int, *[integer] * 3, *[ctypes.c_int] * 2, *[pointer] * 4]
     run.restype = None
-    memory = [array.ctypes.data_as(pointer) for array in (a, b, c, workspace)]  # which keeps the arrays
+    memory = [array.ctypes.data_as(pointer) for array in (a, b, c)]  # which keeps the arrays
     arguments = (double, m, n, k, left, right, *memory, gemm)
 
     run(1, *arguments)

@@ -27,7 +27,7 @@ void call_cblas(std::int64_t times, const Product& s, const void* a, const void*
                                          s.n);
 }
 
-GemmCall call_of(DType dtype, const Product& s, const void* a, const void* b, void* c, void* workspace) {
+GemmCall call_of(DType dtype, const Product& s, const void* a, const void* b, void* c) {
   return {.dtype = dtype,
           .m = s.m,
           .n = s.n,
@@ -40,23 +40,22 @@ GemmCall call_of(DType dtype, const Product& s, const void* a, const void* b, vo
           .b_col = s.tb ? s.k : 1,
           .c = c,
           .c_row = s.n,
-          .c_col = 1,
-          .workspace = workspace};
+          .c_col = 1};
 }
 
 }  // namespace
 }  // namespace unspool
 
 // C = A·B, `times` times: by `gemm`, a cblas_sgemm or cblas_dgemm of 64-bit integers, or by the engine where
-// that is null. The workspace is of 4 MiB, aligned to 64.
+// that is null.
 extern "C" __attribute__((visibility("default"))) void benchmark_gemm(std::int64_t times, int is_double,
                                                                       std::int64_t m, std::int64_t n,
                                                                       std::int64_t k, int ta, int tb,
                                                                       const void* a, const void* b, void* c,
-                                                                      void* workspace, void* gemm) {
+                                                                      void* gemm) {
   using namespace unspool;
   const Product s{m, n, k, ta != 0, tb != 0};
   if (gemm != nullptr) return (is_double ? call_cblas<double> : call_cblas<float>)(times, s, a, b, c, gemm);
-  const GemmCall call = call_of(is_double ? DType::Float64 : DType::Float32, s, a, b, c, workspace);
+  const GemmCall call = call_of(is_double ? DType::Float64 : DType::Float32, s, a, b, c);
   for (std::int64_t i = 0; i < times; ++i) kernels().gemm(call);
 }

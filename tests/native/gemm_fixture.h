@@ -1,20 +1,13 @@
-// What the tests of the matrix product share: one instruction set's table, and a call with its workspace.
+// What the tests of the matrix product share: one instruction set's table, and a call that looks at its
+// memory.
 #pragma once
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
+#include "unspool/base/alloc.h"
 #include "unspool/kernels/table.h"
 
 namespace unspool {
-
-struct Aligned {
-  explicit Aligned(std::size_t n) : p(n == 0 ? nullptr : std::aligned_alloc(64, (n + 63) / 64 * 64)) {}
-  ~Aligned() { std::free(p); }
-  Aligned(const Aligned&) = delete;
-  void* p;
-};
 
 class Gemm : public testing::TestWithParam<Isa> {
  protected:
@@ -23,11 +16,10 @@ class Gemm : public testing::TestWithParam<Isa> {
     if (table_ == nullptr) GTEST_SKIP() << isa_name(GetParam()) << " is not available here";
   }
   void run(GemmCall call) {
-    const std::size_t bytes = table_->gemm_workspace(call);
-    ASSERT_LE(bytes, std::size_t{4} << 20);
-    Aligned workspace(bytes);
-    call.workspace = workspace.p;
+    reset_peak_memory_stats();
+    const std::int64_t before = memory_stats().live_bytes;
     table_->gemm(call);
+    ASSERT_LE(memory_stats().peak_bytes - before, std::int64_t{4} << 20);
   }
   const KernelTable* table_ = nullptr;
 };

@@ -90,7 +90,6 @@ constexpr GemmTrial kTrials[] = {{GemmPath::Direct, 16, 32, 5, true},
 template <class T>
 void GemmPaths::all_sizes() {
   Products products;
-  Aligned workspace(std::size_t{4} << 20);
   Operand<T> a[4], b[4];  // turned or not, spread or not
   Output<T> c[4];         // accumulated or not, spread or not
   for (std::int64_t k = 0; k <= kMax; ++k)
@@ -117,7 +116,6 @@ void GemmPaths::all_sizes() {
             call.c_row = z.row;
             call.c_col = z.column;
             call.accumulate = flags & 4;
-            call.workspace = workspace.p;
             call.trial = &trial;
             table_->gemm(call);
             ASSERT_EQ(std::memcmp(z.v.data(), z.expected.data(), z.v.size() * sizeof(T)), 0)

@@ -174,6 +174,20 @@ inline void gather_here(char* to, const char* from, int64_t row_bytes, int64_t i
         __builtin_memcpy(to + i * 8, from + index[i] * in_row_stride_bytes, 8);
     return;
   }
+#if defined(__AVX2__)
+  // Short rows by vectors: a call of memcpy takes as long as waiting for what one of them reads.
+  constexpr int64_t kStep = Vec<float>::kLanes;
+  if (row_bytes % 4 == 0 && row_bytes <= 16 * kStep) {
+    const int64_t numbers = row_bytes / 4, whole = numbers / kStep * kStep;
+    for (int64_t i = 0; i < n; ++i, to += row_bytes) {
+      const char* row = from + index[i] * in_row_stride_bytes;
+      int64_t j = 0;
+      for (; j < whole; j += kStep) Vec<float>::load(row + 4 * j).store(to + 4 * j);
+      if (j < numbers) Vec<float>::load(row + 4 * j, numbers - j).store(to + 4 * j, numbers - j);
+    }
+    return;
+  }
+#endif
   for (int64_t i = 0; i < n; ++i)
     __builtin_memcpy(to + i * row_bytes, from + index[i] * in_row_stride_bytes,
                      static_cast<size_t>(row_bytes));

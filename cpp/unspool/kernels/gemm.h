@@ -15,6 +15,7 @@
 // Threads share the tiles of C and the panels to pack, never the steps over k.
 #pragma once
 
+#include "unspool/base/alloc.h"
 #include "unspool/kernels/gemm_product.h"
 #include "unspool/kernels/reduce.h"
 
@@ -71,36 +72,42 @@ UNSPOOL_INLINE ColumnSums<T> joined_lanes(const T* rows, int64_t step, int64_t c
 template <class T>
 UNSPOOL_INLINE bool sums_are_short(const Product<T>& p) {
   constexpr int64_t kNear = 96 * 1024;
-  return p.a_mask == nullptr && p.a_row == 1 && p.k > 0 &&
-         (p.k <= kLanes || (p.k <= kChunk && p.k * p.a_col * static_cast<int64_t>(sizeof(T)) <= kNear));
+  if (p.a_mask != nullptr || p.a_row != 1 || p.k <= 0) return false;
+  if (p.k <= kLanes) return true;
+  return p.m >= ColumnSums<T>::kWidth && p.k <= kChunk &&
+         p.k * p.a_col * static_cast<int64_t>(sizeof(T)) <= kNear;
 }
 
-// Whole vectors of sums at once, from the first on; how many.
+// So many columns at once; the last of more overlap those before, and fewer have rows of their own, filled
+// up.
 template <class T>
-inline int64_t sum_short(const Product<T>& p) {
-  constexpr int W = ColumnSums<T>::kWidth / ColumnSums<T>::kVecs;
-  int64_t i = 0;
-  for (; i + ColumnSums<T>::kWidth <= p.m; i += ColumnSums<T>::kWidth) {
-    const ColumnSums<T> sums = joined_lanes<T, 1>(p.a + i, p.a_col, p.k, 0);
+inline void sum_short(const Product<T>& p) {
+  constexpr int64_t kWidth = ColumnSums<T>::kWidth, W = kWidth / ColumnSums<T>::kVecs;
+  auto put_sums = [&](const T* rows, int64_t step, int64_t i, int64_t columns) {
+    const ColumnSums<T> sums = joined_lanes<T, 1>(rows, step, p.k, 0);
+    // The lanes' identity, added once: it matters to a sum of nothing but -0.
     for (int v = 0; v < ColumnSums<T>::kVecs; ++v) {
-      // The lanes' identity, added once: it matters to a sum of nothing but -0.
       const auto sum = sums.v[v] + Vec<typename SumOp<T>::Acc>::all(SumOp<T>::identity());
-      for (int l = 0; l < W; ++l) p.a_sums[i + v * W + l] = SumOp<T>::finish(sum.v[l]);
+      for (int l = 0; l < W && v * W + l < columns; ++l) p.a_sums[i + v * W + l] = SumOp<T>::finish(sum.v[l]);
     }
+  };
+  if (p.m >= kWidth) {
+    for (int64_t i = 0; i < p.m; i += kWidth) {
+      const int64_t first = smaller(i, p.m - kWidth);
+      put_sums(p.a + first, p.a_col, first, kWidth);
+    }
+    return;
   }
-  return i;
+  alignas(kVecBytes) T rows[kLanes * kWidth] = {};
+  for (int64_t q = 0; q < p.k; ++q)
+    for (int64_t i = 0; i < p.m; ++i) rows[q * kWidth + i] = p.a[q * p.a_col + i];
+  put_sums(rows, kWidth, 0, p.m);
 }
 
 // The sums over k of A's rows, in the order of reduce.h.
 template <class T>
-inline void sum_rows(Product<T> p) {
-  if (sums_are_short(p)) {
-    const int64_t done = sum_short(p);
-    p.a += done;
-    p.a_sums += done;
-    p.m -= done;
-    if (p.m == 0) return;
-  }
+inline void sum_rows(const Product<T>& p) {
+  if (sums_are_short(p)) return sum_short(p);
   parallel((p.m + kColumnBlock - 1) / kColumnBlock, p.m * p.k * kReduceWork / 16, [&](int64_t c) {
     const int64_t i = c * kColumnBlock, rows = smaller(kColumnBlock, p.m - i);
     int64_t at = 0;
@@ -351,10 +358,20 @@ inline void run_columns(Block<T> block, bool b_is_packed) {
   });
 }
 
+// At most 4 MiB. (Not alloc.h's Workspace, an inline function of the whole program: see set_part.)
+struct Packed {
+  std::size_t bytes;
+  char* data;
+  UNSPOOL_INLINE explicit Packed(std::size_t n) : bytes(n), data(static_cast<char*>(allocate(n))) {}
+  UNSPOOL_INLINE ~Packed() { deallocate(data, bytes); }
+  Packed(const Packed&) = delete;
+};
+
 template <class T>
-inline void gemm_blocked(const Product<T>& p, GemmPath path, void* workspace) {
+inline void gemm_blocked(const Product<T>& p, GemmPath path) {
   const Blocks<T> size = blocks(p, path);
-  char* const memory = static_cast<char*>(workspace);
+  const Packed workspace(static_cast<std::size_t>(size.shared_bytes + size.chains_bytes));
+  char* const memory = workspace.data;
   T* const scratch = reinterpret_cast<T*>(memory + size.shared_bytes);
   Tile<T> t = tile_of(p);
   for (int64_t jc = 0; jc < p.n; jc += size.nc)
@@ -402,14 +419,14 @@ inline void gemm_integer(const GemmCall& g) {
 }
 
 template <class T>
-inline void gemm_on_path(const Product<T>& p, GemmPath path, void* workspace) {
+inline void gemm_on_path(const Product<T>& p, GemmPath path) {
   switch (path) {
     case GemmPath::Direct:
       return gemm_direct(p);
     case GemmPath::Small:
       return gemm_small(p);
     default:
-      return gemm_blocked(p, path, workspace);
+      return gemm_blocked(p, path);
   }
 }
 
@@ -418,7 +435,7 @@ inline void gemm_floating(const GemmCall& g) {
   const Product<T> p = product<T>(g);
   const GemmPath path = path_of(p);
   if (p.a_sums != nullptr) sum_rows(p);
-  gemm_on_path(p, path, g.workspace);
+  gemm_on_path(p, path);
   if (g.done != nullptr && (path != GemmPath::Columns || p.call == nullptr))
     g.done(g.done_context, 0, 0, g.m, g.n);
 }
@@ -435,22 +452,6 @@ void gemm(const GemmCall& g) {
     default:
       return gemm_integer<int64_t, uint64_t>(g);
   }
-}
-
-template <class T>
-inline std::size_t workspace_of(const GemmCall& g) {
-  const Product<T> p = product<T>(g);
-  const GemmPath path = path_of(p);
-  if (!on_workspace(path)) return 0;
-  const Blocks<T> b = blocks(p, path);
-  return static_cast<std::size_t>(b.shared_bytes + b.chains_bytes);
-}
-
-std::size_t gemm_workspace(const GemmCall& g) {
-  if (g.m == 0 || g.n == 0) return 0;
-  if (g.dtype == DType::Float32) return workspace_of<float>(g);
-  if (g.dtype == DType::Float64) return workspace_of<double>(g);
-  return 0;
 }
 
 }  // namespace

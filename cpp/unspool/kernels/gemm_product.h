@@ -35,38 +35,41 @@ struct Product {
   }
 };
 
+// Each of the two is made where it stays: copies of it wait for the numbers that have just been written.
 template <class T>
 UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
-  Product<T> p{g.m,
-               g.n,
-               g.k,
-               static_cast<const T*>(g.a),
-               g.a_row,
-               g.a_col,
-               static_cast<const T*>(g.b),
-               g.b_row,
-               g.b_col,
-               static_cast<T*>(g.c),
-               g.c_row,
-               g.c_col,
-               static_cast<const T*>(g.bias),
-               0,
-               g.bias_stride,
-               g.accumulate,
-               g.relu,
-               g.relu_mask,
-               g.a_mask,
-               g.a_mask_row,
-               g.a_mask_col,
-               static_cast<T*>(g.a_sums),
-               g.trial,
-               &g};
-  if (p.n >= Vec<T>::kLanes || p.m <= p.n || p.relu_mask != nullptr || p.a_mask != nullptr ||
-      p.a_sums != nullptr)
-    return p;
-  return {p.n,     p.m,     p.k,     p.b,     p.b_col, p.b_row,    p.a,        p.a_col,
-          p.a_row, p.c,     p.c_col, p.c_row, p.bias,  p.bias_col, p.bias_row, p.accumulate,
-          p.relu,  nullptr, nullptr, 0,       0,       nullptr,    p.trial,    nullptr};
+  const T *a = static_cast<const T*>(g.a), *b = static_cast<const T*>(g.b);
+  T* const c = static_cast<T*>(g.c);
+  const T* const bias = static_cast<const T*>(g.bias);
+  if (g.n < Vec<T>::kLanes && g.m > g.n && g.relu_mask == nullptr && g.a_mask == nullptr &&
+      g.a_sums == nullptr)
+    return {g.n,     g.m,     g.k,     b,       g.b_col, g.b_row,       a,       g.a_col,
+            g.a_row, c,       g.c_col, g.c_row, bias,    g.bias_stride, 0,       g.accumulate,
+            g.relu,  nullptr, nullptr, 0,       0,       nullptr,       g.trial, nullptr};
+  return {g.m,
+          g.n,
+          g.k,
+          a,
+          g.a_row,
+          g.a_col,
+          b,
+          g.b_row,
+          g.b_col,
+          c,
+          g.c_row,
+          g.c_col,
+          bias,
+          0,
+          g.bias_stride,
+          g.accumulate,
+          g.relu,
+          g.relu_mask,
+          g.a_mask,
+          g.a_mask_row,
+          g.a_mask_col,
+          static_cast<T*>(g.a_sums),
+          g.trial,
+          &g};
 }
 
 constexpr int64_t kDirectBytes = 96 * 1024;  // of B, read row by row, where A's columns are contiguous

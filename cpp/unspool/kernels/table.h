@@ -55,7 +55,6 @@ struct GemmCall {
                std::int64_t columns) = nullptr;
   const void* done_context = nullptr;
   const GemmTrial* trial = nullptr;
-  void* workspace = nullptr;  // gemm_workspace() bytes, aligned to 64
 };
 
 enum class MseReduction : std::uint8_t { None, Mean, Sum };
@@ -121,7 +120,6 @@ struct NormCall {
 struct KernelTable {
   // --- contractions
   void (*gemm)(const GemmCall& call);
-  std::size_t (*gemm_workspace)(const GemmCall& call);  // bytes, at most 4 MiB; 0 for small ones
 
   // --- data movement. copy converts between any two dtypes as C does, x86's way out of range.
   void (*copy)(const View& out, const View& in);

@@ -23,7 +23,6 @@ namespace unspool {
 extern const KernelTable UNSPOOL_JOIN(kernel_table_, UNSPOOL_ISA_NAME);
 const KernelTable UNSPOOL_JOIN(kernel_table_, UNSPOOL_ISA_NAME) = {
     .gemm = gemm,
-    .gemm_workspace = gemm_workspace,
     .copy = copy,
     .fill = fill,
     .gather_rows = gather_rows,

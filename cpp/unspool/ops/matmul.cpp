@@ -31,9 +31,7 @@ void gemm(const View& c, const View& a, const View& b, const F& set = {}) {
                 .c_row = c.strides[r],
                 .c_col = c.strides[r + 1]};
   set(call);
-  const Workspace workspace(kernels().gemm_workspace(call));
   const LongWork others_run(call.m * call.n * call.k / kProductsPerNanosecond);  // around all its parts
-  call.workspace = workspace.data();
   kernels().gemm(call);
 }
 
@@ -241,8 +239,9 @@ void linear_backward(Call& c, const UpdateParts* update) {
       call.a_mask_col = 1;
     });
   const UpdatedWeight target{update, in};
+  const Tensor copy = c.out[1] && !c.in[1].contiguous() ? contiguous(c.in[1]) : Tensor();
   if (c.out[1])  // (m×n)·(n×k) → (m×k)
-    gemm(matrix(c.out[1], out, in), transposed(g), matrix(contiguous(c.in[1]), n, in), [&](GemmCall& call) {
+    gemm(matrix(c.out[1], out, in), transposed(g), matrix(copy ? copy : c.in[1], n, in), [&](GemmCall& call) {
       call.a_mask = bits;
       call.a_mask_row = 1;
       call.a_mask_col = row;
@@ -331,7 +330,8 @@ void linear_shape(Call& c) {
 // With `relu` on the result, whose mask goes to aux where backward may follow.
 template <bool kRelu>
 void linear_forward(Call& c) {
-  const Tensor x = c.in[0].ndim() == 2 ? c.in[0] : contiguous(c.in[0]), &bias = c.in[2];
+  const Tensor copy = c.in[0].ndim() == 2 ? Tensor() : contiguous(c.in[0]);
+  const Tensor &x = copy ? copy : c.in[0], &bias = c.in[2];
   const std::int64_t rows = rows_of(x.shape());
   const View y = matrix(c.out[0], rows, c.in[1].shape()[0]);
   const View in = x.ndim() == 2 ? x.view() : matrix(x, rows, x.shape()[x.ndim() - 1]);

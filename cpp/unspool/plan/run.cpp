@@ -33,9 +33,6 @@ void run_whole(Instruction& i) {
 }
 
 void run_one(Instruction& i) {
-  std::optional<ProfileScope> event;
-  if (__atomic_load_n(&profiling, __ATOMIC_RELAXED) && (i.chain || i.update)) [[unlikely]]
-    event.emplace(label_of(i), i.out[0] ? i.out[0].shape() : Shape());
   if (i.chain) return i.chain->run();
   if (i.whole) return run_whole(i);
   Call& c = i.call;
@@ -52,6 +49,12 @@ void run_one(Instruction& i) {
   }
   for (int k = 0; k < kMaxOutputs; ++k) bring_back(c.out[k], i.out[k]);
   bring_back(c.aux, i.aux);
+}
+
+// Apart from run_one, which would clear the event's memory for each instruction.
+[[gnu::noinline]] void run_profiled(Instruction& i) {
+  const ProfileScope event(label_of(i), i.out[0] ? i.out[0].shape() : Shape());
+  run_one(i);
 }
 
 }  // namespace
@@ -167,7 +170,11 @@ void Plan::run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
           others_run.reset();
         else if (!others_run)
           others_run.emplace(work_);
-        run_one(*i);
+        // Chains and updates are no ops, which run_kernel would tell of.
+        if (__atomic_load_n(&profiling, __ATOMIC_RELAXED) && (i->chain || i->update)) [[unlikely]]
+          run_profiled(*i);
+        else
+          run_one(*i);
       }
     }
     for (std::size_t k = 0; k < r_.outputs.size(); ++k) {

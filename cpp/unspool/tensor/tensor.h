@@ -195,7 +195,11 @@ DType default_dtype();
 void set_default_dtype(DType d);
 
 inline std::uint32_t version_of(const Tensor& t) { return t->version->count.load(std::memory_order_relaxed); }
-inline void bump_version(const Tensor& t) { t->version->count.fetch_add(1, std::memory_order_relaxed); }
+// No locked addition, which takes longer than the update of a small layer: two threads that write one tensor
+// at the same time have no result to count anyway.
+inline void bump_version(const Tensor& t) {
+  t->version->count.store(version_of(t) + 1, std::memory_order_relaxed);
+}
 
 // PyTorch's result_type over tensors, 0-d tensors and wrapped numbers, in that order of weight.
 class ResultType {
