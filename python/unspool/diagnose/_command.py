@@ -11,6 +11,7 @@ __all__ = ["STATUS", "add_to"]
 
 STATUS = {"": 0, "info": 0, "warning": 3, "error": 4}
 _BATCH = 256
+_NEAREST = str.maketrans("→×…·", ">x~*")
 
 
 def _function(name: str) -> Any:
@@ -46,6 +47,17 @@ def _with_batch(name: str, made: Any) -> tuple[Any, ...]:
     return model, randn(_BATCH, 1 if first is None else first.weight.shape[1])
 
 
+def _writable(text: str) -> str:
+    """`text` as standard output can encode it, so that a log in ASCII gets the report: signs of its own become the
+    nearest letter, what else can't be encoded a ?."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_NEAREST).encode(encoding, "replace").decode(encoding)
+    return text
+
+
 def run(args: argparse.Namespace) -> int:
     """Print the report; the exit status says how bad it is."""
     from unspool import diagnose, manual_seed
@@ -62,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     except (TypeError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(report.to_json(indent=2) if args.json else report)
+    print(_writable(report.to_json(indent=2) if args.json else str(report)))
     try:
         if args.save:
             report.save(args.save)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from operator import mul
 from typing import Any
 
+from unspool.diagnose.columns import clipped, padded
 from unspool.diagnose.findings import unlikely_share
 from unspool.diagnose.measure import is_linear
 from unspool.diagnose.statistics import as_matrix, norm_of
@@ -234,7 +235,7 @@ class Monitor:
             last = self.samples[-1]
             lines.append(f"{'layer at step ' + str(last.step):<30}{'grad/w':>10}{'update/w':>10}{'idle units':>12}")
             lines += [
-                f"{path[-28:]:<30}{last.gradient[path]:>10.2g}{last.update[path]:>10.2g}{last.dead[path]:>12.0%}"
-                for path in last.gradient
+                f"{padded(clipped(path, 28), 30)}{gradient:>10.2g}{last.update[path]:>10.2g}{last.dead[path]:>12.0%}"
+                for path, gradient in last.gradient.items()
             ]
         return "\n".join(lines)

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from unspool.diagnose.render import clipped, verdict_label
+from unspool.diagnose.columns import clipped
+from unspool.diagnose.render import verdict_label
 from unspool.diagnose.statistics import Stats
 from unspool.diagnose.verdict import TOTAL
 

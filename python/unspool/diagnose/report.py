@@ -142,8 +142,8 @@ class Report:
         return out
 
     def to_json(self, indent: int | None = None) -> str:
-        """`to_dict()` as JSON."""
-        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+        """`to_dict()` as JSON, in ASCII."""
+        return json.dumps(self.to_dict(), indent=indent)
 
     def plot(self) -> Any:
         """A matplotlib Figure: variances per layer forward and backward on a log axis with the healthy band, histograms
