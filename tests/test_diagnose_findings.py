@@ -460,7 +460,11 @@ def test_transformers_and_linear_layers_of_one_s_own() -> None:
     report = unspool.diagnose(nn.Sequential(Own(), nn.Tanh(), encoder), unspool.randn(8, 10, 16))
     assert [(x.path, x.activation.name) for x in report.layers] == [
         ("0", "tanh"),
-        *((f"2.layers.{i}.linear{j}", "relu" if j == 1 else "none") for i in range(2) for j in (1, 2)),
+        *(
+            (f"2.layers.{i}.{name}", "relu" if name == "linear1" else "none")
+            for i in range(2)
+            for name in ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.out_proj", "linear1", "linear2")
+        ),
     ]
     assert report.healthy
 

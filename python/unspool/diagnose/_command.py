@@ -32,7 +32,7 @@ def _with_batch(name: str, made: Any) -> tuple[Any, ...]:
     """The arguments of `diagnose`: what the function `name` made, with a normal batch for a model that comes alone, of
     as many features as its first linear layer reads."""
     from unspool import randn
-    from unspool.diagnose.measure import is_linear
+    from unspool.diagnose.parts import is_linear
     from unspool.nn import Module
 
     if isinstance(made, tuple) and 1 < len(made) <= 4:
