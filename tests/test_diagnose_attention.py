@@ -121,6 +121,22 @@ def test_only_values_and_results_are_in_the_chains() -> None:
     assert sizes[0] - sizes[-1] > 10
 
 
+def test_the_picture_sets_queries_and_keys_apart() -> None:
+    pytest.importorskip("matplotlib")
+    report = unspool.diagnose(Attending(3), unspool.randn(8, 5, WIDTH))
+    layers = report.layers
+    forward, backward = report.plot().axes[:2]
+    for axis, ln_vars, start in (
+        (forward, [layer.z.ln_var for layer in layers], 2),  # the first value
+        (backward, [layer.gradient.ln_var for layer in layers], 11),  # the last result before the head
+    ):
+        line, apart = (drawn.get_xdata().tolist() for drawn in axis.lines)
+        assert line == [3, 4, 7, 8, 11, 12, 13]
+        assert apart == [1, 2, 5, 6, 9, 10]
+        low, high = axis.patches[0].get_extents().transformed(axis.transData.inverted()).intervaly
+        assert (low + high) / 2 == pytest.approx(ln_vars[start] / math.log(10))
+
+
 @pytest.mark.parametrize("by", [8.0, 1 / 8])
 def test_chains_of_attention_are_judged_and_repaired(by: float) -> None:
     """Large ones explode although each block adds its input; small ones vanish where none does."""
