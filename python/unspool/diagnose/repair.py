@@ -2,7 +2,8 @@
 
 The first round gives weights the variance gain / fan_in. Where that isn't enough, the next ones scale as LSUV does
 (Mishkin and Matas 2016; without its orthogonal start), in one pass: each layer's output is divided by its standard
-deviation as it passes, so that the next layer reads what it will read afterwards.
+deviation as it passes, so that the next layer reads what it will read afterwards. At last the outputs are made small,
+where the loss says how small: what a network gives before it has learnt anything is an error to be unlearnt.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from unspool.diagnose.statistics import as_matrix
 __all__ = ["repair"]
 
 _ROUNDS = 4
+_START = 0.1  # variance of outputs, as a part of the targets', that a start is to have
 _REDRAWN = {"symmetric_units", "non_finite"}
 _CHAINS = {
     "vanishing_forward", "exploding_forward", "vanishing_backward", "exploding_backward", "residual_growth",
@@ -32,6 +34,7 @@ _CHAINS = {
 }  # fmt: skip
 _LOCAL = {"dead_units", "always_on_units", "saturated_units"}
 _BIASES = {"far_biases", *_LOCAL}
+_LAST = {"start_loss", *_CHAINS, *_LOCAL}
 
 
 @dataclass(frozen=True)
@@ -139,19 +142,22 @@ def _scale(model: Any, batch: tuple[Any, ...], places: dict[str, _Place], by_bat
 
 def _settle_loss(report: Any, place: _Place) -> Iterator[str]:
     """The last layer, so that the loss begins where an uninformed prediction has it: small outputs around y's mean."""
-    layer, part, measures = place.layer, place.part, report.facts.measures
-    if not part.owns_weight or not measures.output.finite:
+    layer, part, measures = report.layers[-1], place.part, report.facts.measures
+    if measures.uninformed is None or not part.owns_weight or not measures.output.finite:
         return
-    aim, centre = 1.0, None
+    is_output = math.isclose(layer.z.ln_var, measures.output.ln_var, abs_tol=1e-3)
+    if not is_output and all(f.kind != "start_loss" for f in report.findings):
+        return
+    aim, centre = math.sqrt(_START), None
     if measures.labels is not None and measures.loss_name in ("MSELoss", "mse_loss"):
-        labels = measures.labels.unit_mean
-        aim = float(np.sqrt(measures.labels.unit_var.mean()))
+        labels, width = measures.labels.unit_mean, float(np.sqrt(measures.labels.unit_var.mean()))
+        aim *= width
         centre = labels if len(labels) == layer.fan_out else None
-    spread = math.sqrt(measures.output.variance)
+    spread = layer.signal_rms if is_output else math.sqrt(measures.output.variance)
     if spread > aim > 0:
         part.weight.mul_(aim / spread)
         yield f"{layer.path or '(model)'}: weight times {aim / spread:.3g}, for a start near {measures.uninformed:.3g}"
-    if centre is not None and part.owns_bias:
+    if centre is not None and part.owns_bias and np.abs(part.bias.double().numpy() - centre).max() > aim:
         part.bias.copy_(_core.tensor(centre).to(part.bias.dtype))
         yield f"{layer.path or '(model)'}: bias set to the mean of y"
 
@@ -184,8 +190,6 @@ def _round(report: Any, model: Any, places: dict[str, _Place], by_batch: bool) -
         done.append(f"{zeroed[0]}{f' and {len(zeroed) - 1} more layers' if len(zeroed) > 1 else ''}: bias 0")
     if chains or kinds & _LOCAL:
         done += _scale(model, report.batch, places, by_batch)
-    if "start_loss" in kinds and not chains and not kinds & _LOCAL:
-        done += _settle_loss(report, places[report.layers[-1].path])
     return done
 
 
@@ -203,6 +207,10 @@ def repair(report: Any, model: Any) -> list[str]:
             step = [] if now.healthy else _round(now, model, places, by_batch=number > 0)
             if not step and number > 0:
                 break
+            done += step
+            now = diagnose(model, inputs, y, loss, dtype) if step else now
+        if {f.kind for f in _bad(report)} & _LAST:
+            step = list(_settle_loss(now, places[now.layers[-1].path]))
             done += step
             now = diagnose(model, inputs, y, loss, dtype) if step else now
         if done and {f.kind for f in _bad(report)} <= {f.kind for f in _bad(now)}:  # it didn't help
