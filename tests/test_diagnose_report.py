@@ -77,6 +77,7 @@ def test_text_fits_80_columns(report: Report) -> None:
     lines = str(report).splitlines()
     assert max(map(columns, lines)) <= 80
     assert len(lines) < 110
+    assert not any(line.strip() == "→" for line in lines)
     assert ("not healthy" in lines[0] or "not healthy" in lines[1]) == (not report.healthy)
     for f in report.findings:
         assert f"{f.severity}: {f.kind}" in str(report)
@@ -90,6 +91,15 @@ def test_columns_of_wide_names_stand_below_each_other() -> None:
     assert {columns(line[: line.index("next")]) for line in table[:1]} == {
         columns(line[: line.index("relu", line.index("→"))]) for line in table[1:]
     }
+
+
+def test_names_have_the_columns_that_numbers_leave() -> None:
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), 2)
+    report = unspool.diagnose(encoder, unspool.randn(8, 5, 16))
+    lines = str(report).splitlines()
+    table = lines[lines.index("") + 1 :]
+    assert [line.split()[0] for line in table[1:]] == [layer.path for layer in report.layers]
+    assert len({line.index(word) for line, word in zip(table, ["next", *["none"] * 4, "relu"], strict=False)}) == 1
 
 
 def test_what_is_not_judged_is_not_called_healthy() -> None:

@@ -39,14 +39,15 @@ def wrapped(text: str, rest: str = "", first: str = "", width: int = WIDTH) -> l
     """Lines of at most `width` columns; the first begins with `first`, the others with `rest`."""
     lines, begun = [first], False
     for word in re.sub(r"\s", " ", text).split(" "):
-        if begun and columns(f"{lines[-1]} {word}") > width:
+        word = f" {word}" if begun else word
+        if columns(lines[-1] + word) > width >= columns(rest + word[begun:]):
             lines.append(rest)
-            begun = False
+            word = word[begun:]
         while columns(lines[-1] + word) > width:  # it fits no line
             fits = sum(end <= width - columns(lines[-1]) for end in accumulate(map(columns, word)))
             lines[-1] += word[:fits]
             lines.append(rest)
             word = word[fits:]
-        lines[-1] += f" {word}" if begun else word
+        lines[-1] += word
         begun = True
     return lines

@@ -142,7 +142,7 @@ def symmetric_units(facts: Facts) -> Iterator[Finding]:
                 f"{shared} of {layer.fan_out} units have the same weights and gradients, up to sign, as another; no "
                 "step of training can tell them apart",
                 {"groups": layer.twins, "units": layer.fan_out, "distinct": layer.fan_out - shared + len(layer.twins)},
-                f"nn.init.kaiming_normal_({layer.code[0]}, nonlinearity='relu')",
+                f"nn.init.normal_({layer.code[0]}, std={math.sqrt(layer.weight_target):.3g})",
             )  # fmt: skip
 
 

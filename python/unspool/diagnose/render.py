@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from unspool.diagnose.columns import WIDTH, clipped, padded, wrapped
+from unspool.diagnose.columns import WIDTH, clipped, columns, padded, wrapped
 
 __all__ = ["fragment", "page", "printed", "text", "verdict_label"]
 
@@ -16,6 +16,7 @@ _MOST_ROWS = 40
 _MOST_ALIKE = 2  # findings of a kind that are told in full
 _COLORS = {"error": "#b2182b", "warning": "#b35806", "info": "#2166ac"}
 _HEAD = ("layer", "fans", "next", "Var w/aim", "Var z", "Var g", "idle", "grad/w", "rank")
+_MOST = (10, 11, 10, 8, 8, 5, 8, 7)  # columns of all but the first, which has the rest
 
 
 def _number(value: float | None) -> str:
@@ -91,17 +92,24 @@ def _finding_lines(findings: list[Any]) -> Iterator[str]:
             yield told + " …" * bool(more)
 
 
+def _widths(rows: list[tuple[str, ...]]) -> list[int]:
+    """What each column needs, a space behind it included; long paths get what the others leave."""
+    needed = [max(map(columns, cells)) + 1 for cells in zip(*rows, strict=True)]
+    others = [min(pair) for pair in zip(needed[1:], _MOST, strict=True)]
+    return [min(needed[0], WIDTH - sum(others)), *others]
+
+
 def text(report: Any) -> str:
     """The report in lines of at most 80 columns; long networks show their first and last layers."""
     lines = wrapped(_summary(report))
     for line in _chains(report):
         lines += wrapped(line, " " * 10)
     lines += _finding_lines(report.findings)
-    widths = (13, 10, 11, 10, 8, 8, 5, 8, 7)  # 80 together
     rows = _rows(report)
     half = _MOST_ROWS // 2
     shown: list[tuple[str, ...] | None] = [*rows] if len(rows) <= _MOST_ROWS else [*rows[:half], None, *rows[-half:]]
     lines.append("")
+    widths = _widths([_HEAD, *filter(None, shown)])
     for row in (_HEAD, *shown):
         if row is None:
             lines.append(f"… {len(rows) - _MOST_ROWS} more")
