@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -172,8 +173,25 @@ def test_targets_far_from_0() -> None:
     model = mlp(3, 32)
     report = unspool.diagnose(model, x, y)
     assert kinds(report) == {"start_loss"}
-    assert report.repair(model) == ["6: bias set to the mean of y"]
+    weight, bias = report.repair(model)
+    assert re.fullmatch(r"6: weight times 0\.\d+, for a start near (0\.9|1)\d*\.?\d*", weight)
+    assert bias == "6: bias set to the mean of y"
+    with unspool.no_grad():
+        assert (model(x) - model[-1].bias).numpy().var() == pytest.approx(0.1, rel=0.1)
     np.testing.assert_allclose(model[-1].bias.detach().numpy(), y.numpy().mean(0), rtol=1e-5)
+    assert unspool.diagnose(model, x, y).healthy
+
+
+def test_last_biases_far_from_the_targets() -> None:
+    """They say nothing of the weights, which keep their scale where outputs without them are small."""
+    x, y = unspool.randn(128, 32), unspool.randn(128, 10)
+    model = mlp(3, 32)
+    with unspool.no_grad():
+        model[-1].weight.mul_(0.1)
+    nn.init.normal_(model[-1].bias, 0, 50.0)
+    report = unspool.diagnose(model, x, y)
+    assert kinds(report) == {"start_loss"}
+    assert report.repair(model) == ["6: bias set to the mean of y"]
     assert unspool.diagnose(model, x, y).healthy
 
 
@@ -251,6 +269,27 @@ def test_what_is_repaired_is_healthy_then(name: str) -> None:
     again = unspool.diagnose(model, x, y)
     assert again.healthy, str(again)
     assert again.repair(model) == []
+
+
+@pytest.mark.parametrize("scale", [1 / 16, 16])
+@pytest.mark.parametrize("classes", [True, False])
+def test_what_is_repaired_starts_near_the_loss_of_knowing_nothing(scale: float, classes: bool) -> None:
+    """Outputs of a tenth of the targets' variance add a tenth to Var y, and half of 0.1 to ln 10."""
+    model, (x, y) = mlp(20, 32, scale, act=nn.SELU), batch()
+    if not classes:
+        y = 2 * unspool.randn(128, 10)
+        y -= y.mean(0)
+    unspool.diagnose(model, x, y).repair(model)
+    start = unspool.diagnose(model, x, y)
+    expected = math.log(10) + 0.05 if classes else 1.1 * y.numpy().var(0).mean()
+    assert start.loss == pytest.approx(expected, rel=0.03)
+
+
+def test_a_last_layer_that_is_not_the_output_keeps_its_scale() -> None:
+    model, x = nn.Sequential(*mlp(20, 32, 1 / 16), nn.LayerNorm(10)), unspool.randn(64, 32)
+    said = unspool.diagnose(model, x, unspool.randn(64, 10)).repair(model)
+    assert not any("for a start" in line for line in said)
+    assert model[40].weight.detach().numpy().var() == pytest.approx(1 / 32, rel=0.01)
 
 
 @pytest.mark.parametrize("depth", [1, 5, 30])
@@ -460,7 +499,11 @@ def test_transformers_and_linear_layers_of_one_s_own() -> None:
     report = unspool.diagnose(nn.Sequential(Own(), nn.Tanh(), encoder), unspool.randn(8, 10, 16))
     assert [(x.path, x.activation.name) for x in report.layers] == [
         ("0", "tanh"),
-        *((f"2.layers.{i}.linear{j}", "relu" if j == 1 else "none") for i in range(2) for j in (1, 2)),
+        *(
+            (f"2.layers.{i}.{name}", "relu" if name == "linear1" else "none")
+            for i in range(2)
+            for name in ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.out_proj", "linear1", "linear2")
+        ),
     ]
     assert report.healthy
 

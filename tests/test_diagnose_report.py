@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,7 @@ CASES: dict[str, Any] = {
     "NaN": lambda: (_spoilt(), unspool.randn(64, 32)),
     "dead": lambda: (mlp(3, 32, bias=-90.0), unspool.randn(64, 32)),
     "long names": lambda: (_nested(), unspool.randn(64, 1024)),
+    "wide names": lambda: (_wide(), unspool.randn(64, 32)),
 }
 
 
@@ -46,6 +48,24 @@ def _nested() -> Any:
     return outer
 
 
+def _wide() -> Any:
+    """Symmetric layers, so that their names come in findings, too: of wide letters, of one that is wider than a line,
+    and of letters with marks of their own."""
+    model = nn.Sequential()
+    for name in ("変数の層", "🙂🙃", "엔코더" * 20, "e\u0301a\u0308o\u0302", "head"):
+        linear = nn.Linear(32, 32)
+        nn.init.constant_(linear.weight, 0.1)
+        model.add_module(name, linear)
+        model.add_module(f"{name}_relu", nn.ReLU())
+    return model
+
+
+def columns(line: str) -> int:
+    """Of a terminal."""
+    wide = sum(0x1100 <= ord(c) < 0x1200 or 0x2E80 <= ord(c) < 0xE000 or 0x1F300 <= ord(c) < 0x1FB00 for c in line)
+    return len(line) + wide - sum(0x300 <= ord(c) < 0x370 for c in line)
+
+
 @pytest.fixture(params=list(CASES))
 def report(request: pytest.FixtureRequest) -> Report:
     unspool.manual_seed(1)
@@ -55,11 +75,31 @@ def report(request: pytest.FixtureRequest) -> Report:
 
 def test_text_fits_80_columns(report: Report) -> None:
     lines = str(report).splitlines()
-    assert max(map(len, lines)) <= 80
+    assert max(map(columns, lines)) <= 80
     assert len(lines) < 110
+    assert not any(line.strip() == "→" for line in lines)
     assert ("not healthy" in lines[0] or "not healthy" in lines[1]) == (not report.healthy)
     for f in report.findings:
         assert f"{f.severity}: {f.kind}" in str(report)
+
+
+def test_columns_of_wide_names_stand_below_each_other() -> None:
+    unspool.manual_seed(1)
+    lines = str(unspool.diagnose(*CASES["wide names"]())).splitlines()
+    table = lines[lines.index("") + 1 :]
+    assert len(table) == 6
+    assert {columns(line[: line.index("next")]) for line in table[:1]} == {
+        columns(line[: line.index("relu", line.index("→"))]) for line in table[1:]
+    }
+
+
+def test_names_have_the_columns_that_numbers_leave() -> None:
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), 2)
+    report = unspool.diagnose(encoder, unspool.randn(8, 5, 16))
+    lines = str(report).splitlines()
+    table = lines[lines.index("") + 1 :]
+    assert [line.split()[0] for line in table[1:]] == [layer.path for layer in report.layers]
+    assert len({line.index(word) for line, word in zip(table, ["next", *["none"] * 4, "relu"], strict=False)}) == 1
 
 
 def test_what_is_not_judged_is_not_called_healthy() -> None:
@@ -177,6 +217,11 @@ def right(scale=1.0):
 def sick():
     return right(16.0), unspool.randn(64, 32), unspool.randint(0, 10, (64,))
 
+def sick_and_foreign():
+    model, x, y = sick()
+    model.add_module("層", nn.Linear(10, 10))
+    return model, x, y
+
 def unscaled():
     return right(), 300 * unspool.randn(64, 32)
 
@@ -191,10 +236,11 @@ def too_many():
 """
 
 
-def command(where: Path, *args: str) -> subprocess.CompletedProcess[str]:
+def command(where: Path, *args: str, **variables: str) -> subprocess.CompletedProcess[str]:
     (where / "models.py").write_text(MODELS, encoding="utf-8")
     line = [sys.executable, "-W", "error", "-m", "unspool", "diagnose", *args]
-    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120, cwd=where)
+    environment = {**os.environ, **variables}
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120, cwd=where, env=environment)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +274,15 @@ def test_the_command_prints_json(tmp_path: Path) -> None:
     read = json.loads(done.stdout)
     assert (done.returncode, read["severity"], read["forward"]["label"]) == (4, "error", "exploding")
     assert read["float64"]
+
+
+@pytest.mark.parametrize(("option", "shown"), [([], r"Var x 1\d\.\d a layer"), (["--json"], r"\\u5c64")])
+def test_a_log_in_ascii_gets_the_report(option: list[str], shown: str, tmp_path: Path) -> None:
+    """It has signs and a layer's name that ASCII hasn't."""
+    done = command(tmp_path, "models:sick_and_foreign", *option, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (4, "")
+    assert re.search(shown, done.stdout)
+    assert done.stdout.isascii()
 
 
 @pytest.mark.parametrize(("path", "said"), [("page.png", "must end in .html"), ("no/page.html", "No such file")])
@@ -275,6 +330,16 @@ def test_nothing_is_said_of_a_good_run() -> None:
     assert last.update["0"] == pytest.approx(0.05 * last.gradient["0"], rel=0.01)  # of SGD
     assert "nothing turned bad" in str(monitor)
     assert max(map(len, str(monitor).splitlines())) <= 80
+
+
+def test_a_monitor_s_table_of_wide_names() -> None:
+    model = nn.Sequential()
+    for name in ("変数の層" * 8, "head"):
+        model.add_module(name, nn.Linear(32, 32))
+    monitor, _ = watched(model)
+    train(model, monitor, 20, 0.05)
+    *_, head, first, second = str(monitor).splitlines()
+    assert {columns(first), columns(second)} == {len(head)}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ __all__ = ["STATUS", "add_to"]
 
 STATUS = {"": 0, "info": 0, "warning": 3, "error": 4}
 _BATCH = 256
+_NEAREST = str.maketrans("→×…·", ">x~*")
 
 
 def _function(name: str) -> Any:
@@ -31,7 +32,7 @@ def _with_batch(name: str, made: Any) -> tuple[Any, ...]:
     """The arguments of `diagnose`: what the function `name` made, with a normal batch for a model that comes alone, of
     as many features as its first linear layer reads."""
     from unspool import randn
-    from unspool.diagnose.measure import is_linear
+    from unspool.diagnose.parts import is_linear
     from unspool.nn import Module
 
     if isinstance(made, tuple) and 1 < len(made) <= 4:
@@ -44,6 +45,17 @@ def _with_batch(name: str, made: Any) -> tuple[Any, ...]:
         )
     first = next((m for m in model.modules() if is_linear(m)), None)
     return model, randn(_BATCH, 1 if first is None else first.weight.shape[1])
+
+
+def _writable(text: str) -> str:
+    """`text` as standard output can encode it, so that a log in ASCII gets the report: signs of its own become the
+    nearest letter, what else can't be encoded a ?."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_NEAREST).encode(encoding, "replace").decode(encoding)
+    return text
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     except (TypeError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(report.to_json(indent=2) if args.json else report)
+    print(_writable(report.to_json(indent=2) if args.json else str(report)))
     try:
         if args.save:
             report.save(args.save)

@@ -11,7 +11,8 @@ from typing import Any
 from unspool import _core
 from unspool.diagnose.curvature import largest_curvature
 from unspool.diagnose.findings import Facts, find
-from unspool.diagnose.measure import Measures, is_linear, measure
+from unspool.diagnose.measure import Measures, measure
+from unspool.diagnose.parts import is_linear
 from unspool.diagnose.report import Report
 
 __all__ = ["diagnose"]

@@ -51,10 +51,11 @@ class Facts:
 
     @property
     def chain(self) -> list[Layer]:
-        """The layers that the verdicts are about, in the order of their calls: all but the last, where there are three
-        or more. The last one's variance is the output's, and its gradient the loss's own, at the scale that they
-        choose; the step between it and the layer before depends on how many outputs there are."""
-        layers = self.exact.layers
+        """The layers that the verdicts are about, in the order of their calls: without those aside, and without the
+        last, where there are three or more. The last one's variance is the output's, and its gradient the loss's own,
+        at the scale that they choose; the step between it and the layer before depends on how many outputs there are.
+        """
+        layers = [layer for layer in self.exact.layers if not layer.aside]
         return layers[:-1] if len(layers) > 2 else layers
 
     @property
@@ -141,7 +142,7 @@ def symmetric_units(facts: Facts) -> Iterator[Finding]:
                 f"{shared} of {layer.fan_out} units have the same weights and gradients, up to sign, as another; no "
                 "step of training can tell them apart",
                 {"groups": layer.twins, "units": layer.fan_out, "distinct": layer.fan_out - shared + len(layer.twins)},
-                f"nn.init.kaiming_normal_(model.get_submodule({layer.path!r}).weight, nonlinearity='relu')",
+                f"nn.init.normal_({layer.code[0]}, std={math.sqrt(layer.weight_target):.3g})",
             )  # fmt: skip
 
 
@@ -162,7 +163,7 @@ def dead_units(facts: Facts) -> Iterator[Finding]:
             f"{'all' if all_dead else f'{layer.dead:.0%} of the'} {layer.fan_out} units are dead: "
             f"{layer.activation.name} is flat there for every example",
             {"share": layer.dead, "units": layer.fan_out, "examples": layer.z.examples},
-            f"nn.init.zeros_(model.get_submodule({layer.path!r}).bias); weights of mean 0: report.repair(model)",
+            f"nn.init.zeros_({layer.code[1]}); weights of mean 0: report.repair(model)",
         )  # fmt: skip
     few = [x for x in some if not any(x is y for y in many)]
     if few:
@@ -184,7 +185,7 @@ def always_on_units(facts: Facts) -> Iterator[Finding]:
                 "always_on_units", "warning", layer.path,
                 f"{layer.always_on:.0%} of {layer.fan_out} units are on for every example: the layer is nearly linear",
                 {"share": layer.always_on, "units": layer.fan_out},
-                f"nn.init.zeros_(model.get_submodule({layer.path!r}).bias); weights of mean 0: report.repair(model)",
+                f"nn.init.zeros_({layer.code[1]}); weights of mean 0: report.repair(model)",
             )  # fmt: skip
 
 
@@ -196,7 +197,7 @@ def saturated_units(facts: Facts) -> Iterator[Finding]:
                 "saturated_units", "error" if layer.saturated > 0.9 else "warning", layer.path,
                 f"{layer.saturated:.0%} of the pre-activations lie where {layer.activation.name} is flat",
                 {"share": layer.saturated, "variance": layer.z.variance},
-                f"with no_grad(): model.get_submodule({layer.path!r}).weight.mul_({_shrink(layer):.3g})",
+                f"with no_grad(): {layer.code[0]}.mul_({_shrink(layer):.3g})",
             )  # fmt: skip
 
 
@@ -261,7 +262,7 @@ def far_biases(facts: Facts) -> Iterator[Finding]:
                 f"the biases are {layer.bias_rms:.3g} (root mean square), the sums that they are added to "
                 f"{layer.signal_rms:.3g}: the input hardly matters",
                 {"bias_rms": layer.bias_rms, "signal_rms": layer.signal_rms},
-                f"nn.init.zeros_(model.get_submodule({layer.path!r}).bias)",
+                f"nn.init.zeros_({layer.code[1]})",
             )  # fmt: skip
 
 

@@ -18,10 +18,11 @@ from unspool.diagnose.activations import Activation
 from unspool.diagnose.flow import Flow, adds_its_input
 from unspool.diagnose.guard import stand_ins
 from unspool.diagnose.losses import loss_of, uninformed
+from unspool.diagnose.parts import Part, is_linear, linear_maps
 from unspool.diagnose.statistics import Stats, as_matrix, norm_of, stats_of
 from unspool.diagnose.symmetry import twins
 
-__all__ = ["Block", "Layer", "Measures", "is_linear", "measure"]
+__all__ = ["Block", "Layer", "Measures", "measure"]
 
 
 @dataclass
@@ -30,12 +31,15 @@ class Layer:
 
     `z` is the layer's output, the pre-activation; `h` what the next layer reads of it, None where that isn't seen;
     `gradient` that of the loss for z. `weight_target` is gain / fan_in for the nonlinearity that follows.
-    `signal_rms` is of z without the bias. `twins` are groups of units that training can't tell apart, `collapses_into`
-    the number of the linear layer that follows without a nonlinearity.
+    `signal_rms` is of z without the bias. `code` is Python for the weight and the bias; `aside` is as in Part. `twins`
+    are groups of units that training can't tell apart, `collapses_into` the number of the linear layer that follows
+    without a nonlinearity.
     """
 
     path: str
     kind: str
+    code: tuple[str, str]
+    aside: bool
     fan_in: int
     fan_out: int
     activation: Activation
@@ -96,24 +100,11 @@ class Measures:
 @dataclass
 class _Call:
     path: str
-    module: Any
+    part: Part
     node: Any
     read: Any
     z: Stats
     input: Stats
-
-
-def is_linear(module: Any) -> bool:
-    """Whether a module is a `Linear`, or computes one: it has no modules below, and a weight of two dims that is no
-    table (Embedding) and no scale (LayerNorm)."""
-    from unspool import nn
-
-    if isinstance(module, nn.Linear):
-        return True
-    if isinstance(module, (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)) or module._modules:
-        return False
-    weight = module._parameters.get("weight")
-    return weight is not None and weight.dim() == 2
 
 
 def _is_norm(module: Any) -> bool:
@@ -144,16 +135,22 @@ class _Recorder:
             self._maybe_block(path, module, x, out)
             return
         self.modules.setdefault(out.grad_fn, module)
-        if is_linear(module) and out.dim() and out.numel() and x.is_floating_point():
-            number, gradients = len(self.calls), self.gradients
-            read = stats_of(x, rank=self._rank)
-            if x.grad_fn is None and read.ln_max == -math.inf:  # a recurrent net's first state says nothing
-                return
-            self.calls.append(_Call(path, module, out.grad_fn, x.grad_fn, stats_of(out), read))
-            # holds no node: with one it would be a cycle that keeps the whole graph
-            out.register_hook(lambda g: gradients.__setitem__(number, stats_of(g)))
-        elif _is_norm(module) and out.dim() > 1 and out.numel():
+        if _is_norm(module) and out.dim() > 1 and out.numel():
             self.norms[out.grad_fn] = stats_of(out, 1 if "LayerNorm" not in type(module).__name__ else -1)
+
+    def see(self, path: str, part: Part, x: Any, out: Any) -> None:
+        """The linear map `part` made `out` of x."""
+        if not (_core.is_tensor(x) and _core.is_tensor(out) and x.is_floating_point() and out.dim() and out.numel()):
+            return
+        if out.grad_fn is None:
+            return
+        number, gradients = len(self.calls), self.gradients
+        read = stats_of(x, rank=self._rank)
+        if x.grad_fn is None and read.ln_max == -math.inf:  # a recurrent net's first state says nothing
+            return
+        self.calls.append(_Call(path, part, out.grad_fn, x.grad_fn, stats_of(out), read))
+        # holds no node: with one it would be a cycle that keeps the whole graph
+        out.register_hook(lambda g: gradients.__setitem__(number, stats_of(g)))
 
     def _maybe_block(self, path: str, module: Any, x: Any, out: Any) -> None:
         from unspool.nn import Residual
@@ -172,9 +169,9 @@ def _layers(seen: _Recorder, flow: Flow, gradients: dict[int, Any]) -> list[Laye
     for number, call in enumerate(seen.calls):
         activation, node, following = flow.after(call.node)
         met = seen.norms.get(node, call.z)
-        weight, bias = call.module.weight, getattr(call.module, "bias", None)
-        gradient = gradients.get(id(weight))
-        w = as_matrix(weight)
+        bias = call.part.bias
+        gradient, bias_gradient = call.part.gradients(gradients)
+        w = as_matrix(call.part.weight)
         weight_mean, weight_norm = float(w.mean()), norm_of(w)
         b = None if bias is None else bias.detach().double().numpy()
         fan_out, fan_in = w.shape
@@ -182,7 +179,9 @@ def _layers(seen: _Recorder, flow: Flow, gradients: dict[int, Any]) -> list[Laye
             signal = call.z.unit_mean - (0.0 if b is None else b)
             layer = Layer(
                 path=call.path,
-                kind=type(call.module).__name__,
+                kind=type(call.part.module).__name__,
+                code=call.part.code,
+                aside=call.part.aside,
                 fan_in=fan_in,
                 fan_out=fan_out,
                 activation=activation,
@@ -203,7 +202,7 @@ def _layers(seen: _Recorder, flow: Flow, gradients: dict[int, Any]) -> list[Laye
                 collapses_into=following,
             )
         if gradient is not None and fan_out > 1:
-            layer.twins = twins(w, b, gradient, gradients.get(id(bias)))
+            layer.twins = twins(w, b, gradient, bias_gradient)
         layers.append(layer)
     return layers
 
@@ -215,7 +214,7 @@ def _saturated(sample: Any, near: tuple[float, float] | None) -> float:
 def _chained_weights(seen: _Recorder, layers: list[Layer]) -> dict[int, Any]:
     """Of the layers that collapse, by their numbers."""
     pairs = [(i, layer.collapses_into) for i, layer in enumerate(layers) if layer.collapses_into is not None]
-    return {i: as_matrix(seen.calls[i].module.weight) for i in sorted({i for pair in pairs for i in pair})}
+    return {i: as_matrix(seen.calls[i].part.weight) for i in sorted({i for pair in pairs for i in pair})}
 
 
 def _in_dtype(value: Any, dtype: Any) -> Any:
@@ -239,7 +238,8 @@ def measure(model: Any, inputs: tuple[Any, ...], y: Any, loss: Any, dtype: Any =
         inputs = tuple(_in_dtype(x, dtype) for x in inputs)
         y = _in_dtype(y, dtype)
         try:
-            result = model(*inputs)
+            with linear_maps(model, seen.see):
+                result = model(*inputs)
         except Exception as error:
             at = seen.inside[-1] if seen.inside else ""
             where = f"{at!r} ({model.get_submodule(at)._get_name()})" if at else f"the model ({model._get_name()})"
@@ -251,7 +251,7 @@ def measure(model: Any, inputs: tuple[Any, ...], y: Any, loss: Any, dtype: Any =
             raise ValueError(f"diagnose: the model ({model._get_name()}) called none of its linear layers")
         value, name = loss_of(result, outputs, y, loss)
         flow = Flow(outputs, {call.node: i for i, call in enumerate(seen.calls)}, seen.modules)
-        wanted = {id(p): p for call in seen.calls for p in call.module._parameters.values() if p is not None}
+        wanted = {id(p): p for call in seen.calls for p in call.part.module._parameters.values() if p is not None}
         from unspool.autograd import grad
 
         gradients = dict(zip(wanted, grad(value, list(wanted.values()), allow_unused=True), strict=True))

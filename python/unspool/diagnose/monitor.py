@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from operator import mul
 from typing import Any
 
+from unspool.diagnose.columns import clipped, padded
 from unspool.diagnose.findings import unlikely_share
-from unspool.diagnose.measure import is_linear
+from unspool.diagnose.parts import parts
 from unspool.diagnose.statistics import as_matrix, norm_of
 
 __all__ = ["Monitor", "Sample"]
@@ -79,9 +80,7 @@ class Monitor:
         for name, value in (("every", every), ("window", window)):
             if (name, value) != ("every", None) and (type(value) is not int or value < 2):
                 raise ValueError(f"Monitor: {name} must be an int of at least 2, got {value!r}")
-        self._layers = {
-            path: m for path, m in model.named_modules() if is_linear(m) and m._parameters.get("weight") is not None
-        }
+        self._layers = {path: part for path, part in parts(model).items() if part.owns_weight and not part.aside}
         if not self._layers:
             raise ValueError(f"Monitor: the model ({model._get_name()}) has no linear layer with a weight of its own")
         self._every, self._uninformed, self._window, self._tell = every, uninformed, window, tell
@@ -194,10 +193,10 @@ class Monitor:
 
     def _look(self, step: int, loss: float) -> None:
         gradient, update, dead = {}, {}, {}
-        for path, module in self._layers.items():
-            w = as_matrix(module.weight)
+        for path, part in self._layers.items():
+            w = as_matrix(part.weight)
             size = norm_of(w) or math.nan
-            g = None if module.weight.grad is None else as_matrix(module.weight.grad)
+            g = None if part.weight_grad is None else as_matrix(part.weight_grad)
             before = self._before.get(path)
             gradient[path] = norm_of(g) / size
             update[path] = math.nan if before is None else norm_of(w - as_matrix(before)) / size
@@ -234,7 +233,7 @@ class Monitor:
             last = self.samples[-1]
             lines.append(f"{'layer at step ' + str(last.step):<30}{'grad/w':>10}{'update/w':>10}{'idle units':>12}")
             lines += [
-                f"{path[-28:]:<30}{last.gradient[path]:>10.2g}{last.update[path]:>10.2g}{last.dead[path]:>12.0%}"
-                for path in last.gradient
+                f"{padded(clipped(path, 28), 30)}{gradient:>10.2g}{last.update[path]:>10.2g}{last.dead[path]:>12.0%}"
+                for path, gradient in last.gradient.items()
             ]
         return "\n".join(lines)

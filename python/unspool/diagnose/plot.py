@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from unspool.diagnose.render import clipped, verdict_label
+from unspool.diagnose.columns import clipped
+from unspool.diagnose.render import verdict_label
 from unspool.diagnose.statistics import Stats
 from unspool.diagnose.verdict import TOTAL
 
@@ -37,14 +38,16 @@ def _number_layers(axis: Any, count: int) -> None:
     axis.xaxis.get_major_locator().set_params(integer=True)
 
 
-def _chain(axis: Any, title: str, label: str, ln_vars: list[float], start: float) -> None:
-    """Variances as powers of ten, which float64 need not hold, and the band within a factor of 1000 of the start."""
+def _chain(axis: Any, title: str, label: str, ln_vars: list[float], start: int, aside: Any) -> None:
+    """Variances as powers of ten, which float64 need not hold, and the band within a factor of 1000 of `start`'s."""
     at = np.arange(1, len(ln_vars) + 1)
     powers = np.array([v / _LN10 if math.isfinite(v) else math.nan for v in ln_vars])
-    if math.isfinite(start):
-        low, high = (start - TOTAL) / _LN10, (start + TOTAL) / _LN10
-        axis.axhspan(low, high, color="#d9f0d3", label="within a factor of 1000")
-    axis.plot(at, powers, "o-", color="#2166ac", markersize=3, linewidth=1)
+    if math.isfinite(powers[start]):
+        reach = TOTAL / _LN10
+        axis.axhspan(powers[start] - reach, powers[start] + reach, color="#d9f0d3", label="within a factor of 1000")
+    axis.plot(at[~aside], powers[~aside], "o-", color="#2166ac", markersize=3, linewidth=1)
+    if aside.any():
+        axis.plot(at[aside], powers[aside], "x", color="#777777", markersize=3, label="queries and keys")
     axis.set_title(f"{title}: {label}", loc="left")
     axis.set_ylabel("variance")
     axis.yaxis.set_major_formatter(lambda value, _: f"$10^{{{value:.4g}}}$")
@@ -97,9 +100,10 @@ def plot(report: Any) -> Any:
     top, middle, bottom = figure.subplots(3, 2)
     forward = [x.z.ln_var for x in layers]
     backward = [math.nan if x.gradient is None else x.gradient.ln_var for x in layers]
-    last = backward[len(report.facts.chain) - 1]
-    _chain(top[0], "pre-activations", verdict_label(report, report.forward), forward, forward[0])
-    _chain(top[1], "gradients", verdict_label(report, report.backward), backward, last)
+    aside = np.array([x.aside for x in layers])
+    chain = np.flatnonzero(~aside)[: len(report.facts.chain)]
+    _chain(top[0], "pre-activations", verdict_label(report, report.forward), forward, chain[0], aside)
+    _chain(top[1], "gradients", verdict_label(report, report.backward), backward, chain[-1], aside)
     _histograms(middle[0], "pre-activations", [x.z for x in layers])
     _histograms(middle[1], "gradients", [x.gradient for x in layers])
     _idle(bottom[0], report.layers)

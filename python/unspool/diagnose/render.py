@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import sys
-import textwrap
 from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-__all__ = ["clipped", "fragment", "page", "printed", "text", "verdict_label"]
+from unspool.diagnose.columns import WIDTH, clipped, columns, padded, wrapped
 
-WIDTH = 80
+__all__ = ["fragment", "page", "printed", "text", "verdict_label"]
+
 _MOST_ROWS = 40
 _MOST_ALIKE = 2  # findings of a kind that are told in full
 _COLORS = {"error": "#b2182b", "warning": "#b35806", "info": "#2166ac"}
 _HEAD = ("layer", "fans", "next", "Var w/aim", "Var z", "Var g", "idle", "grad/w", "rank")
+_MOST = (10, 11, 10, 8, 8, 5, 8, 7)  # columns of all but the first, which has the rest
 
 
 def _number(value: float | None) -> str:
@@ -74,11 +75,6 @@ def _chains(report: Any) -> list[str]:
     return out
 
 
-def clipped(path: str, width: int) -> str:
-    """The end of a path that is longer than `width`: there the layers differ."""
-    return path if len(path) <= width else "…" + path[len(path) - width + 1 :]
-
-
 def _finding_lines(findings: list[Any]) -> Iterator[str]:
     """The first two of each kind in full, the layers of the rest."""
     alike: dict[tuple[str, str], list[Any]] = {}
@@ -87,32 +83,40 @@ def _finding_lines(findings: list[Any]) -> Iterator[str]:
     for group in alike.values():
         for f in group[:_MOST_ALIKE]:
             where = f" at {f.layer}" if f.layer else ""
-            yield from textwrap.wrap(f"{f.severity}: {f.kind}{where}: {f.message}", WIDTH, subsequent_indent="  ")
+            yield from wrapped(f"{f.severity}: {f.kind}{where}: {f.message}", "  ")
             if f.severity != "info":
-                yield from textwrap.wrap(f"→ {f.remedy}", WIDTH, initial_indent="  ", subsequent_indent="    ")
+                yield from wrapped(f"→ {f.remedy}", "    ", "  ")
         rest = ", ".join(f.layer for f in group[_MOST_ALIKE:])
         if rest:
-            yield "  " + textwrap.shorten(f"… {group[0].kind} also at {rest}", WIDTH - 2, placeholder=" …")
+            told, *more = wrapped(f"… {group[0].kind} also at {rest}", first="  ", width=WIDTH - 2)
+            yield told + " …" * bool(more)
+
+
+def _widths(rows: list[tuple[str, ...]]) -> list[int]:
+    """What each column needs, a space behind it included; long paths get what the others leave."""
+    needed = [max(map(columns, cells)) + 1 for cells in zip(*rows, strict=True)]
+    others = [min(pair) for pair in zip(needed[1:], _MOST, strict=True)]
+    return [min(needed[0], WIDTH - sum(others)), *others]
 
 
 def text(report: Any) -> str:
     """The report in lines of at most 80 columns; long networks show their first and last layers."""
-    lines = textwrap.wrap(_summary(report), WIDTH)
+    lines = wrapped(_summary(report))
     for line in _chains(report):
-        lines += textwrap.wrap(line, WIDTH, subsequent_indent=" " * 10)
+        lines += wrapped(line, " " * 10)
     lines += _finding_lines(report.findings)
-    widths = (13, 10, 11, 10, 8, 8, 5, 8, 7)  # 80 together
     rows = _rows(report)
     half = _MOST_ROWS // 2
     shown: list[tuple[str, ...] | None] = [*rows] if len(rows) <= _MOST_ROWS else [*rows[:half], None, *rows[-half:]]
     lines.append("")
+    widths = _widths([_HEAD, *filter(None, shown)])
     for row in (_HEAD, *shown):
         if row is None:
             lines.append(f"… {len(rows) - _MOST_ROWS} more")
             continue
         cells = [clipped(c, w - 1) for c, w in zip(row, widths, strict=True)]
         line = "".join(
-            c.ljust(w) if i in (0, 2) else c.rjust(w - 1) + " "
+            padded(c, w) if i in (0, 2) else padded(c, w - 1, right=True) + " "
             for i, (c, w) in enumerate(zip(cells, widths, strict=True))
         )
         lines.append(line.rstrip())

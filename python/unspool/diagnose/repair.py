@@ -2,7 +2,8 @@
 
 The first round gives weights the variance gain / fan_in. Where that isn't enough, the next ones scale as LSUV does
 (Mishkin and Matas 2016; without its orthogonal start), in one pass: each layer's output is divided by its standard
-deviation as it passes, so that the next layer reads what it will read afterwards.
+deviation as it passes, so that the next layer reads what it will read afterwards. At last the outputs are made small,
+where the loss says how small: what a network gives before it has learnt anything is an error to be unlearnt.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,11 +20,13 @@ from unspool import _core
 from unspool.autograd.grad_mode import no_grad
 from unspool.diagnose.guard import stand_ins
 from unspool.diagnose.measure import Layer
+from unspool.diagnose.parts import Part, linear_maps, parts
 from unspool.diagnose.statistics import as_matrix
 
 __all__ = ["repair"]
 
 _ROUNDS = 4
+_START = 0.1  # variance of outputs, as a part of the targets', that a start is to have
 _REDRAWN = {"symmetric_units", "non_finite"}
 _CHAINS = {
     "vanishing_forward", "exploding_forward", "vanishing_backward", "exploding_backward", "residual_growth",
@@ -30,29 +34,29 @@ _CHAINS = {
 }  # fmt: skip
 _LOCAL = {"dead_units", "always_on_units", "saturated_units"}
 _BIASES = {"far_biases", *_LOCAL}
+_LAST = {"start_loss", *_CHAINS, *_LOCAL}
 
 
-def _owns_weight(module: Any) -> bool:
-    """Whether the weight is a parameter, and not made of others (nn.utils.parametrize)."""
-    return module._parameters.get("weight") is not None
+@dataclass(frozen=True)
+class _Place:
+    """A layer of the report, and where it is in the model."""
+
+    layer: Layer
+    part: Part
 
 
-def _has_bias(module: Any) -> bool:
-    return module._parameters.get("bias") is not None
-
-
-def _checked(report: Any, model: Any) -> dict[str, Layer]:
-    layers: dict[str, Layer] = {}
+def _checked(report: Any, model: Any) -> dict[str, _Place]:
+    places: dict[str, _Place] = {}
+    found = parts(model)
     for layer in report.layers:
-        try:
-            shape = tuple(model.get_submodule(layer.path).weight.shape)
-        except AttributeError as error:
-            raise ValueError(f"repair: the model has no layer {layer.path!r}, which the report speaks of") from error
+        if layer.path not in found:
+            raise ValueError(f"repair: the model has no layer {layer.path!r}, which the report speaks of")
+        shape = tuple(found[layer.path].weight.shape)
         if shape != (layer.fan_out, layer.fan_in):
             expected = (layer.fan_out, layer.fan_in)
             raise ValueError(f"repair: {layer.path!r} has a weight of shape {shape}; the report's has {expected}")
-        layers.setdefault(layer.path, layer)
-    return layers
+        places.setdefault(layer.path, _Place(layer, found[layer.path]))
+    return places
 
 
 @contextmanager
@@ -78,79 +82,83 @@ def _is_off_centre(w: Any) -> bool:
     return not math.isfinite(spread) or spread == 0 or abs(float(w.mean())) > 5 * spread / math.sqrt(w.size)
 
 
-def _redraw(module: Any, layer: Layer) -> str:
+def _redraw(place: _Place) -> str:
+    layer, part = place.layer, place.part
     std = math.sqrt(layer.weight_target)
-    module.weight.normal_(0.0, std)
-    if _has_bias(module):
-        module.bias.zero_()
+    part.weight.normal_(0.0, std)
+    if part.owns_bias:
+        part.bias.zero_()
     aim = "" if layer.activation.name == "none" else f" for {layer.activation.name}"
     return f"{layer.path or '(model)'}: weight drawn from N(0, {std:.3g}²){aim}, bias 0"
 
 
-def _reset_broken(report: Any, model: Any, layers: dict[str, Layer]) -> Iterator[str]:
+def _reset_broken(report: Any, model: Any, places: dict[str, _Place]) -> Iterator[str]:
     """Parameters that are not finite, of modules that are no linear layers."""
     paths = dict.fromkeys(name.rpartition(".")[0] for name in report.facts.measures.broken)
     for path in paths:
         module = model.get_submodule(path)
-        if path not in layers and hasattr(module, "reset_parameters"):
+        if path not in places and hasattr(module, "reset_parameters"):
             module.reset_parameters()
             yield f"{path}: reset_parameters()"
 
 
-def _batch_factors(model: Any, batch: tuple[Any, ...], paths: list[str]) -> dict[str, float]:
+def _batch_factors(model: Any, batch: tuple[Any, ...], places: dict[str, _Place]) -> dict[str, float]:
     """What to multiply each weight by, so that in one pass every layer's output without its bias has variance 1."""
     inputs = batch[0]
     factors: dict[str, float] = {}
 
-    def passed(path: str, module: Any, out: Any) -> Any:
-        bias = module.bias if getattr(module, "bias", None) is not None else 0.0
+    def passed(path: str, part: Part, x: Any, out: Any) -> Any:
+        if path not in places:
+            return out
+        bias = 0.0 if part.bias is None else part.bias
         sums = out - bias
         if path not in factors:
             spread = float(as_matrix(sums).std())
             factors[path] = 1 / spread if math.isfinite(spread) and spread > 0 else 1.0
         return sums * factors[path] + bias
 
-    with stand_ins(model), no_grad():
-        for path in paths:
-            model.get_submodule(path).register_forward_hook(lambda m, args, out, path=path: passed(path, m, out))
+    with stand_ins(model), no_grad(), linear_maps(model, passed):
         model(*inputs)
     return factors
 
 
-def _target_factors(model: Any, layers: dict[str, Layer], paths: list[str]) -> dict[str, float]:
+def _target_factors(places: dict[str, _Place]) -> dict[str, float]:
     """What to multiply each weight by, so that it has the variance gain / fan_in."""
-    spreads = {path: float(as_matrix(model.get_submodule(path).weight).std()) for path in paths}
-    return {path: math.sqrt(layers[path].weight_target) / s for path, s in spreads.items() if 0 < s < math.inf}
+    spreads = {path: float(as_matrix(place.part.weight).std()) for path, place in places.items()}
+    return {path: math.sqrt(places[path].layer.weight_target) / s for path, s in spreads.items() if 0 < s < math.inf}
 
 
-def _scale(model: Any, batch: tuple[Any, ...], layers: dict[str, Layer], by_batch: bool) -> Iterator[str]:
-    paths = [path for path in layers if _owns_weight(model.get_submodule(path))]
-    factors = _batch_factors(model, batch, paths) if by_batch else _target_factors(model, layers, paths)
+def _scale(model: Any, batch: tuple[Any, ...], places: dict[str, _Place], by_batch: bool) -> Iterator[str]:
+    places = {path: place for path, place in places.items() if place.part.owns_weight}
+    factors = _batch_factors(model, batch, places) if by_batch else _target_factors(places)
     if all(abs(factor - 1) < 1e-3 for factor in factors.values()):
         return
     for path, factor in factors.items():
-        model.get_submodule(path).weight.mul_(factor)
+        places[path].part.weight.mul_(factor)
     low, high = min(factors.values()), max(factors.values())
     aim = "for pre-activations of variance 1 on the batch" if by_batch else "for the variance gain / fan_in"
     yield f"{len(factors)} layers: weights times {low:.3g} … {high:.3g}, {aim}"
 
 
-def _settle_loss(report: Any, model: Any, layer: Layer) -> Iterator[str]:
+def _settle_loss(report: Any, place: _Place) -> Iterator[str]:
     """The last layer, so that the loss begins where an uninformed prediction has it: small outputs around y's mean."""
-    module, measures = model.get_submodule(layer.path), report.facts.measures
-    if not _owns_weight(module) or not measures.output.finite:
+    layer, part, measures = report.layers[-1], place.part, report.facts.measures
+    if measures.uninformed is None or not part.owns_weight or not measures.output.finite:
         return
-    aim, centre = 1.0, None
+    is_output = math.isclose(layer.z.ln_var, measures.output.ln_var, abs_tol=1e-3)
+    if not is_output and all(f.kind != "start_loss" for f in report.findings):
+        return
+    aim, centre = math.sqrt(_START), None
     if measures.labels is not None and measures.loss_name in ("MSELoss", "mse_loss"):
-        labels = measures.labels.unit_mean
-        aim = float(np.sqrt(measures.labels.unit_var.mean()))
+        labels, width = measures.labels.unit_mean, float(np.sqrt(measures.labels.unit_var.mean()))
+        aim *= width
         centre = labels if len(labels) == layer.fan_out else None
-    spread = math.sqrt(measures.output.variance)
+    spread = layer.signal_rms if is_output else math.sqrt(measures.output.variance)
     if spread > aim > 0:
-        module.weight.mul_(aim / spread)
+        part.weight.mul_(aim / spread)
         yield f"{layer.path or '(model)'}: weight times {aim / spread:.3g}, for a start near {measures.uninformed:.3g}"
-    if centre is not None and _has_bias(module):
-        module.bias.copy_(_core.tensor(centre).to(module.bias.dtype))
+    if centre is not None and part.owns_bias and np.abs(part.bias.double().numpy() - centre).max() > aim:
+        part.bias.copy_(_core.tensor(centre).to(part.bias.dtype))
         yield f"{layer.path or '(model)'}: bias set to the mean of y"
 
 
@@ -158,7 +166,7 @@ def _bad(report: Any) -> list[Any]:
     return [f for f in report.findings if f.severity != "info"]
 
 
-def _round(report: Any, model: Any, layers: dict[str, Layer], by_batch: bool) -> list[str]:
+def _round(report: Any, model: Any, places: dict[str, _Place], by_batch: bool) -> list[str]:
     """One pass over the findings; a line for each thing done."""
     found = _bad(report)
     kinds = {f.kind for f in found}
@@ -168,22 +176,20 @@ def _round(report: Any, model: Any, layers: dict[str, Layer], by_batch: bool) ->
     redraw = {f.layer for f in found if f.kind in _REDRAWN}
     freed = {f.layer for f in found if f.kind in _BIASES}
     if "non_finite" in kinds:
-        done += _reset_broken(report, model, layers)
-    for path, layer in layers.items():
-        module = model.get_submodule(path)
+        done += _reset_broken(report, model, places)
+    for path, place in places.items():
+        part = place.part
         hit = chains or path in freed
-        off_centre = _owns_weight(module) and hit and _is_off_centre(as_matrix(module.weight))
-        if off_centre or (_owns_weight(module) and path in redraw):
-            done.append(_redraw(module, layer))
-        elif hit and _has_bias(module) and bool((module.bias != 0).any()):
-            module.bias.zero_()
+        off_centre = part.owns_weight and hit and _is_off_centre(as_matrix(part.weight))
+        if off_centre or (part.owns_weight and path in redraw):
+            done.append(_redraw(place))
+        elif hit and part.owns_bias and bool((part.bias != 0).any()):
+            part.bias.zero_()
             zeroed.append(path or "(model)")
     if zeroed:
         done.append(f"{zeroed[0]}{f' and {len(zeroed) - 1} more layers' if len(zeroed) > 1 else ''}: bias 0")
     if chains or kinds & _LOCAL:
-        done += _scale(model, report.batch, layers, by_batch)
-    if "start_loss" in kinds and not chains and not kinds & _LOCAL:
-        done += _settle_loss(report, model, layers[report.layers[-1].path])
+        done += _scale(model, report.batch, places, by_batch)
     return done
 
 
@@ -192,15 +198,19 @@ def repair(report: Any, model: Any) -> list[str]:
     from unspool.diagnose._diagnose import diagnose
 
     model = model._modules.get("_orig_mod") or model
-    layers = _checked(report, model)
+    places = _checked(report, model)
     inputs, y, loss, dtype = report.batch
     done: list[str] = []
     with _all_or_nothing(model) as put_back, no_grad():
         now = report
         for number in range(_ROUNDS):
-            step = [] if now.healthy else _round(now, model, layers, by_batch=number > 0)
+            step = [] if now.healthy else _round(now, model, places, by_batch=number > 0)
             if not step and number > 0:
                 break
+            done += step
+            now = diagnose(model, inputs, y, loss, dtype) if step else now
+        if {f.kind for f in _bad(report)} & _LAST:
+            step = list(_settle_loss(now, places[now.layers[-1].path]))
             done += step
             now = diagnose(model, inputs, y, loss, dtype) if step else now
         if done and {f.kind for f in _bad(report)} <= {f.kind for f in _bad(now)}:  # it didn't help

@@ -109,9 +109,9 @@ class Report:
 
         Weights of mean 0 are scaled to the variance gain / fan_in, others drawn anew (from the default generator),
         biases set to 0 where they do harm; where that isn't enough, each layer is scaled so that its pre-activations on
-        the report's batch have variance 1. Where nothing above 'info' was found, or nothing gets better, not a bit
-        changes; what is left (inputs, missing nonlinearities, learning rates) is said. An exception leaves the model as
-        it was.
+        the report's batch have variance 1. At last the outputs are made small beside the targets. Where nothing above
+        'info' was found, or nothing gets better, not a bit changes; what is left (inputs, missing nonlinearities,
+        learning rates) is said. An exception leaves the model as it was.
 
         Raises:
             ValueError: the model has not the layers of the report.
@@ -142,8 +142,8 @@ class Report:
         return out
 
     def to_json(self, indent: int | None = None) -> str:
-        """`to_dict()` as JSON."""
-        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+        """`to_dict()` as JSON, in ASCII."""
+        return json.dumps(self.to_dict(), indent=indent)
 
     def plot(self) -> Any:
         """A matplotlib Figure: variances per layer forward and backward on a log axis with the healthy band, histograms

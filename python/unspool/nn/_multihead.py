@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from unspool import _core
@@ -12,6 +14,14 @@ from unspool.nn._dropouts import dropout
 __all__ = ["multi_head_attention_forward"]
 
 _NAME = "multi_head_attention_forward"
+
+# What sees, and may replace, what each of the four linear maps gives: called with 'q', 'k', 'v' or 'out_proj', x and y.
+watcher: ContextVar[Callable[[str, Any, Any], Any] | None] = ContextVar("watcher", default=None)
+
+
+def _linear(name: str, x: Any, weight: Any, bias: Any) -> Any:
+    y, watch = _core.linear(x, weight, bias), watcher.get()
+    return y if watch is None else watch(name, x, y)
 
 
 def added_mask(mask: Any, name: str, dtype: Any) -> Any:
@@ -51,7 +61,7 @@ def _projected(
     """query, key and value through their weights: three of their own, or the thirds of one."""
     weights = whole.chunk(3) if parts is None else parts
     biases = (None, None, None) if bias is None else bias.chunk(3)
-    q, k, v = (_core.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True))
+    q, k, v = (_linear(*args) for args in zip("qkv", (query, key, value), weights, biases, strict=True))
     return q, k, v
 
 
@@ -148,7 +158,7 @@ def multi_head_attention_forward(
     y, weights = _attended(q, k, v, mask, num_heads, dropout_p, need_weights, causal)
     if weights is not None and average_attn_weights:
         weights = weights.mean(1)
-    y = _core.linear(y.transpose(0, 1).reshape(length, n, width), out_proj_weight, out_proj_bias)
+    y = _linear("out_proj", y.transpose(0, 1).reshape(length, n, width), out_proj_weight, out_proj_bias)
     if not batched:
         y, weights = y.squeeze(1), None if weights is None else weights.squeeze(0)
     return y, weights
