@@ -94,8 +94,8 @@ def _laplace(p: Laplace, q: Laplace) -> Any:
 
 @register_kl(MultivariateNormal, MultivariateNormal)
 def _multivariate_normal(p: MultivariateNormal, q: MultivariateNormal) -> Any:
-    whitened = linalg.solve(q.scale_tril, p.scale_tril)
-    shift = linalg.solve(q.scale_tril, (q.loc - p.loc).unsqueeze(-1)).squeeze(-1)
+    whitened = linalg.solve(q._root, p._root)
+    shift = linalg.solve(q._root, (q.loc - p.loc).unsqueeze(-1)).squeeze(-1)
     trace = whitened.pow(2).flatten(-2).sum(-1)
     return q._half_log_det() - p._half_log_det() + 0.5 * (trace + shift.pow(2).sum(-1) - p.event_shape[0])
 

@@ -103,6 +103,9 @@ class LRScheduler:
         self.__dict__.update(state_dict)
 
 
+_LRScheduler = LRScheduler  # its older name
+
+
 def _note_steps(optimizer: Any) -> None:
     """Make an optimizer whose step() doesn't note that it ran do so."""
     if optimizer._notes_steps or "step" in optimizer.__dict__:
