@@ -268,4 +268,14 @@ def test_impossible_ends(kwargs: dict[str, Any]) -> None:
 
 
 def test_the_older_name_of_the_base_class() -> None:
-    assert unspool.optim.lr_scheduler._LRScheduler is unspool.optim.lr_scheduler.LRScheduler
+    rates = []
+    for t in (unspool, torch):
+
+        class Halved(t.optim.lr_scheduler._LRScheduler):  # type: ignore[name-defined,misc]
+            def get_lr(self) -> list[float]:
+                return [lr * 0.5**self.last_epoch for lr in self.base_lrs]
+
+        schedule = Halved(_optimizer(t))
+        assert isinstance(schedule, t.optim.lr_scheduler.LRScheduler)
+        rates.append(_run(schedule.optimizer, schedule, 4))
+    assert rates[0] == rates[1]

@@ -103,7 +103,8 @@ class LRScheduler:
         self.__dict__.update(state_dict)
 
 
-_LRScheduler = LRScheduler  # its older name
+class _LRScheduler(LRScheduler):
+    """The base class's older name, for schedules that are derived from it."""
 
 
 def _note_steps(optimizer: Any) -> None:
