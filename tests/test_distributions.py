@@ -99,6 +99,7 @@ def test_agrees_with_pytorch(name: str) -> None:
         _close(ours.log_prob(unspool.tensor(expected.numpy())), theirs.log_prob(expected))
         assert unspool.rand(1).item() == torch.rand(1).item()  # the streams moved alike
     assert ours.has_rsample == theirs.has_rsample
+    assert repr(ours) == repr(theirs)  # what was computed on the way may show
     for what in () if name in _TRANSFORMED else ("mean", "variance", "stddev"):
         _close(getattr(ours, what), getattr(theirs, what))
     if name not in _WITHOUT_MODE:
