@@ -82,7 +82,56 @@ _VALUES: list[tuple[str, Any]] = [
         lambda t: t.func.jvp(lambda x, y: x * y, (_x(t), _x(t, seed=1)), (_x(t, seed=2), _x(t, seed=3))),
     ),
     ("grad materialized", lambda t: _materialized(t)),
+    ("jacrev", lambda t: t.func.jacrev(lambda x: x.exp() * x.sum())(_x(t))),
+    ("jacrev of two", lambda t: t.func.jacrev(lambda x, y: (x * y, {"a": y.sum()}), (0, 1))(_x(t), _x(t, seed=1))),
+    ("jacrev of a dict", lambda t: t.func.jacrev(lambda p: p["a"] * p["b"].sum())({"a": _x(t), "b": _x(t, 2)})),
+    ("jacrev by the last", lambda t: t.func.jacrev(lambda x, y: (x * y, x), -1, has_aux=True)(_x(t), _x(t, seed=1))),
+    ("jacrev of nothing", lambda t: t.func.jacrev(lambda x: x[:0])(_x(t))),
+    ("jacfwd", lambda t: t.func.jacfwd(lambda x: x.exp() * x.sum())(_x(t))),
+    ("jacfwd of two", lambda t: t.func.jacfwd(lambda x, y: (x * y, y.sum()), (0, 1))(_x(t), _x(t, seed=1))),
+    ("jacfwd with aux", lambda t: t.func.jacfwd(lambda x: (x * x, x), has_aux=True)(_x(t))),
+    ("hessian of a product", lambda t: t.func.hessian(lambda x: x.prod())(_x(t))),
+    ("hessian by two", lambda t: t.func.hessian(lambda x, y: (x * x * y).sum(), (0, 1))(_x(t), _x(t, seed=1))),
+    ("jacfwd of jacfwd", lambda t: t.func.jacfwd(t.func.jacfwd(lambda x: (x**3).sum()))(_x(t))),
+    ("vmap", lambda t: t.vmap(lambda x, y: x @ y)(_x(t, 12).reshape(3, 4), _x(t, 12, 1).reshape(3, 4))),
+    ("vmap over columns", lambda t: t.vmap(lambda x: (x.sum(), x * 2), -1, (0, 1))(_x(t, 12).reshape(3, 4))),
+    ("vmap with one for all", lambda t: t.func.vmap(lambda x, y: x * y, (0, None))(_x(t), _x(t, 2))),
+    (
+        "vmap of a dict",
+        lambda t: t.vmap(lambda p, k=None: {"out": p["a"] * k}, ({"a": 0, "b": None},))(
+            {"a": _x(t), "b": _x(t, 2)}, k=_x(t, seed=1)
+        ),
+    ),
+    ("vmap nested", lambda t: t.vmap(t.vmap(lambda x, y: x * y, (None, 0)), (0, None))(_x(t), _x(t, 2))),
+    ("vmap of a gradient", lambda t: t.vmap(t.func.grad(lambda x: x**3))(_x(t))),
+    ("vmap of a hessian", lambda t: t.vmap(t.func.hessian(lambda x: x.prod()))(_x(t, 6).reshape(2, 3))),
+    ("gradient of a vmap", lambda t: t.func.grad(lambda x: t.vmap(lambda v: v**3)(x).sum())(_x(t))),
+    ("gradients of each sample", lambda t: _of_each_sample(t)),
+    ("an ensemble", lambda t: _ensemble(t)),
 ]
+
+
+def _of_each_sample(t: Any) -> Any:
+    weights = {"weight": _x(t, 6).reshape(2, 3), "bias": _x(t, 2, 1)}
+    layer = t.nn.Linear(3, 2).double()
+
+    def loss(weights: Any, x: Any) -> Any:
+        return (t.func.functional_call(layer, weights, (x,)) ** 2).sum()
+
+    return t.func.vmap(t.func.grad(loss), in_dims=(None, 0))(weights, _x(t, 12, 2).reshape(4, 3))
+
+
+def _ensemble(t: Any) -> Any:
+    layers = [t.nn.BatchNorm1d(3).double().eval() for _ in range(4)]
+    for i, layer in enumerate(layers):
+        layer.weight.data.fill_(i)
+    params, buffers = t.func.stack_module_state(layers)
+    assert all(p.requires_grad and p.is_leaf for p in params.values())
+
+    def call(params: Any, buffers: Any, x: Any) -> Any:
+        return t.func.functional_call(layers[0], (params, buffers), (x,))
+
+    return params, buffers, t.vmap(call, (0, 0, None))(params, buffers, _x(t, 6).reshape(2, 3))
 
 
 def _pulled(t: Any) -> Any:
@@ -108,6 +157,43 @@ def test_results_outside_of_any_graph_are_detached() -> None:
     x = unspool.ones(2, requires_grad=True)
     unspool.func.grad(lambda y: (y**3).sum())(x).sum().backward()
     assert x.grad.tolist() == [6.0, 6.0]
+    out, tangent = unspool.func.jvp(unspool.cos, (unspool.ones(2),), (unspool.ones(2),))
+    assert not out.requires_grad
+    assert not tangent.requires_grad
+
+
+def test_vmap_of_random_functions() -> None:
+    x = unspool.zeros(3)
+    with pytest.raises(RuntimeError, match="random operation"):
+        unspool.vmap(lambda v: v + unspool.rand(()))(x)
+    same = unspool.vmap(lambda v: v + unspool.rand(()), randomness="same")(x).tolist()
+    different = unspool.vmap(lambda v: v + unspool.rand(()), randomness="different")(x).tolist()
+    assert len(set(same)) == 1
+    assert len(set(different)) == 3
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda t: t.vmap(lambda x, y: x)(t.ones(2), t.ones(3)),
+        lambda t: t.vmap(lambda x: x, in_dims=None)(t.ones(2)),
+        lambda t: t.vmap(lambda x: x, in_dims=2)(t.ones(2)),
+        lambda t: t.vmap(lambda x: x, in_dims=(0, 0))(t.ones(2)),
+        lambda t: t.vmap(lambda x: 3.0)(t.ones(2)),
+        lambda t: t.vmap(lambda x: x)(3.0),
+        lambda t: t.vmap(lambda x: x, randomness="some")(t.ones(2)),
+        lambda t: t.func.jacrev(lambda x: x, argnums=1)(t.ones(2)),
+        lambda t: t.func.jacfwd(lambda x: x, argnums=1)(t.ones(2)),
+        lambda t: t.func.stack_module_state([]),
+        lambda t: t.func.stack_module_state([t.nn.Linear(1, 1), t.nn.ReLU()]),
+        lambda t: t.func.stack_module_state([t.nn.ReLU(), t.nn.ReLU().eval()]),
+    ],
+)
+def test_transforms_refuse_what_pytorch_refuses(call: Any) -> None:
+    with pytest.raises((ValueError, RuntimeError, IndexError)) as theirs:
+        call(torch)
+    with pytest.raises(theirs.type):
+        call(unspool)
 
 
 def test_grad_and_backward_functions() -> None:

@@ -75,10 +75,115 @@ def test_there_is_no_gpu() -> None:
         for part in path.split("."):
             ours = getattr(ours, part)
         assert not ours()
+    for name in (
+        "accelerator.is_available",
+        "accelerator.current_accelerator",
+        "cuda.memory_allocated",
+        "cuda.max_memory_allocated",
+        "cuda.is_bf16_supported",
+        "xpu.is_available",
+        "compiler.is_compiling",
+    ):
+        ours, theirs = unspool, torch
+        for part in name.split("."):
+            ours, theirs = getattr(ours, part), getattr(theirs, part)
+        assert ours() == theirs(), name
+    assert unspool.version.cuda is torch.version.cuda is None
     unspool.backends.cudnn.deterministic = True
     unspool.cuda.manual_seed_all(1)
     with pytest.raises(RuntimeError, match=r"cuda.current_device: there is no CUDA device"):
         unspool.cuda.current_device()
+
+
+@pytest.mark.filterwarnings("ignore")  # that there is no GPU, and that a name is old
+def test_mixed_precision_for_a_gpu_is_off() -> None:
+    def trained(t: Any) -> list[Any]:
+        t.manual_seed(0)
+        model = t.nn.Linear(3, 1)
+        optimizer = t.optim.SGD(model.parameters(), lr=0.1)
+        seen: list[Any] = []
+        for scaler in (t.amp.GradScaler("cuda"), t.GradScaler(enabled=False), t.cuda.amp.GradScaler()):
+            for scope in (t.autocast("cuda"), t.autocast(device_type="cpu", enabled=False), t.cuda.amp.autocast()):
+                with scope:
+                    loss = model(t.ones(2, 3)).square().mean()
+                scaler.scale(loss).backward()
+                scaler.unscale_(optimizer)
+                scaler.step(optimizer)
+                scaler.update()
+                seen += [f"{loss.item():.4f}", str(loss.dtype)]
+            scaler.load_state_dict(scaler.state_dict())
+            seen += [scaler.get_scale(), scaler.is_enabled(), scaler.state_dict()]
+        return [*seen, t.autocast("cuda")(lambda x: x + 1)(3)]
+
+    assert trained(unspool) == trained(torch)
+
+
+def test_mixed_precision_on_the_cpu_is_named_as_not_supported() -> None:
+    with pytest.raises(NotImplementedError, match="bfloat16"):
+        unspool.autocast("cpu", dtype=unspool.bfloat16)
+    with pytest.raises(NotImplementedError, match="GradScaler"):
+        unspool.amp.GradScaler("cpu")
+    with pytest.warns(UserWarning, match="cuda is not available"):
+        unspool.autocast("cuda")
+    for bad in ("tpu", 3):
+        with pytest.raises((RuntimeError, ValueError)) as theirs:
+            torch.autocast(bad)
+        with pytest.raises(theirs.type):
+            unspool.autocast(bad)
+
+
+_COMPARED: list[Any] = [
+    lambda t: (t.tensor([1.0, 2.0, 3.0]), t.tensor([1.0, 2.5, 7.0])),
+    lambda t: (t.tensor([[1.0, float("nan")]]), t.tensor([[1.0, float("nan")]])),
+    lambda t: (t.tensor([[1, 2], [3, 4]]), t.tensor([[1, 2], [3, 9]])),
+    lambda t: (t.tensor([True, False]), t.tensor([True, True])),
+    lambda t: (t.ones(2, dtype=t.float64), t.ones(2)),
+    lambda t: (t.ones(2), t.ones(3)),
+    lambda t: (t.tensor(1.0), t.tensor(2.0)),
+    lambda t: (t.tensor(1), t.tensor(0)),
+    lambda t: (1.0, 1.5),
+    lambda t: (3, 4),
+    lambda t: (True, False),
+    lambda t: (None, 3),
+    lambda t: ({"a": t.ones(2), "b": [t.ones(1), t.zeros(1)]}, {"a": t.ones(2), "b": [t.ones(1), t.ones(1)]}),
+    lambda t: (t.ones(2), 1.0),
+    lambda t: (np.ones(2), t.ones(2)),
+    lambda t: (np.ones(2), np.zeros(2)),
+    lambda t: (t.tensor([1.0, 2.0]), t.tensor([1.0 + 1e-6, 2.0])),
+    lambda t: ([1.0, (2, None)], [1.0 + 1e-9, (2, None)]),
+]
+
+
+@pytest.mark.parametrize("pair", _COMPARED)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"rtol": 0, "atol": 0}, {"rtol": 0.1, "atol": 0.5}, {"equal_nan": True}, {"msg": "so"},
+     {"check_dtype": False}, {"msg": lambda text: f"no: {text}"}],
+)  # fmt: skip
+def test_assert_close_says_what_pytorch_says(pair: Any, options: Any) -> None:
+    def outcome(t: Any) -> Any:
+        try:
+            return t.testing.assert_close(*pair(t), **options)
+        except TypeError as e:
+            return type(e)
+        except (AssertionError, ValueError) as e:
+            return type(e), str(e)
+
+    assert outcome(unspool) == outcome(torch)
+
+
+@pytest.mark.parametrize("pair", [({"a": 1}, {"b": 1}), ([1, 2], [1, 2, 3])])
+def test_containers_of_another_form_are_not_close(pair: Any) -> None:
+    with pytest.raises(AssertionError) as theirs:
+        torch.testing.assert_close(*pair)
+    with pytest.raises(AssertionError) as ours:
+        unspool.testing.assert_close(*pair)
+    assert str(ours.value) == str(theirs.value)
+
+
+def test_one_tolerance_is_not_enough() -> None:
+    with pytest.raises(ValueError, match="but got no atol"):
+        unspool.testing.assert_close(1.0, 1.0, rtol=0.1)
 
 
 def test_a_recorded_call_has_a_type_of_its_own() -> None:

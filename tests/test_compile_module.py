@@ -378,3 +378,12 @@ def test_a_graph_before_the_argument_goes_on() -> None:
             f(first(unspool.randn(5, 3)).tanh()).square().sum().backward()
             seen.append([bits(p.grad) for p in (*first.parameters(), *second.parameters())])
     assert seen[:4] == seen[4:]
+
+
+def test_the_arguments_of_pytorchs_compiler() -> None:
+    layer = nn.Linear(2, 1)
+    assert unspool.compile(layer, disable=True) is layer
+    frozen = unspool.compile(layer, mode="max-autotune", backend="inductor", fullgraph=True, dynamic=False)
+    x = unspool.ones(3, 2)
+    for _ in range(3):
+        assert _bits(frozen(x)) == _bits(layer(x))

@@ -203,6 +203,21 @@ def test_random_state_in_a_scope() -> None:
     assert seen[0] == seen[1]
 
 
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")  # PyTorch's
+@pytest.mark.parametrize("dtype", ["float32", "int64", "bool", "float16"])
+def test_a_storage_is_a_sequence_of_elements(dtype: str) -> None:
+    seen = []
+    for m in (unspool, torch):
+        x = m.arange(6).to(getattr(m, dtype)).reshape(2, 3)
+        s = x[1:].t().storage()
+        s[0] = 1
+        row: list[Any] = [repr(s), len(s), s.size(), s.nbytes(), s[1], s[-1], list(s), s.tolist(), str(s.dtype)]
+        seen.append([*row, x.tolist(), m.is_storage(s), s.untyped().nbytes(), s.data_ptr() == x.data_ptr()])
+        with pytest.raises(IndexError):
+            s[6]
+    assert seen[0] == seen[1]
+
+
 def test_storage() -> None:
     seen = []
     for m in (unspool, torch):

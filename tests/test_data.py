@@ -242,3 +242,15 @@ def test_workers_are_accepted_with_one_warning() -> None:
         loader = ours.DataLoader(_rows(unspool, ours, 4), batch_size=2, num_workers=2)
     assert len(list(loader)) == 2
     ours.DataLoader(_rows(unspool, ours, 4), num_workers=2)
+
+
+def test_there_is_no_worker() -> None:
+    seen = []
+
+    class Counted(unspool.utils.data.IterableDataset):
+        def __iter__(self) -> Any:
+            seen.append(unspool.utils.data.get_worker_info())
+            yield from range(3)
+
+    assert [b.tolist() for b in unspool.utils.data.DataLoader(Counted(), batch_size=2)] == [[0, 1], [2]]
+    assert seen == [None]

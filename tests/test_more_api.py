@@ -281,3 +281,15 @@ def test_names_of_functions_that_stand_twice() -> None:
         x.cuda()
     with pytest.raises(AttributeError, match="vmap"):
         _ = unspool.vmap
+
+
+def test_cholesky_ex_names_the_first_minor_that_fails() -> None:
+    both = unspool.tensor([[[2.0, 1.0], [1.0, 3.0]], [[1.0, 2.0], [2.0, 1.0]]], requires_grad=True)
+    factor, info = unspool.linalg.cholesky_ex(both)
+    assert (info.tolist(), info.dtype) == ([0, 2], unspool.int32)
+    assert factor[1].isnan().all()
+    assert unspool.allclose(factor[0] @ factor[0].T, both[0])
+    factor[0].sum().backward()
+    assert both.grad[0].isfinite().all()
+    with pytest.raises(unspool.linalg.LinAlgError, match="leading minor of order 2"):
+        unspool.linalg.cholesky_ex(both, check_errors=True)

@@ -253,3 +253,33 @@ def test_the_older_functional_call(torch: Any) -> None:
         return [m.nn.utils.stateless.functional_call(net, values, m.tensor(X)), net(m.tensor(X))]
 
     both(torch, call)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
+def test_padded_sequences(batch_first: bool, side: str, dtype: str, torch: Any) -> None:
+    def call(m: Any) -> Any:
+        rows = [m.ones(n, 2).to(getattr(m, dtype)) for n in (2, 3, 0, 1)]
+        value = {"float32": -1.5, "int64": -2, "bool": True}[dtype]
+        padded = m.nn.utils.rnn.pad_sequence(rows, batch_first, value, side)
+        lengths = m.tensor([len(row) for row in rows])
+        return padded, m.nn.utils.rnn.unpad_sequence(padded.clone(), lengths, batch_first)
+
+    both(torch, call)
+
+
+def test_gradients_go_through_padding() -> None:
+    x = unspool.ones(2, requires_grad=True)
+    padded = unspool.nn.utils.rnn.pad_sequence([x, unspool.ones(3)])
+    (padded * unspool.arange(6.0).reshape(3, 2)).sum().backward()
+    assert x.grad.tolist() == [0.0, 2.0]
+
+
+def test_what_can_not_be_padded() -> None:
+    pad = unspool.nn.utils.rnn.pad_sequence
+    for rows in ([], [unspool.ones(2, 3), unspool.ones(2, 4)], [unspool.ones(())]):
+        with pytest.raises(RuntimeError, match="pad_sequence"):
+            pad(rows)
+    with pytest.raises(ValueError, match="padding_side"):
+        pad([unspool.ones(1)], padding_side="middle")

@@ -225,3 +225,94 @@ def test_a_refused_group_is_not_added() -> None:
     with pytest.raises(ValueError, match="lr"):
         optimizer.add_param_group({"params": [unspool.nn.Parameter(unspool.ones(1))], "lr": -1})
     assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize("kind", ["swa", "ema", "ema of each", "swa of each", "with buffers", "of ones own"])
+def test_averages_of_weights(kind: str) -> None:
+    def seen(t: Any) -> Any:
+        from importlib import import_module
+
+        u = import_module(f"{t.__name__}.optim.swa_utils")
+        options = {
+            "swa": {},
+            "ema": {"multi_avg_fn": u.get_ema_multi_avg_fn(0.9)},
+            "ema of each": {"avg_fn": u.get_ema_avg_fn(0.9)},
+            "swa of each": {"avg_fn": u.get_swa_avg_fn()},
+            "with buffers": {"multi_avg_fn": u.get_ema_multi_avg_fn(0.9), "use_buffers": True},
+            "of ones own": {"avg_fn": lambda average, p, n: average + p * n},
+        }[kind]
+        t.manual_seed(0)
+        model = t.nn.Sequential(t.nn.Linear(4, 3), t.nn.BatchNorm1d(3), t.nn.Linear(3, 1))
+        average = u.AveragedModel(model, **options)
+        optimizer = t.optim.SGD(model.parameters(), lr=0.1)
+        batches = [t.randn(5, 4) for _ in range(6)]
+        for x in batches:
+            optimizer.zero_grad()
+            model(x).square().sum().backward()
+            optimizer.step()
+            average.update_parameters(model)
+        states = [{k: v.numpy().copy() for k, v in average.state_dict().items()}]
+        u.update_bn([(x, 0) for x in batches], average)
+        states.append({k: v.numpy().copy() for k, v in average.state_dict().items()})
+        return states, repr(average), average.training, average.eval()(batches[0]).detach().numpy()
+
+    for mine, theirs in zip(seen(unspool)[0], seen(torch)[0], strict=True):
+        assert list(mine) == list(theirs)
+        for name in theirs:
+            np.testing.assert_allclose(mine[name], theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)
+    assert seen(unspool)[1:3] == seen(torch)[1:3]
+    np.testing.assert_allclose(seen(unspool)[3], seen(torch)[3], rtol=1e-4, atol=1e-5)
+
+
+def test_averages_refuse() -> None:
+    utils = unspool.optim.swa_utils
+    with pytest.raises(ValueError, match="decay"):
+        utils.get_ema_multi_avg_fn(1.5)
+    with pytest.raises(AssertionError, match="Only one"):
+        utils.AveragedModel(unspool.nn.ReLU(), avg_fn=print, multi_avg_fn=print)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "LBFGS"])
+def test_hooks_of_an_optimizer(name: str) -> None:
+    def seen(t: Any) -> list[Any]:
+        p = t.nn.Parameter(t.ones(2))
+        optimizer = getattr(t.optim, name)([p], lr=0.1)
+        events: list[Any] = []
+
+        def closure() -> Any:
+            optimizer.zero_grad()
+            loss = p.square().sum()
+            loss.backward()
+            return loss
+
+        def scaled(o: Any, args: Any, kwargs: Any) -> Any:
+            events.append(("pre", o is optimizer, len(args), sorted(kwargs)))
+            return args[:1], {"closure": closure}
+
+        first = optimizer.register_step_pre_hook(scaled)
+        optimizer.register_step_post_hook(lambda o, a, k: events.append(("post", len(a), sorted(k), p.tolist())))
+        optimizer.register_state_dict_pre_hook(lambda o: events.append("saving"))
+        optimizer.register_state_dict_post_hook(lambda o, s: {**s, "extra": 1})
+        optimizer.register_load_state_dict_pre_hook(lambda o, s: events.append(sorted(s)))
+        optimizer.register_load_state_dict_post_hook(lambda o: events.append("loaded"))
+        schedule = t.optim.lr_scheduler.StepLR(optimizer, 1)
+        optimizer.step(closure)
+        schedule.step()
+        first.remove()
+        optimizer.step(closure)
+        optimizer.load_state_dict(optimizer.state_dict())
+        return events
+
+    mine, theirs = seen(unspool), seen(torch)
+    for a, b in zip(mine, theirs, strict=True):
+        if isinstance(b, tuple) and b[0] == "post":
+            np.testing.assert_allclose(a[-1], b[-1], rtol=1e-5, atol=1e-6)
+            a, b = a[:-1], b[:-1]
+        assert a == b
+
+
+def test_a_hook_before_a_step_returns_both_kinds_of_arguments_or_nothing() -> None:
+    optimizer = unspool.optim.SGD([unspool.nn.Parameter(unspool.ones(1))], lr=0.1)
+    optimizer.register_step_pre_hook(lambda o, a, k: a)
+    with pytest.raises(RuntimeError, match="new_args, new_kwargs"):
+        optimizer.step()

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is the reference for the se
 
 _SCHEDULES: list[tuple[str, Any]] = [
     ("StepLR", lambda s, o, **k: s.StepLR(o, step_size=3, gamma=0.7, **k)),
+    ("StepLR of a float", lambda s, o, **k: s.StepLR(o, 2.0, **k)),
     ("StepLR default", lambda s, o, **k: s.StepLR(o, 10, **k)),
     ("StepLR 1", lambda s, o, **k: s.StepLR(o, 1, 1 / 3, **k)),
     ("MultiStepLR", lambda s, o, **k: s.MultiStepLR(o, [2, 5, 5, 9], gamma=0.3, **k)),
@@ -242,3 +243,39 @@ def test_impossible_schedules(make: Any, error: type[Exception], match: str) -> 
     with pytest.raises(error, match=match):
         make(unspool.optim.lr_scheduler, optimizer)
     assert repr(optimizer) == before or "initial_lr" in repr(optimizer)
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{}, {"anneal_epochs": 3, "anneal_strategy": "linear"}, {"anneal_epochs": 0}, {"swa_lr": [0.5, 0.001]}]
+)
+def test_going_over_to_a_constant_rate(kwargs: dict[str, Any]) -> None:
+    results = []
+    for t in (unspool, torch):
+        optimizer = _optimizer(t)
+        scheduler = t.optim.swa_utils.SWALR(optimizer, **{"swa_lr": 0.05, **kwargs})
+        rates = _run(optimizer, scheduler, 15)
+        resumed = t.optim.swa_utils.SWALR(optimizer, **{"swa_lr": 0.05, **kwargs})
+        resumed.load_state_dict(scheduler.state_dict())
+        results.append((rates, scheduler.state_dict(), _run(optimizer, resumed, 2)))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("kwargs", [{"anneal_strategy": "sine"}, {"anneal_epochs": -1}, {"swa_lr": [0.1]}])
+def test_impossible_ends(kwargs: dict[str, Any]) -> None:
+    for t in (unspool, torch):
+        with pytest.raises(ValueError, match=r"\S"):
+            t.optim.swa_utils.SWALR(_optimizer(t), **{"swa_lr": 0.05, **kwargs})
+
+
+def test_the_older_name_of_the_base_class() -> None:
+    rates = []
+    for t in (unspool, torch):
+
+        class Halved(t.optim.lr_scheduler._LRScheduler):  # type: ignore[name-defined,misc]
+            def get_lr(self) -> list[float]:
+                return [lr * 0.5**self.last_epoch for lr in self.base_lrs]
+
+        schedule = Halved(_optimizer(t))
+        assert isinstance(schedule, t.optim.lr_scheduler.LRScheduler)
+        rates.append(_run(schedule.optimizer, schedule, 4))
+    assert rates[0] == rates[1]

@@ -18,8 +18,11 @@ from unspool.autograd.grad_mode import no_grad as no_grad
 from unspool.autograd.grad_mode import set_grad_enabled as set_grad_enabled
 
 if TYPE_CHECKING:
+    from unspool import accelerator as accelerator
+    from unspool import amp as amp
     from unspool import autograd as autograd
     from unspool import backends as backends
+    from unspool import compiler as compiler
     from unspool import cuda as cuda
     from unspool import distributions as distributions
     from unspool import errors as errors
@@ -31,13 +34,19 @@ if TYPE_CHECKING:
     from unspool import return_types as return_types
     from unspool import serialization as serialization
     from unspool import special as special
+    from unspool import testing as testing
     from unspool import train as train
     from unspool import utils as utils
+    from unspool import version as version
+    from unspool import xpu as xpu
     from unspool._compile import compile as compile
     from unspool._core import *  # noqa: F403
     from unspool._functions import *  # noqa: F403
     from unspool._profile import profile as profile
+    from unspool.amp import GradScaler as GradScaler
+    from unspool.amp import autocast as autocast
     from unspool.diagnose import _Callable
+    from unspool.func import vmap as vmap
     from unspool.nn._default_init import get_default_init as get_default_init
     from unspool.nn._default_init import set_default_init as set_default_init
     from unspool.serialization import load as load
@@ -97,8 +106,11 @@ _FUNCTIONAL = frozenset(
 )  # fmt: skip
 _SUBMODULES = frozenset(
     (
+        "accelerator",
+        "amp",
         "autograd",
         "backends",
+        "compiler",
         "cuda",
         "diagnose",
         "distributions",
@@ -111,19 +123,25 @@ _SUBMODULES = frozenset(
         "return_types",
         "serialization",
         "special",
+        "testing",
         "train",
         "utils",
+        "version",
+        "xpu",
     )
 )
 # Names of modules that load on first use.
 _LAZY = {
     "Trainer": "train",
+    "autocast": "amp",
+    "GradScaler": "amp",
     "compile": "_compile",
     "get_default_init": "nn._default_init",
     "load": "serialization",
     "profile": "_profile",
     "save": "serialization",
     "set_default_init": "nn._default_init",
+    "vmap": "func",
 }
 
 for _name in dir(_core):

@@ -349,7 +349,18 @@ def _hashable(value: Any) -> bool:
     return True
 
 
-def compile(model: Any = None, *, fallback: str | None = None, memory_budget: int | None = None) -> Any:
+def compile(
+    model: Any = None,
+    *,
+    fullgraph: bool = False,
+    dynamic: bool | None = None,
+    backend: Any = "inductor",
+    mode: str | None = None,
+    options: dict[str, Any] | None = None,
+    disable: bool = False,
+    fallback: str | None = None,
+    memory_budget: int | None = None,
+) -> Any:
     """A function, or a module's forward, frozen: recorded in two calls, then replayed without Python.
 
     `model` may be a whole training step: zero_grad, forward, backward, the optimizer's step. A replay gives the bits of
@@ -363,6 +374,9 @@ def compile(model: Any = None, *, fallback: str | None = None, memory_budget: in
     Results that have a history, as a module's, carry one record whose backward is frozen, too. A module becomes a
     module whose `_orig_mod` is the one given.
 
+    The other arguments are those of PyTorch's compiler. They have no effect here, but `disable=True`, which returns
+    `model` itself.
+
     Raises PlanError, also where a call reads a tensor's value in Python (`.item()`, `bool(t)`, NumPy), sets gradients
     and returns a tensor with a history, or keeps a tensor outside, and where a budget cannot be met, with the smallest
     that can. ValueError: a budget that is no int of at least 0.
@@ -372,9 +386,11 @@ def compile(model: Any = None, *, fallback: str | None = None, memory_budget: in
     if memory_budget is not None and (type(memory_budget) is not int or memory_budget < 0):
         raise ValueError(f"compile: memory_budget must be an int of at least 0, in bytes, got {memory_budget!r}")
     if model is None:
-        return functools.partial(compile, fallback=fallback, memory_budget=memory_budget)
+        return functools.partial(compile, disable=disable, fallback=fallback, memory_budget=memory_budget)
     if not callable(model):
         raise TypeError(f"compile: expected a function or a module, got {type(model).__name__}")
+    if disable:
+        return model
     compiled = Compiled(model, fallback, memory_budget)
     from unspool.nn import Module
 

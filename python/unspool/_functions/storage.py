@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from unspool import _core
@@ -10,7 +10,7 @@ from unspool._core import DTypeError, Tensor
 from unspool._functions._methods import add, method, need_tensor
 from unspool.autograd.grad_mode import no_grad
 
-__all__ = ["UntypedStorage", "is_storage", "resize_as_"]
+__all__ = ["TypedStorage", "UntypedStorage", "is_storage", "resize_as_"]
 
 
 class UntypedStorage:
@@ -44,6 +44,49 @@ class UntypedStorage:
         return f"[torch.storage.UntypedStorage(device=cpu) of size {self.nbytes()}]"
 
 
+class TypedStorage(UntypedStorage):
+    """The same memory as elements of the tensor's dtype: a sequence of numbers that can be written.
+
+    Raises:
+        IndexError: an index that is not inside.
+    """
+
+    @property
+    def dtype(self) -> Any:
+        """Of the elements."""
+        return self._tensor.dtype
+
+    def size(self) -> int:
+        """How many elements there are."""
+        return int(self.nbytes() // self._tensor.element_size())
+
+    __len__ = size
+
+    def untyped(self) -> UntypedStorage:
+        """The bytes."""
+        return UntypedStorage(self._tensor)
+
+    def _flat(self) -> Tensor:
+        return self._tensor.as_strided((self.size(),), (1,), 0)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._flat()[index].item()
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._flat()[index] = value
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.tolist())
+
+    def tolist(self) -> list[Any]:
+        """The elements."""
+        return list(self._flat().tolist())
+
+    def __repr__(self) -> str:
+        lines = "".join(f" {value}\n" for value in self.tolist())
+        return f"{lines}[torch.storage.TypedStorage(dtype={self.dtype}, device=cpu) of size {self.size()}]"
+
+
 def is_storage(obj: Any) -> bool:
     """Whether obj is a storage."""
     return isinstance(obj, UntypedStorage)
@@ -57,8 +100,8 @@ def untyped_storage(input: Tensor) -> Any:
 
 @method
 def storage(input: Tensor) -> Any:
-    """The bytes that the tensor shows a part of. PyTorch's counts elements, where this one counts bytes."""
-    return UntypedStorage(input)
+    """The elements that the tensor shows some of."""
+    return TypedStorage(input)
 
 
 @method

@@ -7,21 +7,19 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from unspool import _core
-from unspool._functions import bernoulli
+from unspool._functions import bernoulli, finfo
 from unspool.autograd.grad_mode import no_grad
 from unspool.distributions import constraints
 from unspool.distributions.distribution import Distribution, broadcast_all, one_of
 from unspool.nn.functional import binary_cross_entropy_with_logits
 
-__all__ = ["Bernoulli"]
+__all__ = ["Bernoulli", "ByProbability", "clamp_probs"]
 
 
-class Bernoulli(Distribution):
-    """1 with probability `probs`, given itself or as `logits`, log(p / (1 - p)); a number or a tensor."""
+class ByProbability(Distribution):
+    """Distributions of a probability, given itself or as its logit, each a number or a tensor."""
 
     arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
-    support = constraints.boolean
-    has_enumerate_support = True
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         name = one_of(probs, logits)
@@ -31,15 +29,27 @@ class Bernoulli(Distribution):
 
     @cached_property
     def probs(self) -> Any:
-        """The probability of 1."""
+        """The probability."""
         return self.logits.sigmoid()
 
     @cached_property
     def logits(self) -> Any:
         """log(p / (1 - p)), with p kept off 0 and 1 by the dtype's eps."""
-        eps = _eps(self.probs)
-        p = self.probs.clamp(min=eps, max=1 - eps)
+        p = clamp_probs(self.probs)
         return p.log() - (-p).log1p()
+
+
+def clamp_probs(p: Any) -> Any:
+    """`p`, kept off 0 and 1 by its dtype's eps."""
+    eps = finfo(p.dtype).eps
+    return p.clamp(min=eps, max=1 - eps)
+
+
+class Bernoulli(ByProbability):
+    """1 with probability `probs`, given itself or as `logits`, log(p / (1 - p)); a number or a tensor."""
+
+    support = constraints.boolean
+    has_enumerate_support = True
 
     @property
     def mean(self) -> Any:
@@ -68,9 +78,3 @@ class Bernoulli(Distribution):
     def enumerate_support(self, expand: bool = True) -> Any:
         values = _core.arange(2, dtype=self.probs.dtype).reshape((-1, *(1 for _ in self._batch_shape)))
         return values.expand((-1, *self._batch_shape)) if expand else values
-
-
-def _eps(t: Any) -> float:
-    from unspool._functions import finfo
-
-    return finfo(t.dtype).eps

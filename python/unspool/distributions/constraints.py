@@ -11,8 +11,8 @@ from unspool import _core, _functions
 
 __all__ = [
     "Constraint", "boolean", "greater_than", "independent", "integer_interval", "interval", "less_than",
-    "lower_cholesky", "nonnegative", "positive", "positive_definite", "real", "real_vector", "simplex",
-    "unit_interval",
+    "lower_cholesky", "multinomial", "nonnegative", "nonnegative_integer", "one_hot", "positive", "positive_definite",
+    "real", "real_vector", "simplex", "unit_interval",
 ]  # fmt: skip
 
 
@@ -75,6 +75,13 @@ def independent(base: Constraint, reinterpreted_batch_ndims: int) -> Constraint:
     )
 
 
+def multinomial(upper_bound: int) -> Constraint:
+    """Whole numbers that are not negative, at most `upper_bound` together."""
+    return Constraint(
+        "Multinomial()", lambda x: (x >= 0).all(-1).logical_and(x.sum(-1) <= upper_bound), 1, is_discrete=True
+    )
+
+
 def _is_simplex(x: Any) -> Any:
     return (x >= 0).all(-1).logical_and((x.sum(-1) - 1).abs() < 1e-6)
 
@@ -95,6 +102,15 @@ positive = Constraint("GreaterThan(lower_bound=0.0)", lambda x: x > 0)
 nonnegative = Constraint("GreaterThanEq(lower_bound=0.0)", lambda x: x >= 0)
 unit_interval = interval(0.0, 1.0)
 boolean = Constraint("Boolean()", lambda x: (x == 0).logical_or(x == 1), is_discrete=True)
+nonnegative_integer = Constraint(
+    "IntegerGreaterThan(lower_bound=0)", lambda x: (x % 1 == 0).logical_and(x >= 0), is_discrete=True
+)
+one_hot = Constraint(
+    "OneHot()",
+    lambda x: (x == 0).logical_or(x == 1).all(-1).logical_and(x.sum(-1) == 1),
+    1,
+    is_discrete=True,
+)
 simplex = Constraint("Simplex()", _is_simplex, 1)
 real_vector = independent(real, 1)
 lower_cholesky = Constraint("LowerCholesky()", _is_lower_cholesky, 2)

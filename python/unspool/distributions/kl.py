@@ -7,13 +7,22 @@ from typing import Any
 
 from unspool import _core, linalg
 from unspool.distributions.bernoulli import Bernoulli
+from unspool.distributions.beta import Beta
+from unspool.distributions.binomial import Binomial
 from unspool.distributions.categorical import Categorical
+from unspool.distributions.dirichlet import Dirichlet
 from unspool.distributions.distribution import Distribution
 from unspool.distributions.exponential import Exponential
+from unspool.distributions.gamma import Gamma
+from unspool.distributions.geometric import Geometric
+from unspool.distributions.half_normal import HalfNormal
 from unspool.distributions.independent import Independent
 from unspool.distributions.laplace import Laplace
 from unspool.distributions.multivariate_normal import MultivariateNormal
 from unspool.distributions.normal import Normal
+from unspool.distributions.one_hot_categorical import OneHotCategorical
+from unspool.distributions.poisson import Poisson
+from unspool.distributions.transformed_distribution import TransformedDistribution
 from unspool.distributions.uniform import Uniform
 
 __all__ = ["kl_divergence", "register_kl"]
@@ -94,8 +103,8 @@ def _laplace(p: Laplace, q: Laplace) -> Any:
 
 @register_kl(MultivariateNormal, MultivariateNormal)
 def _multivariate_normal(p: MultivariateNormal, q: MultivariateNormal) -> Any:
-    whitened = linalg.solve(q.scale_tril, p.scale_tril)
-    shift = linalg.solve(q.scale_tril, (q.loc - p.loc).unsqueeze(-1)).squeeze(-1)
+    whitened = linalg.solve(q._root, p._root)
+    shift = linalg.solve(q._root, (q.loc - p.loc).unsqueeze(-1)).squeeze(-1)
     trace = whitened.pow(2).flatten(-2).sum(-1)
     return q._half_log_det() - p._half_log_det() + 0.5 * (trace + shift.pow(2).sum(-1) - p.event_shape[0])
 
@@ -105,5 +114,62 @@ def _independent(p: Independent, q: Independent) -> Any:
     n = p.reinterpreted_batch_ndims
     if n != q.reinterpreted_batch_ndims:
         raise NotImplementedError(f"kl_divergence: event dimensions differ, {n} and {q.reinterpreted_batch_ndims}")
+    each = kl_divergence(p.base_dist, q.base_dist)
+    return each.reshape((*each.shape[: each.dim() - n], -1)).sum(-1) if n else each
+
+
+@register_kl(Beta, Beta)
+def _beta(p: Beta, q: Beta) -> Any:
+    return _dirichlet(p._dirichlet, q._dirichlet)
+
+
+@register_kl(Dirichlet, Dirichlet)
+def _dirichlet(p: Dirichlet, q: Dirichlet) -> Any:
+    a, b = p.concentration, q.concentration
+    total = a.sum(-1)
+    norms = total.lgamma() - b.sum(-1).lgamma() - (a.lgamma() - b.lgamma()).sum(-1)
+    return norms + ((a - b) * (a.digamma() - total.digamma().unsqueeze(-1))).sum(-1)
+
+
+@register_kl(Gamma, Gamma)
+def _gamma(p: Gamma, q: Gamma) -> Any:
+    a, b = p.concentration, q.concentration
+    norms = b * (p.rate / q.rate).log() + b.lgamma() - a.lgamma()
+    return norms + (a - b) * a.digamma() + (q.rate - p.rate) * (a / p.rate)
+
+
+@register_kl(Poisson, Poisson)
+def _poisson(p: Poisson, q: Poisson) -> Any:
+    return p.rate * (p.rate.log() - q.rate.log()) - (p.rate - q.rate)
+
+
+@register_kl(Geometric, Geometric)
+def _geometric(p: Geometric, q: Geometric) -> Any:
+    return -p.entropy() - (-q.probs).log1p() / p.probs - q.logits
+
+
+@register_kl(Binomial, Binomial)
+def _binomial(p: Binomial, q: Binomial) -> Any:
+    if bool((p.total_count < q.total_count).any()):
+        raise NotImplementedError("KL between Binomials where q.total_count > p.total_count is not implemented")
+    kl = p.total_count * (p.probs * (p.logits - q.logits) + (-p.probs).log1p() - (-q.probs).log1p())
+    return _core.where(p.total_count > q.total_count, float("inf"), kl)
+
+
+@register_kl(HalfNormal, HalfNormal)
+def _half_normal(p: HalfNormal, q: HalfNormal) -> Any:
+    return _normal(p.base_dist, q.base_dist)
+
+
+@register_kl(OneHotCategorical, OneHotCategorical)
+def _one_hot(p: OneHotCategorical, q: OneHotCategorical) -> Any:
+    return _categorical(p._categorical, q._categorical)
+
+
+@register_kl(TransformedDistribution, TransformedDistribution)
+def _transformed(p: TransformedDistribution, q: TransformedDistribution) -> Any:
+    if p.transforms != q.transforms or p.event_shape != q.event_shape:
+        raise NotImplementedError("kl_divergence: the two have other transforms, or events of other shapes")
+    n = len(p.event_shape) - len(p.base_dist.event_shape)
     each = kl_divergence(p.base_dist, q.base_dist)
     return each.reshape((*each.shape[: each.dim() - n], -1)).sum(-1) if n else each

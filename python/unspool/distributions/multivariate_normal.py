@@ -59,14 +59,24 @@ class MultivariateNormal(Distribution):
     @cached_property
     def scale_tril(self) -> Any:
         """L, the lower triangular root of Σ."""
-        return linalg.cholesky(self.covariance_matrix)
+        return self._root
+
+    @cached_property
+    def _root(self) -> Any:
+        # not scale_tril itself: the printed form shows what was given or asked for
+        given = self.__dict__
+        if "scale_tril" in given:
+            return self.scale_tril
+        return linalg.cholesky(
+            given["covariance_matrix"] if "covariance_matrix" in given else linalg.inv(self.precision_matrix)
+        )
 
     @cached_property
     def covariance_matrix(self) -> Any:
         """Σ."""
         if "precision_matrix" in self.__dict__:
             return linalg.inv(self.precision_matrix)
-        return self.scale_tril @ self.scale_tril.transpose(-2, -1)
+        return self._root @ self._root.transpose(-2, -1)
 
     @cached_property
     def precision_matrix(self) -> Any:
@@ -83,19 +93,19 @@ class MultivariateNormal(Distribution):
 
     @property
     def variance(self) -> Any:
-        return self.scale_tril.pow(2).sum(-1)
+        return self._root.pow(2).sum(-1)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Any:
         eps = self.loc.new_empty(self._extended_shape(sample_shape)).normal_()
-        return self.loc + (self.scale_tril @ eps.unsqueeze(-1)).squeeze(-1)
+        return self.loc + (self._root @ eps.unsqueeze(-1)).squeeze(-1)
 
     def _half_log_det(self) -> Any:
-        return self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return self._root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     def log_prob(self, value: Any) -> Any:
         self._validate_sample(value)
         shift = (value - self.loc).unsqueeze(-1)
-        root = self.scale_tril.expand((*shift.shape[:-2], *self.scale_tril.shape[-2:]))
+        root = self._root.expand((*shift.shape[:-2], *self._root.shape[-2:]))
         distance = linalg.solve(root, shift).squeeze(-1).pow(2).sum(-1)
         d = self._event_shape[0]
         return -0.5 * (d * math.log(2 * math.pi) + distance) - self._half_log_det()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["functional_call"]
+from unspool import _core
+
+__all__ = ["functional_call", "stack_module_state"]
 
 
 def functional_call(
@@ -68,3 +70,30 @@ def _merge(dicts: Any) -> dict[str, Any]:
             raise ValueError(f"functional_call: {sorted(twice)} appear in more than one dict")
         merged.update(one)
     return merged
+
+
+def stack_module_state(models: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and buffers of several modules of one class, stacked, by name: for `vmap` of `functional_call`.
+
+    Raises:
+        RuntimeError: no modules, some of other classes, or some training and others evaluating.
+    """
+    if not models:
+        raise RuntimeError("stack_module_state: Expected at least one model, got 0.")
+    if len({m.training for m in models}) > 1:
+        raise RuntimeError("stack_module_state: Expected all models to have the same training/eval mode.")
+    if len({type(m) for m in models}) > 1:
+        raise RuntimeError("stack_module_state: Expected all models to be of the same class.")
+    params = [dict(m.named_parameters()) for m in models]
+    buffers = [dict(m.named_buffers()) for m in models]
+    return {name: _stacked([p[name] for p in params]) for name in params[0]}, {
+        name: _stacked([b[name] for b in buffers]) for name in buffers[0]
+    }
+
+
+def _stacked(tensors: list[Any]) -> Any:
+    """A leaf that requires grad where the tensors do."""
+    needs = {t.requires_grad for t in tensors}
+    if len(needs) > 1:
+        raise RuntimeError("stack_module_state: Expected the same requires_grad for a parameter of each model.")
+    return _core.stack([t.detach() for t in tensors]).requires_grad_(needs.pop())

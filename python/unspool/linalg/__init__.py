@@ -13,6 +13,7 @@ from unspool import _core
 from unspool._core import Tensor
 from unspool._functions._methods import named, need_tensor, tensor_arguments, with_out, wrap_dim
 from unspool._functions.algebra import matrix_power
+from unspool._functions.matrices import matrix_exp
 from unspool.autograd.function import Function
 from unspool.linalg._factorisations import (
     cond,
@@ -33,6 +34,7 @@ from unspool.linalg._numpy import LinAlgError, as_matrices, as_tensor, check_mat
 __all__ = [
     "LinAlgError",
     "cholesky",
+    "cholesky_ex",
     "cond",
     "cross",
     "det",
@@ -44,6 +46,7 @@ __all__ = [
     "inv",
     "lstsq",
     "matmul",
+    "matrix_exp",
     "matrix_norm",
     "matrix_power",
     "matrix_rank",
@@ -56,6 +59,8 @@ __all__ = [
     "solve_triangular",
     "svd",
     "svdvals",
+    "tensorinv",
+    "tensorsolve",
     "vander",
     "vecdot",
     "vector_norm",
@@ -174,6 +179,72 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     check_matrix("cholesky", A)
     factor = _Cholesky.apply(A)
     return factor.contiguous().transpose(-2, -1) if upper else factor  # by columns, both
+
+
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
+    """(L, info): `cholesky`, and 0, or the order of the first leading minor that is not positive definite.
+
+    The factor of such a matrix is NaN.
+
+    Raises:
+        LinAlgError: `check_errors`, and there is such a matrix.
+    """
+    import numpy as np
+
+    check_matrix("cholesky_ex", A)
+    values = A.detach().numpy()
+    info = np.zeros(values.shape[:-2], np.int32)
+    for place in np.ndindex(info.shape):
+        for order in range(1, values.shape[-1] + 1):
+            try:
+                np.linalg.cholesky(values[place][:order, :order])
+            except np.linalg.LinAlgError:
+                info[place] = order
+                break
+    if check_errors and info.any():
+        raise LinAlgError(
+            "linalg.cholesky_ex: The factorization could not be completed because the input is not positive-definite "
+            f"(the leading minor of order {info.ravel()[info.ravel() > 0][0]} is not positive-definite)."
+        )
+    orders = as_tensor(info, _core.int32)
+    failed = (orders > 0)[..., None, None]
+    factor = cholesky(A.masked_fill(failed, 0) + failed * _core.eye(A.shape[-1], dtype=A.dtype), upper=upper)
+    return named("linalg_cholesky_ex", factor.masked_fill(failed, math.nan) if info.any() else factor, orders)
+
+
+def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
+    """The inverse of A as a map from its last dims, from `ind` on, to those before.
+
+    Raises:
+        RuntimeError: the two groups of dims have other numbers of elements; `ind` is not positive.
+    """
+    need_tensor("linalg.tensorinv", "A", A)
+    if ind <= 0:
+        raise RuntimeError(f"linalg.tensorinv: Expected a strictly positive integer for 'ind', got {ind}")
+    first, last = A.shape[:ind], A.shape[ind:]
+    n, m = math.prod(first), math.prod(last)
+    if n != m:
+        raise RuntimeError(
+            f"linalg.tensorinv: Expected self to satisfy prod(shape[:ind]) == prod(shape[ind:]), {n}, {m}"
+        )
+    return inv(A.reshape((n, n))).reshape((*last, *first))
+
+
+def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
+    """X of A · X = B, summed over A's dims after those of B; `dims` of A are moved to its end first.
+
+    Raises:
+        RuntimeError: the two groups of A's dims have other numbers of elements.
+    """
+    need_tensor("linalg.tensorsolve", "A", A)
+    need_tensor("linalg.tensorsolve", "B", B)
+    if dims is not None:
+        A = A.movedim(tuple(dims), tuple(range(A.dim() - len(dims), A.dim())))
+    rest = A.shape[B.dim() :]
+    n, m = math.prod(rest), B.numel()
+    if n != m:
+        raise RuntimeError(f"linalg.tensorsolve: Expected self to satisfy prod(shape[B.ndim:]) == B.numel(), {n}, {m}")
+    return solve(A.reshape((n, n)), B.flatten()).reshape(rest)
 
 
 def vander(x: Tensor, *, N: int | None = None) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from unspool.optim import lr_scheduler, optimizer
 from unspool.optim.adagrad import Adadelta, Adagrad
 from unspool.optim.adam import Adam
@@ -28,4 +30,13 @@ __all__ = [
     "Rprop",
     "lr_scheduler",
     "optimizer",
+    "swa_utils",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "swa_utils":  # on first use: it needs nn
+        from importlib import import_module
+
+        return import_module("unspool.optim.swa_utils")
+    raise AttributeError(f"module 'unspool.optim' has no attribute {name!r}")

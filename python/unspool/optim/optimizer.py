@@ -13,6 +13,7 @@ from numbers import Real
 from typing import Any
 
 from unspool import _core
+from unspool.optim._hooks import Hooked
 
 __all__ = ["Optimizer", "required"]
 
@@ -62,7 +63,7 @@ def check_only_default(op: str, group: Mapping[str, Any], names: Iterable[str]) 
             raise NotImplementedError(f"{op}: {name}={group[name]!r} is not supported; leave it out")
 
 
-class Optimizer:
+class Optimizer(Hooked):
     """Base class of all optimizers.
 
     Args:
@@ -150,6 +151,8 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """{'state': …, 'param_groups': …} with parameters replaced by their number; tensors are not copied."""
+        for hook in self._hooks_of("state_dict_pre"):
+            hook(self)
         number: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
@@ -160,7 +163,10 @@ class Optimizer:
             groups.append(packed)
         # an entry that is no tensor belongs to no parameter; it keeps its key
         state = {number[id(k)] if isinstance(k, _core.Tensor) else k: v for k, v in self.state.items()}
-        return {"state": state, "param_groups": groups}
+        packed_state: dict[str, Any] = {"state": state, "param_groups": groups}
+        for hook in self._hooks_of("state_dict_post"):
+            packed_state = hook(self, packed_state) or packed_state
+        return packed_state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a copy of the settings and state in `state_dict`, parameters matched by their number.
@@ -175,6 +181,8 @@ class Optimizer:
             After any of these nothing is changed.
         """
         op = f"{type(self).__name__}.load_state_dict"
+        for hook in self._hooks_of("load_state_dict_pre"):
+            state_dict = hook(self, state_dict) or state_dict
         _check_form(op, state_dict)
         saved = deepcopy(state_dict["param_groups"])
         if len(saved) != len(self.param_groups):
@@ -208,6 +216,8 @@ class Optimizer:
                 new["param_names"] = own["param_names"]
         self.state = state
         self.param_groups = saved
+        for hook in self._hooks_of("load_state_dict_post"):
+            hook(self)
 
     def _check_state(self, op: str, key: Any, param: Any, state: Any) -> None:
         """Raise where a parameter's saved state can't be used for it."""

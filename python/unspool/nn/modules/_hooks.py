@@ -15,7 +15,7 @@ from typing import Any
 from unspool import _core
 from unspool.nn.modules import _backward_hooks as backward_hooks
 
-__all__ = ["GLOBAL", "RemovableHandle", "add", "add_global", "call"]
+__all__ = ["GLOBAL", "RemovableHandle", "add", "add_global", "call", "insert"]
 
 _number = itertools.count()
 # those that run with each call, or need each call to be watched
@@ -56,7 +56,8 @@ class RemovableHandle:
         self.remove()
 
 
-def _insert(table: OrderedDict[int, Any], hook: Any, prepend: bool, after: Any) -> RemovableHandle:
+def insert(table: OrderedDict[int, Any], hook: Any, prepend: bool, after: Any = None) -> RemovableHandle:
+    """Put `hook` into a table, last or first; `after` is called when it is taken out."""
     if not callable(hook):
         raise TypeError(f"a hook must be callable, got {type(hook).__name__}")
     key = next(_number)
@@ -74,7 +75,7 @@ def add(module: Any, kind: str, hook: Any, prepend: bool = False) -> RemovableHa
         if not any(own.get(k) for k in _CALLED):
             own.pop("_hooked", None)
 
-    handle = _insert(own.setdefault(kind, OrderedDict()), hook, prepend, settle if kind in _CALLED else None)
+    handle = insert(own.setdefault(kind, OrderedDict()), hook, prepend, settle if kind in _CALLED else None)
     if kind in _CALLED:
         own["_hooked"] = True
     return handle
@@ -86,7 +87,7 @@ def add_global(kind: str, hook: Any) -> RemovableHandle:
     def settle() -> None:
         _core._hook_all_modules(any(GLOBAL[k] for k in _CALLED))
 
-    handle = _insert(GLOBAL[kind], hook, False, settle)
+    handle = insert(GLOBAL[kind], hook, False, settle)
     settle()
     return handle
 

@@ -1,6 +1,6 @@
 """Learning-rate schedules. Each step computes the new rate from the present one, which gives PyTorch's digits."""
 
-from unspool.optim.lr_scheduler._base import LRScheduler
+from unspool.optim.lr_scheduler._base import LRScheduler, _LRScheduler  # noqa: F401
 from unspool.optim.lr_scheduler.composed import ChainedScheduler, ReduceLROnPlateau, SequentialLR
 from unspool.optim.lr_scheduler.curves import (
     ConstantLR,

@@ -103,6 +103,10 @@ class LRScheduler:
         self.__dict__.update(state_dict)
 
 
+class _LRScheduler(LRScheduler):
+    """The base class's older name, for schedules that are derived from it."""
+
+
 def _note_steps(optimizer: Any) -> None:
     """Make an optimizer whose step() doesn't note that it ran do so."""
     if optimizer._notes_steps or "step" in optimizer.__dict__:

@@ -16,10 +16,10 @@ __all__ = ["ExponentialLR", "LambdaLR", "MultiStepLR", "MultiplicativeLR", "Step
 class StepLR(LRScheduler):
     """Multiply the rates by `gamma` every `step_size` epochs."""
 
-    def __init__(self, optimizer: Any, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        if not isinstance(step_size, int):
-            raise TypeError(f"StepLR: step_size must be an int, got {step_size!r} ({type(step_size).__name__})")
-        if step_size <= 0:
+    def __init__(self, optimizer: Any, step_size: float, gamma: float = 0.1, last_epoch: int = -1) -> None:
+        if not isinstance(step_size, (int, float)):
+            raise TypeError(f"StepLR: step_size must be a number, got {step_size!r} ({type(step_size).__name__})")
+        if not step_size > 0:
             raise ValueError(f"StepLR: step_size is {step_size}; it must be a positive number of epochs")
         self.step_size = step_size
         self.gamma = gamma

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unspool.utils.data.collate import default_collate, default_convert
-from unspool.utils.data.dataloader import DataLoader
+from unspool.utils.data.dataloader import DataLoader, get_worker_info
 from unspool.utils.data.dataset import (
     ChainDataset,
     ConcatDataset,
@@ -40,5 +40,6 @@ __all__ = [
     "WeightedRandomSampler",
     "default_collate",
     "default_convert",
+    "get_worker_info",
     "random_split",
 ]

@@ -26,10 +26,14 @@ from unspool.utils.data.sampler import (
     fresh_generator,
 )
 
-__all__ = ["DataLoader"]
+__all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
 _FROZEN = frozenset(("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers"))
 _warned: set[str] = set()
+
+
+def get_worker_info() -> None:
+    """None: data is loaded in the process that iterates, which is no worker."""
 
 
 class DataLoader:
