@@ -28,8 +28,8 @@ namespace {
 // Cuts, points of a front and open ends of choices; steps laid out to look at arenas; looks at other limits,
 // with so few choices each, where the first look came to no end.
 constexpr std::size_t kMostCuts = 512, kMostPoints = 512, kMostParts = std::size_t{1} << 20;
-constexpr std::size_t kMostLaid = std::size_t{1} << 21, kLooks = 16, kFew = 8;
-constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max() / 4, kStep = 64;
+constexpr std::size_t kMostLaid = std::size_t{1} << 19, kFew = 8;
+constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max() / 4, kStep = 64, kLooks = 64;
 
 std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
@@ -64,21 +64,20 @@ class Search {
   }
   // Of the choices whose arena is within the budget the one with the fewest flops.
   std::optional<Found> cheapest(std::int64_t budget) {
-    const std::int64_t top = std::max(budget, least_);
-    for (std::size_t k = 0; k <= kLooks; ++k) {
-      const std::int64_t limit = top - (top - least_) * static_cast<std::int64_t>(k) / std::int64_t{kLooks};
-      if (auto found = look(limit, budget, k == 0 ? kMostLaid : kFew * r_.steps.size())) return found;
-      if (ended_) break;
-    }
-    return {};
+    std::optional<Found> found = look(std::max(budget, least_), budget, kMostLaid);
+    for (std::int64_t k = kLooks - 1; k >= 0 && !found && !ended_ && budget > least_; --k)
+      found = look(least_ + (budget - least_) * k / kLooks, budget, kFew * r_.steps.size());
+    return found;
   }
   // The choice with the smallest arena.
   Found smallest() {
     smallest_ = {std::vector<bool>(r_.buffers.size()), full_};
-    for (std::size_t k = 0; k <= kLooks && smallest_.arena > least_; ++k)
-      look(least_ + (full_ - least_) * static_cast<std::int64_t>(k) / std::int64_t{kLooks}, least_,
-           kFew * r_.steps.size());
-    while (smallest_.arena > least_ && look(smallest_.arena - kStep, smallest_.arena - kStep, kMostLaid)) {
+    for (std::int64_t k = 0; k < kLooks; ++k) {
+      const std::int64_t limit = least_ + (full_ - least_) * k / kLooks;
+      if (limit >= smallest_.arena) break;
+      look(limit, least_, kFew * r_.steps.size());
+    }
+    while (smallest_.arena > least_ && cheapest(smallest_.arena - kStep)) {
     }
     return smallest_;
   }
@@ -250,7 +249,8 @@ class Search {
     }
   }
   bool kept(int j, int q, Keep keep) const {
-    return keep == All || nodes_[index(j)].reader >= q || (keep == Last && j == q - 1);
+    return (keep == All && nodes_[index(j)].held > 0) || nodes_[index(j)].reader >= q ||
+           (keep == Last && j == q - 1);
   }
   Edge edge(int from, int to, Keep keep) const {
     const int p = cuts_[index(from / 2)], q = cuts_[index(to)];
@@ -459,7 +459,7 @@ Recomputed fit_budget(Recording& r, const std::vector<bool>& own, std::int64_t b
   Search search(r, own);
   if (search.full() <= budget) return {};
   search.prepare();
-  std::optional<Search::Found> found = search.cheapest(budget);
+  std::optional<Search::Found> found = search.cheapest(budget / kStep * kStep);
   if (!found) found = search.smallest();
   if (found->arena > budget)
     fail(ErrorKind::Plan, "compile: memory_budget of ", budget,
