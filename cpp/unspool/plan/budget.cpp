@@ -1,354 +1,456 @@
 // Between fusion and layout: results that are needed again much later, as backward needs a layer's, are let
 // go of and computed a second time from what is still there, by the same steps: so with the same bits.
 //
-// The steps before the arena's fullest moment are cut into stages. A segment of stages is recomputed when the
-// first later step wants one of its results; then what crosses its beginning must have been kept, and all its
-// results are there at once. Which segments to recompute is decided by dynamic programming over (stage, bytes
-// kept so far): of all cuts of a chain into kept stages and recomputed segments it finds the one with the
-// fewest flops. Other graphs are cut in program order, where several results may cross; what crosses two cuts
-// is counted twice, so that the choice is no longer always the best. Sizes are counted in 64ths of a target.
-// Several targets are tried, and of the plans whose laid-out arena fits the cheapest is taken.
+// Nodes are the steps that may run again (recompute.h), in order. A choice is a sequence of cuts between
+// them: what crosses a cut is kept, the segment between two is recomputed at once when the first later step
+// wants one of its results, and its last node may be kept, too. On a chain, where each node reads the one
+// before it, these are all choices of nodes to keep. The bytes alive at a moment are those that every choice
+// has there, what is kept of earlier segments, and a term of the one segment that the moment belongs to: so
+// dynamic programming over the cuts, with the bytes kept so far against the flops, finds the cheapest choice
+// whose fullest moment is within a limit. From there choices are listed in the order of their flops, and the
+// first is taken whose arena, as lay_out makes it, fits: best fit may leave holes. On other graphs several
+// results may cross a cut and be wanted in another order than they were made; there the terms are estimates,
+// and the arena alone decides.
 #include "unspool/plan/budget.h"
 
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <queue>
+#include <tuple>
 
 #include "unspool/plan/plan.h"
+#include "unspool/plan/recompute.h"
 
 namespace unspool {
 namespace {
 
-constexpr int kMostStages = 96, kGrains = 64, kTargets = 48;
-constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max() / 4;
+// Cuts, points of a front and open ends of choices; steps laid out to look at arenas; looks at other limits,
+// with so few choices each, where the first look came to no end.
+constexpr std::size_t kMostCuts = 512, kMostPoints = 512, kMostParts = std::size_t{1} << 20;
+constexpr std::size_t kMostLaid = std::size_t{1} << 19, kFew = 8;
+constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max() / 4, kStep = 64, kLooks = 64;
 
 std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
 class Search {
  public:
   Search(const Recording& r, const std::vector<bool>& own)
-      : r_(r), own_(own), n_(static_cast<int>(r.steps.size())) {
+      : r_(r), own_(own), repeats_(r, own), n_(static_cast<int>(r.steps.size())) {
     full_ = lay_out(r_, own_).bytes;
-    find_uses();
-    find_boundary();
-    find_droppable();
-    cut_stages();
+    skeleton_.places = r_.places;
+    for (const Buffer& b : r_.buffers) skeleton_.buffers.push_back({b.kind, b.bytes, nullptr, {}, {}});
+    for (const Step& s : r_.steps) {
+      Step bare;
+      bare.in = s.in;
+      bare.n_out = s.n_out;
+      std::copy_n(s.out, kMaxOutputs, bare.out);
+      bare.aux = s.aux;
+      skeleton_.steps.push_back(std::move(bare));
+    }
   }
   std::int64_t full() const { return full_; }
 
   struct Found {
-    Recording recording;
-    std::int64_t arena;
-    Recomputed recomputed;
+    std::vector<bool> dropped;  // buffers
+    std::int64_t arena = 0;
   };
-  // The cheapest within the budget; `smallest` becomes the least arena that was met.
-  std::optional<Found> best(std::int64_t budget, std::int64_t& smallest) {
-    std::optional<Found> best;
-    smallest = full_;
-    std::int64_t all = 0;
-    for (const Stage& s : stages_) all += s.bytes;
-    for (int t = kTargets; t > 0; --t) {
-      const std::vector<bool> dropped = decide(std::max<std::int64_t>(all * t / kTargets, 1));
-      if (std::none_of(dropped.begin(), dropped.end(), [](bool x) { return x; })) continue;
-      Found f = transformed(dropped);
-      smallest = std::min(smallest, f.arena);
-      if (f.arena <= budget &&
-          (!best || f.recomputed.extra_flops < best->recomputed.extra_flops ||
-           (f.recomputed.extra_flops == best->recomputed.extra_flops && f.arena < best->arena)))
-        best = std::move(f);
+  void prepare() {
+    find_nodes();
+    find_profile();
+    find_cuts();
+    find_edges();
+    find_least();
+  }
+  // Of the choices whose arena is within the budget the one with the fewest flops.
+  std::optional<Found> cheapest(std::int64_t budget) {
+    std::optional<Found> found = look(std::max(budget, least_), budget, kMostLaid);
+    for (std::int64_t k = kLooks - 1; k >= 0 && !found && !ended_ && budget > least_; --k)
+      found = look(least_ + (budget - least_) * k / kLooks, budget, kFew * r_.steps.size());
+    return found;
+  }
+  // The choice with the smallest arena.
+  Found smallest() {
+    smallest_ = {std::vector<bool>(r_.buffers.size()), full_};
+    for (std::int64_t k = 0; k < kLooks; ++k) {
+      const std::int64_t limit = least_ + (full_ - least_) * k / kLooks;
+      if (limit >= smallest_.arena) break;
+      look(limit, least_, kFew * r_.steps.size());
     }
-    return best;
+    while (smallest_.arena > least_ && cheapest(smallest_.arena - kStep)) {
+    }
+    return smallest_;
   }
 
  private:
-  struct Stage {
-    int first = 0, last = 0;    // steps [first, last)
-    std::int64_t bytes = 0;     // of its results that may be dropped
-    std::int64_t cost = 0;      // of computing them again
-    std::int64_t crossing = 0;  // bytes that later stages need of this and earlier ones
+  struct Node {
+    int step = 0;
+    int reader = -1;             // the last node that reads it
+    int late = 0, early = 0;     // first step that wants it late, last step that reads it early
+    std::int64_t held = 0;       // bytes of results that are wanted late
+    std::int64_t passing = 0;    // of others, which nodes read
+    std::int64_t bytes = 0;      // of all results
+    std::int64_t source = 0;     // of what cannot be dropped and only this node may want again
+    std::int64_t cost = 0;       // flops times the number of steps, and one
+    std::int64_t forward = 0;    // most alive from the node before to this one
+    std::int64_t forgotten = 0;  // the same, after the last early reader of the node before
+    std::int64_t window = 0;     // most alive from its first late use to those of nodes before it
   };
-  struct Use {
-    int maker = -1, early = -1, late = -1,
-        last = -1;  // steps: last use before the boundary, first and last after
-    int writers = 0;
-    bool plain = true;  // written whole, as a result, by one step
+  // Of the nodes between two cuts: none but what crosses the second cut is kept, or the last, too, or all.
+  enum Keep : std::uint8_t { Crossing, Last, All };
+  struct Edge {
+    int from;  // state: twice the cut, and one where the node before it is kept
+    Keep keep;
+    std::int64_t need, add, cost;  // most alive and kept afterwards, on top of what was kept before; flops
   };
+  struct Point {
+    std::int64_t kept, cost;
+  };
+  using Front = std::vector<Point>;  // more bytes kept, less cost
 
-  int buffer(int place) const { return r_.places[index(place)].buffer; }
-  std::int64_t size(int b) const { return (r_.buffers[index(b)].bytes + 63) / 64 * 64; }
-  template <class F>
-  static void reads(const Step& s, const F& f) {
-    for (int p : s.in)
-      if (p >= 0) f(p);
-  }
-  template <class F>
-  static void results(const Step& s, const F& f) {
-    for (int k = 0; k < s.n_out; ++k)
-      if (s.out[k] >= 0) f(s.out[k]);
-    if (s.aux >= 0) f(s.aux);
-  }
-
-  void find_uses() {
-    uses_.resize(r_.buffers.size());
-    written_.resize(r_.buffers.size());
-    for (int i = 0; i < n_; ++i) {
+  void find_nodes() {
+    std::vector<int> node_of(r_.buffers.size(), -1);
+    std::vector<bool> read(r_.buffers.size());
+    for (int i = 0; i < repeats_.boundary(); ++i) {
       const Step& s = r_.steps[index(i)];
-      results(s, [&](int p) {
-        Use& u = uses_[index(buffer(p))];
-        if (u.maker < 0) u.maker = i;
-        if (u.maker != i) u.plain = false;
-        ++u.writers;
-        written_[index(buffer(p))].push_back(i);
+      bool may = false;
+      each_result(s, [&](int p) { may = may || repeats_.droppable(buffer_at(r_, p)); });
+      if (!may) continue;
+      const int number = static_cast<int>(nodes_.size());
+      Node& node = nodes_.emplace_back();
+      node.step = node.early = i;
+      node.late = n_;
+      node.cost = flops_of(r_, s) * (n_ + 1) + 1;
+      each_read(s, [&](int p) {
+        const int b = buffer_at(r_, p), maker = node_of[index(b)];
+        const Use& u = repeats_.use(b);
+        if (maker >= 0)
+          nodes_[index(maker)].reader = number;
+        else if (!own_[index(b)] && u.maker >= 0 && u.late < 0 && !read[index(b)])
+          node.source += size(b);
+        if (maker >= 0 && u.late < 0 && !read[index(b)]) nodes_[index(maker)].passing += size(b);
+        read[index(b)] = true;
       });
-      for (int p : s.wrote) {
-        uses_[index(buffer(p))].plain = false;
-        written_[index(buffer(p))].push_back(i);
-      }
-      reads(s, [&](int p) {
-        Use& u = uses_[index(buffer(p))];
-        if (u.maker < 0 || (u.maker == i && s.inplace)) u.plain = false;
-        u.last = i;
+      each_result(s, [&](int p) {
+        const int b = buffer_at(r_, p);
+        const Use& u = repeats_.use(b);
+        node_of[index(b)] = number;
+        node.bytes += size(b);
+        node.early = std::max(node.early, u.early);
+        if (u.late < 0) return;
+        node.held += size(b);
+        node.late = std::min(node.late, u.late);
       });
     }
+    const int n = static_cast<int>(nodes_.size());
+    ends_.resize(index(n));
+    first_late_.assign(index(n) + 1, n_);
+    crosses_.resize(index(n) + 1);
+    int reader = -1;
+    for (int j = 0; j < n; ++j) {
+      const Node& node = nodes_[index(j)];
+      if (node.reader >= 0) ends_[index(node.reader)].push_back(j);
+      first_late_[index(j) + 1] = std::min(first_late_[index(j)], node.late);
+      reader = std::max(reader, node.reader);
+      crosses_[index(j) + 1] = reader > j;
+    }
   }
-  // The first step of what comes late: after the moment when most bytes are alive.
-  void find_boundary() {
-    std::vector<std::int64_t> change(index(n_) + 1);
-    for (std::size_t b = 0; b < uses_.size(); ++b)
-      if (!own_[b] && uses_[b].maker >= 0) {
-        change[index(uses_[b].maker)] += size(static_cast<int>(b));
-        change[index(std::max(uses_[b].last, uses_[b].maker)) + 1] -= size(static_cast<int>(b));
-      }
-    std::int64_t alive = 0, most = -1;
+  std::int64_t size(int b) const { return arena_bytes(r_.buffers[index(b)]); }
+
+  // What is alive at each step whatever is chosen: a node's results while forward reads them, and from the
+  // first late use on.
+  void find_profile() {
+    std::vector<int> first(r_.buffers.size(), -1), last(r_.buffers.size()), late(r_.buffers.size(), -1);
     for (int i = 0; i < n_; ++i) {
-      alive += change[index(i)];
-      if (alive > most) {
-        most = alive;
-        boundary_ = i;
+      const auto touch = [&](int p) {
+        const std::size_t b = index(buffer_at(r_, p));
+        if (first[b] < 0) first[b] = i;
+        last[b] = i;
+      };
+      each_read(r_.steps[index(i)], touch);
+      each_result(r_.steps[index(i)], touch);
+    }
+    for (const Node& node : nodes_)
+      each_result(r_.steps[index(node.step)], [&](int p) { late[index(buffer_at(r_, p))] = node.late; });
+    alive_.resize(index(n_) + 1);
+    across_.resize(index(n_) + 1);
+    for (int b = 0; b < static_cast<int>(r_.buffers.size()); ++b) {
+      const auto live = [&](int from, int to) {
+        alive_[index(from)] += size(b);
+        alive_[index(to) + 1] -= size(b);
+        across_[index(from)] -= size(b);
+      };
+      const Use& u = repeats_.use(b);
+      if (own_[index(b)] || first[index(b)] < 0) continue;
+      if (late[index(b)] < 0) {
+        live(first[index(b)], last[index(b)]);
+      } else {
+        live(u.maker, std::max(u.maker, u.early));
+        if (u.late >= 0) live(late[index(b)], u.last);
       }
     }
-    for (int i = 0; i < n_; ++i)
-      reads(r_.steps[index(i)], [&](int p) {
-        Use& u = uses_[index(buffer(p))];
-        if (i < boundary_)
-          u.early = i;
-        else if (u.late < 0)
-          u.late = i;
-      });
-  }
-  // Whether the step may run again at step `at`: it reads what it read then, and changes nothing else.
-  bool repeatable(int i, int at) const {
-    const Step& s = r_.steps[index(i)];
-    if (s.op->cls == Class::Random || s.op->cls == Class::Update || s.whole || s.inplace ||
-        !s.wrote.empty() || calls_out(s) || !s.parts.empty())
-      return false;
-    bool same = true;
-    results(s, [&](int p) { same = same && uses_[index(buffer(p))].plain && !own_[index(buffer(p))]; });
-    reads(s, [&](int p) {
-      for (int w : written_[index(buffer(p))]) same = same && (w <= i || w >= at);
-    });
-    return same;
-  }
-  void find_droppable() {
-    droppable_.resize(uses_.size());
-    // Results that are wanted late, and what has to be computed for them where it is not kept.
-    for (int i = boundary_; i-- > 0;) {
-      int wanted = -1;
-      results(r_.steps[index(i)], [&](int p) {
-        for (int at : {uses_[index(buffer(p))].late, wanted_[index(buffer(p))]})
-          if (at >= 0) wanted = wanted < 0 ? at : std::min(wanted, at);
-      });
-      if (wanted < 0 || !repeatable(i, wanted)) continue;
-      results(r_.steps[index(i)], [&](int p) { droppable_[index(buffer(p))] = true; });
-      reads(r_.steps[index(i)], [&](int p) {
-        int& w = wanted_[index(buffer(p))];
-        w = w < 0 ? wanted : std::min(w, wanted);
-      });
+    for (int i = 0; i < n_; ++i) {
+      if (i) alive_[index(i)] += alive_[index(i) - 1];
+      across_[index(i)] += alive_[index(i)];
     }
-  }
-  void cut_stages() {
-    const int count = std::min(kMostStages, boundary_);
-    for (int k = 0; k < count; ++k) {
-      Stage s;
-      s.first = static_cast<int>(static_cast<std::int64_t>(boundary_) * k / count);
-      s.last = static_cast<int>(static_cast<std::int64_t>(boundary_) * (k + 1) / count);
-      for (int i = s.first; i < s.last; ++i) {
-        bool again = false;
-        results(r_.steps[index(i)], [&](int p) {
-          if (!droppable_[index(buffer(p))]) return;
-          again = true;
-          if (uses_[index(buffer(p))].late >= 0) s.bytes += size(buffer(p));
-        });
-        if (again) s.cost += flops_of(r_, r_.steps[index(i)]) + 1;
+    for (int j = 0; j <= static_cast<int>(nodes_.size()); ++j) {
+      const int from = j ? nodes_[index(j) - 1].step + 1 : 0;
+      const int forgotten = j ? std::max(nodes_[index(j) - 1].early + 1, from) : from;
+      if (j == static_cast<int>(nodes_.size())) {
+        end_ = {.forward = most(from, repeats_.boundary()),
+                .forgotten = most(forgotten, repeats_.boundary())};
+        end_.window = most(repeats_.boundary(), first_late_[index(j)]);
+        break;
       }
-      stages_.push_back(s);
+      Node& node = nodes_[index(j)];
+      node.forward = most(from, node.step + 1);
+      node.forgotten = most(forgotten, node.step + 1);
+      node.window = most(node.late, first_late_[index(j)]);
     }
-    // What a stage needs of those before it: read by a step that may be repeated.
-    for (std::size_t b = 0; b < uses_.size(); ++b) {
-      if (!droppable_[b] || uses_[b].maker < 0) continue;
-      int reader = -1;
-      for (int i = uses_[b].maker + 1; i <= uses_[b].early; ++i) {
-        bool repeats = false;
-        results(r_.steps[index(i)], [&](int p) { repeats = repeats || droppable_[index(buffer(p))]; });
-        if (!repeats) continue;
-        reads(r_.steps[index(i)], [&](int p) {
-          if (buffer(p) == static_cast<int>(b)) reader = i;
-        });
-      }
-      for (Stage& s : stages_)
-        if (uses_[b].maker < s.last && reader >= s.last) s.crossing += size(static_cast<int>(b));
-    }
+  }
+  std::int64_t most(int from, int to) const {
+    std::int64_t bytes = -kNever;
+    for (int i = from; i < to; ++i) bytes = std::max(bytes, alive_[index(i)]);
+    return bytes;
   }
 
-  // Which buffers to drop so that what is kept, with any one segment, is about `target` bytes.
-  std::vector<bool> decide(std::int64_t target) const {
-    const int n = static_cast<int>(stages_.size());
-    const auto grains = [&](std::int64_t bytes) {
-      return static_cast<int>((bytes * kGrains + target - 1) / target);
-    };
-    struct State {
-      std::int64_t cost = kNever;
-      int from = -1, kept = 0;  // the stage before, and the grains there
-      bool recomputed = false;
-    };
-    std::vector<std::vector<State>> v(index(n) + 1, std::vector<State>(kGrains + 1));
-    v[0][0].cost = 0;
-    for (int i = 0; i < n; ++i)
-      for (int s = 0; s <= kGrains; ++s) {
-        const std::int64_t cost = v[index(i)][index(s)].cost;
-        if (cost >= kNever) continue;
-        auto reach = [&](int to, std::int64_t kept, std::int64_t price, bool recomputed) {
-          if (kept > kGrains) return;
-          State& next = v[index(to)][static_cast<std::size_t>(kept)];
-          if (price < next.cost) next = {price, i, s, recomputed};
+  void find_cuts() {
+    const int n = static_cast<int>(nodes_.size());
+    cuts_.push_back(0);
+    for (int q = 1; q <= n; ++q) {
+      // In a long chain no cut where the next node, no larger and without a product, is as good to keep.
+      const Node& node = nodes_[index(q) - 1];
+      const bool useless = nodes_.size() > kMostCuts && q < n && node.held == 0 && node.reader == q &&
+                           nodes_[index(q)].bytes <= node.bytes && nodes_[index(q)].cost == 1;
+      if (!useless) cuts_.push_back(q);
+    }
+    const std::size_t stages = cuts_.size() - 1;
+    if (stages <= kMostCuts) return;
+    for (std::size_t k = 0; k <= kMostCuts; ++k) cuts_[k] = cuts_[stages * k / kMostCuts];
+    cuts_.resize(kMostCuts + 1);
+  }
+  void find_edges() {
+    const int n = static_cast<int>(cuts_.size());
+    edges_.resize(2 * cuts_.size());
+    for (int from = 0; from < 2 * n - 2; ++from) {
+      const int a = from / 2;
+      if (a == 0 && from > 0) continue;
+      for (int b = a + 1; b < n; ++b) {
+        const int q = cuts_[index(b)];
+        const auto add = [&](Keep keep) {
+          const Edge e = edge(from, b, keep);
+          if (e.need < full_) edges_[index(2 * b + (keep != Crossing))].push_back(e);
         };
-        reach(i + 1, s + grains(stages_[index(i)].bytes), cost, false);
-        std::int64_t bytes = 0, price = cost;
-        for (int j = i + 1; j <= n; ++j) {
-          bytes += stages_[index(j - 1)].bytes;
-          price += stages_[index(j - 1)].cost;
-          if (s + grains(bytes) > kGrains) break;
-          reach(j, s + (j < n ? grains(stages_[index(j - 1)].crossing) : 0), price, true);
-        }
+        add(Last);
+        if (nodes_[index(q) - 1].reader < q) add(Crossing);
+        if (b == a + 1 && q > cuts_[index(a)] + 1) add(All);
+        if (!crosses_[index(q)]) break;  // the next segment is recomputed on its own
       }
-    std::vector<bool> dropped(uses_.size());
-    int s = 0;
-    for (int k = 1; k <= kGrains; ++k)
-      if (v[index(n)][index(k)].cost < v[index(n)][index(s)].cost) s = k;
-    if (v[index(n)][index(s)].cost >= kNever) return dropped;
-    for (int j = n; j > 0;) {
-      const State& state = v[index(j)][index(s)];
-      if (state.recomputed) drop_segment(state.from, j, dropped);
-      j = state.from;
-      s = state.kept;
     }
-    return dropped;
   }
-  void drop_segment(int from, int to, std::vector<bool>& dropped) const {
-    const int end = stages_[index(to - 1)].last;
-    for (int i = stages_[index(from)].first; i < end; ++i)
-      results(r_.steps[index(i)], [&](int p) {
-        const int b = buffer(p);
-        if (droppable_[index(b)] && !(to < static_cast<int>(stages_.size()) && read_between(b, end)))
-          dropped[index(b)] = true;
-      });
+  bool kept(int j, int q, Keep keep) const {
+    return (keep == All && nodes_[index(j)].held > 0) || nodes_[index(j)].reader >= q ||
+           (keep == Last && j == q - 1);
   }
-  // Whether a step from `end` to the boundary that may be repeated reads the buffer.
-  bool read_between(int b, int end) const {
-    for (int i = end; i <= uses_[index(b)].early; ++i) {
-      bool repeats = false, found = false;
-      results(r_.steps[index(i)], [&](int p) { repeats = repeats || droppable_[index(buffer(p))]; });
-      reads(r_.steps[index(i)], [&](int p) { found = found || buffer(p) == b; });
-      if (repeats && found) return true;
+  Edge edge(int from, int to, Keep keep) const {
+    const int p = cuts_[index(from / 2)], q = cuts_[index(to)];
+    const bool has_top = from % 2;
+    const Node top = has_top ? nodes_[index(p) - 1] : Node{};
+    Edge e{from, keep, 0, 0, 0};
+    int last = -1, when = n_;  // the last node that is recomputed, and before which step
+    for (int j = p; j < q; ++j)
+      if (!kept(j, q, keep) && nodes_[index(j)].held > 0) {
+        last = j;
+        when = std::min(when, nodes_[index(j)].late);
+      }
+    const auto again = [&](int j) { return j <= last && !kept(j, q, keep); };
+    if (last < 0 && has_top && top.held == 0) e.need = kNever;  // the same as to drop it
+
+    // Forward. `more` is what is kept on top; what a node before still reads is in the profile.
+    const std::int64_t passing = last >= 0 ? top.passing : 0;
+    std::int64_t more = -top.held, next = top.held + passing;
+    for (int j = p; j < q; ++j) {
+      const Node& node = nodes_[index(j)];
+      e.need = std::max({e.need, node.forward + more, node.forgotten + more + next});
+      more += next + (again(j) ? node.source : 0);
+      next = kept(j, q, keep) ? node.held + (j < q - 1 ? node.passing : 0) : 0;
     }
-    return false;
+    e.add = more + next;
+
+    // While it is recomputed.
+    std::int64_t above = 0, sources = 0;
+    for (int j = p; j < q; ++j) {
+      if (kept(j, q, keep) && nodes_[index(j)].late >= when) above += nodes_[index(j)].held;
+      if (again(j)) sources += nodes_[index(j)].source;
+    }
+    std::int64_t made = passing + sources;
+    for (int j = p; j <= last; ++j) {
+      const Node& node = nodes_[index(j)];
+      if (!again(j)) continue;
+      e.cost += node.cost;
+      e.need = std::max(e.need, across_[index(when)] + above + made + node.bytes);
+      made += node.held - node.source + (node.reader <= last ? node.passing : 0);
+      for (int x : ends_[index(j)])
+        if ((x >= p && again(x)) || (x == p - 1 && has_top)) made -= nodes_[index(x)].passing;
+    }
+    // Late, from where each is wanted first to where those before it are.
+    std::int64_t waiting = 0, copies = 0;
+    for (int j = p; j < q; ++j) {
+      const Node& node = nodes_[index(j)];
+      if (node.held == 0) continue;
+      e.need = std::max(e.need, node.window + waiting + (node.late >= when ? copies : passing + sources));
+      (kept(j, q, keep) ? waiting : copies) += node.held;
+    }
+    return e;
+  }
+  std::int64_t need_at_end(int state) const {
+    const std::int64_t held = state % 2 && !nodes_.empty() ? nodes_.back().held : 0;
+    return std::max({end_.forward - held, end_.forgotten, end_.window});
   }
 
-  // The recording with the dropped buffers made again before their first late use.
-  Found transformed(const std::vector<bool>& dropped) const {
-    Found f{r_, 0, {}};
-    Recording& to = f.recording;
-    to.steps.clear();
-    std::vector<int> now(r_.buffers.size(), -1);  // the copy that stands for a dropped buffer
-    std::vector<std::size_t> moved(r_.steps.size());
-    auto renamed = [&](int p) {
-      if (p < 0) return p;
-      const int copy = now[index(buffer(p))];
-      if (copy < 0) return p;
-      Place place = to.places[index(p)];
-      place.buffer = copy;
-      return to.add_place(place);
+  // The least limit that a choice's fullest moment may have.
+  void find_least() {
+    const auto within = [&](std::int64_t limit) {
+      std::vector<std::int64_t> kept(edges_.size(), kNever);
+      kept[0] = 0;
+      for (std::size_t to = 2; to < edges_.size(); ++to)
+        for (const Edge& e : edges_[to])
+          if (const std::int64_t before = kept[index(e.from)]; before + e.need <= limit)
+            kept[to] = std::min(kept[to], before + e.add);
+      for (std::size_t s = edges_.size() - 2; s < edges_.size(); ++s)
+        if (kept[s] + need_at_end(static_cast<int>(s)) <= limit) return true;
+      return false;
     };
-    auto rename_one = [&](Step& s) {
-      for (int& p : s.in) p = renamed(p);
-      for (int& p : s.wrote) p = renamed(p);
-      for (int k = 0; k < s.n_out; ++k) s.out[k] = renamed(s.out[k]);
-      s.aux = renamed(s.aux);
-    };
-    auto rename = [&](Step& s) {
-      rename_one(s);
-      for (Step& part : s.parts) rename_one(part);
-    };
-    auto need = [&](int wanted) {
-      std::vector<int> todo{wanted};
-      while (!todo.empty()) {
-        const int b = todo.back();
-        const int maker = uses_[index(b)].maker;
-        if (now[index(b)] >= 0) {
-          todo.pop_back();
-          continue;
-        }
-        bool ready = true;
-        reads(r_.steps[index(maker)], [&](int p) {
-          const int other = buffer(p);
-          if (other == b || now[index(other)] >= 0 || !dropped[index(other)]) return;
-          ready = false;
-          todo.push_back(other);
-        });
-        if (!ready) continue;
-        todo.pop_back();
-        Step copy = r_.steps[index(maker)];
-        results(copy, [&](int p) {
-          const int made = buffer(p);
-          now[index(made)] = static_cast<int>(to.buffers.size());
-          Buffer again = to.buffers[index(made)];
-          to.buffers.push_back(std::move(again));
-        });
-        rename(copy);
-        copy.again = true;
-        f.recomputed.extra_flops += flops_of(to, copy);
-        ++f.recomputed.steps;
-        to.steps.push_back(std::move(copy));
-      }
-    };
-    for (int i = 0; i < n_; ++i) {
-      Step s = r_.steps[index(i)];
-      if (i >= boundary_) {
-        reads(s, [&](int p) {
-          if (dropped[index(buffer(p))]) need(buffer(p));
-        });
-        rename(s);
-      }
-      moved[index(i)] = to.steps.size();
-      to.steps.push_back(std::move(s));
+    std::int64_t low = 0, high = full_ / kStep;
+    while (low < high) {
+      const std::int64_t middle = (low + high) / 2;
+      if (within(middle * kStep))
+        high = middle;
+      else
+        low = middle + 1;
     }
-    for (auto& setting : to.settings) setting.first = moved[setting.first];
-    std::vector<bool> own = own_;
-    own.resize(to.buffers.size());
-    f.arena = lay_out(to, own).bytes;
-    f.recomputed.saved = full_ - f.arena;
-    return f;
+    least_ = low * kStep;
   }
 
+  // Of all ways to each state within the limit the best.
+  std::vector<Front> fronts(std::int64_t limit) const {
+    std::vector<Front> all(edges_.size());
+    all[0].push_back({0, 0});
+    Front both;
+    for (std::size_t to = 2; to < edges_.size(); ++to) {
+      Front& front = all[to];
+      for (const Edge& e : edges_[to]) {
+        const Front& before = all[index(e.from)];
+        auto a = front.begin();
+        auto b = before.begin();
+        both.clear();
+        while (true) {
+          const bool more = b != before.end() && b->kept + e.need <= limit;
+          if (a == front.end() && !more) break;
+          Point next{};
+          if (more && (a == front.end() || b->kept + e.add < a->kept)) {
+            next = {b->kept + e.add, b->cost + e.cost};
+            ++b;
+          } else {
+            next = *a++;
+          }
+          if (!both.empty() && both.back().cost <= next.cost) continue;
+          if (!both.empty() && both.back().kept == next.kept) both.pop_back();
+          both.push_back(next);
+        }
+        front.swap(both);
+      }
+      const std::size_t n = front.size();
+      if (n <= kMostPoints) continue;
+      for (std::size_t k = 0; k < kMostPoints; ++k) front[k] = front[(n - 1) * k / (kMostPoints - 1)];
+      front.resize(kMostPoints);
+    }
+    return all;
+  }
+
+  // The choices whose fullest moment is within the limit, by cost, until the arena of one is within the
+  // budget. `most` steps are laid out; ended_ becomes whether these were all choices. From the last cut
+  // backwards: what the rest of a choice costs at least is known from the fronts.
+  std::optional<Found> look(std::int64_t limit, std::int64_t budget, std::size_t most) {
+    struct Part {
+      int state, after;  // part
+      Keep keep;         // of the segment up to there
+      std::int64_t need, cost;
+    };
+    const std::vector<Front> best = fronts(limit);
+    std::vector<Part> parts;
+    std::priority_queue<std::tuple<std::int64_t, int, int>> open;  // cost, state and part; negative
+    const auto add = [&](const Part& part) {
+      const Front& front = best[index(part.state)];
+      const auto end = std::upper_bound(front.begin(), front.end(), limit - part.need,
+                                        [](std::int64_t kept, const Point& p) { return kept < p.kept; });
+      if (end == front.begin()) return;
+      open.emplace(-part.cost - std::prev(end)->cost, -part.state, -static_cast<int>(parts.size()));
+      parts.push_back(part);
+    };
+    for (int s = static_cast<int>(edges_.size()) - 2; s < static_cast<int>(edges_.size()); ++s)
+      add({s, -1, Crossing, need_at_end(s), 0});
+    std::size_t laid = 0;
+    ended_ = false;
+    while (!open.empty() && laid < most && parts.size() < kMostParts) {
+      const int number = -std::get<2>(open.top());
+      open.pop();
+      const Part part = parts[index(number)];
+      if (part.state > 0) {
+        for (const Edge& e : edges_[index(part.state)])
+          add({e.from, number, e.keep, std::max(e.need, part.need + e.add), part.cost + e.cost});
+        continue;
+      }
+      Found found{std::vector<bool>(r_.buffers.size()), 0};
+      for (const Part* x = &part; x->after >= 0;) {
+        const Part* next = &parts[index(x->after)];
+        const int q = cuts_[index(next->state / 2)];
+        for (int j = cuts_[index(x->state / 2)]; j < q; ++j)
+          if (!kept(j, q, x->keep))
+            each_result(r_.steps[index(nodes_[index(j)].step)],
+                        [&](int p) { found.dropped[index(buffer_at(r_, p))] = true; });
+        x = next;
+      }
+      std::vector<int> again;
+      const Recording to = repeats_.without(skeleton_, found.dropped, again);
+      std::vector<bool> own = own_;
+      own.resize(to.buffers.size());
+      found.arena = lay_out(to, own).bytes;
+      laid += to.steps.size();
+      if (found.arena < smallest_.arena) smallest_ = found;
+      if (found.arena <= budget) return found;
+    }
+    ended_ = open.empty();
+    return {};
+  }
+
+ public:
+  // The recording that a choice makes, and what it costs.
+  std::pair<Recording, Recomputed> made(const Found& found) const {
+    std::vector<int> again;
+    Recording to = repeats_.without(r_, found.dropped, again);
+    Recomputed cost{full_ - found.arena, 0, static_cast<int>(again.size())};
+    for (int i : again) cost.extra_flops += flops_of(r_, r_.steps[index(i)]);
+    return {std::move(to), cost};
+  }
+
+ private:
   const Recording& r_;
   const std::vector<bool>& own_;
-  int n_, boundary_ = 0;
-  std::int64_t full_ = 0;
-  std::vector<Use> uses_;
-  std::vector<std::vector<int>> written_;  // by which steps
-  std::vector<bool> droppable_;
-  std::vector<int> wanted_ = std::vector<int>(r_.buffers.size(), -1);  // from which step on, for others
-  std::vector<Stage> stages_;
+  const Repeats repeats_;
+  int n_;
+  std::int64_t full_ = 0, least_ = 0;
+  Recording skeleton_;  // what lay_out looks at
+  std::vector<Node> nodes_;
+  Node end_;                                  // of the forward: what a node after the last would have
+  std::vector<std::vector<int>> ends_;        // of each node, those that it reads last
+  std::vector<int> first_late_;               // of all nodes before each
+  std::vector<bool> crosses_;                 // whether a node reads one of those before each
+  std::vector<std::int64_t> alive_, across_;  // at each step, and of that what was alive before it
+  std::vector<int> cuts_;                     // nodes before each
+  std::vector<std::vector<Edge>> edges_;      // that lead to each state
+  Found smallest_;
+  bool ended_ = false;
 };
 
 }  // namespace
@@ -356,14 +458,16 @@ class Search {
 Recomputed fit_budget(Recording& r, const std::vector<bool>& own, std::int64_t budget) {
   Search search(r, own);
   if (search.full() <= budget) return {};
-  std::int64_t smallest = 0;
-  std::optional<Search::Found> found = search.best(budget, smallest);
-  if (!found)
+  search.prepare();
+  std::optional<Search::Found> found = search.cheapest(budget / kStep * kStep);
+  if (!found) found = search.smallest();
+  if (found->arena > budget)
     fail(ErrorKind::Plan, "compile: memory_budget of ", budget,
-         " bytes cannot be met; the smallest that can is ", smallest, ", and ", search.full(),
+         " bytes cannot be met; the smallest that can is ", found->arena, ", and ", search.full(),
          " are used where nothing is computed twice");
-  r = std::move(found->recording);
-  return found->recomputed;
+  auto [to, cost] = search.made(*found);
+  r = std::move(to);
+  return cost;
 }
 
 }  // namespace unspool

@@ -63,6 +63,10 @@ class Blocks {
 
 }  // namespace
 
+std::int64_t arena_bytes(const Buffer& b) {
+  return std::max((b.bytes + kAlign - 1) / kAlign * kAlign, kAlign);
+}
+
 Layout lay_out(const Recording& r, const std::vector<bool>& own) {
   const std::size_t n = r.buffers.size(), never = r.steps.size();
   std::vector<std::size_t> first(n, never), last(n, 0);
@@ -86,9 +90,7 @@ Layout lay_out(const Recording& r, const std::vector<bool>& own) {
     }
   Layout layout{std::vector<std::int64_t>(n, -1)};
   Blocks blocks;
-  auto size_of = [&](std::size_t b) {
-    return std::max((r.buffers[b].bytes + kAlign - 1) / kAlign * kAlign, kAlign);
-  };
+  auto size_of = [&](std::size_t b) { return arena_bytes(r.buffers[b]); };
   for (std::size_t i = 0; i < r.steps.size(); ++i) {
     for (std::size_t b : born[i]) {
       layout.offset[b] = blocks.take(size_of(b));

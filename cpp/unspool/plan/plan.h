@@ -31,6 +31,7 @@ struct Layout {
   std::int64_t bytes = 0;      // of the arena
   std::int64_t temporary = 0;  // of all buffers in it, one after the other
 };
+std::int64_t arena_bytes(const Buffer& b);  // what it takes there
 // `own`: buffers with memory of their own.
 Layout lay_out(const Recording& r, const std::vector<bool>& own);
 
