@@ -386,4 +386,4 @@ def test_the_arguments_of_pytorchs_compiler() -> None:
     frozen = unspool.compile(layer, mode="max-autotune", backend="inductor", fullgraph=True, dynamic=False)
     x = unspool.ones(3, 2)
     for _ in range(3):
-        assert _bits(frozen(x)) == _bits(layer(x))
+        assert bits(frozen(x)) == bits(layer(x))

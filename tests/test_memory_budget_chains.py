@@ -1,4 +1,4 @@
-"""compile(fn, memory_budget=bytes) on chains: its choice beside all others, in a model that knows nothing of the engine."""
+"""compile(fn, memory_budget=bytes) on chains: its choice beside all others, in a model that knows no engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Steps = list[tuple[list[str], list[str]]]  # what each makes and reads
 
 
 def _steps(depth: int, backward_reads: str) -> _Steps:
-    """A training step on linear and an activation in turn, summed: a weight's update takes its gradient, biases' come last.
+    """A training step on linear and an activation in turn, summed: weights are updated by their gradients, biases last.
 
     What no step makes (the input out-1, the loss's gradient) lies outside of the arena. The activation's backward reads
     what it took, "sum", or what it gave, "out".
@@ -44,7 +44,7 @@ def _with_less(steps: _Steps, kept: set[str]) -> tuple[_Steps, list[int]]:
     def need(name: str) -> None:
         if name not in makers or name in kept or name in again:
             return
-        made, read = makers[name]
+        _, read = makers[name]
         for source in read:
             need(source)
         changed.append(([f"{name}'"], [f"{r}'" if r in again else r for r in read]))
@@ -60,7 +60,7 @@ def _with_less(steps: _Steps, kept: set[str]) -> tuple[_Steps, list[int]]:
 
 
 def _lives(steps: _Steps) -> tuple[list[list[str]], list[list[str]]]:
-    """What is born and what dies at each step: a result is there from the step that makes it to the last that reads it."""
+    """What is born and what dies at each step: a result lives from the step that makes it to the last that reads it."""
     dies = {name: i for i, (made, read) in enumerate(steps) for name in (*made, *read)}
     dead: list[list[str]] = [[] for _ in steps]
     born = [made for made, _ in steps]
