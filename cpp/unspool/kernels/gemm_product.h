@@ -96,7 +96,7 @@ struct Blocks {
   static constexpr int64_t kNc = sizeof(T) == 4 ? 528 : 264;
   static constexpr int64_t kMc = 720;
   static constexpr int64_t kRows = 512;
-  static constexpr int64_t kLongRows = sizeof(T) == 4 ? 2048 : 512;  // elements of C for each step of k
+  static constexpr int64_t kLongRows = sizeof(T) == 4 ? 1024 : 512;  // elements of C for each step of k
   int64_t nr;
   int64_t mc, nc, kc;
   int64_t shared_bytes, chains_bytes;
