@@ -28,7 +28,7 @@ namespace {
 // Cuts, points of a front and open ends of choices; steps laid out to look at arenas; looks at other limits,
 // with so few choices each, where the first look came to no end.
 constexpr std::size_t kMostCuts = 512, kMostPoints = 512, kMostParts = std::size_t{1} << 20;
-constexpr std::size_t kMostLaid = std::size_t{1} << 19, kFew = 8;
+constexpr std::size_t kMostLaid = std::size_t{1} << 20, kFew = 8;
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max() / 4, kStep = 64, kLooks = 64;
 
 std::size_t index(int i) { return static_cast<std::size_t>(i); }
@@ -38,16 +38,6 @@ class Search {
   Search(const Recording& r, const std::vector<bool>& own)
       : r_(r), own_(own), repeats_(r, own), n_(static_cast<int>(r.steps.size())) {
     full_ = lay_out(r_, own_).bytes;
-    skeleton_.places = r_.places;
-    for (const Buffer& b : r_.buffers) skeleton_.buffers.push_back({b.kind, b.bytes, nullptr, {}, {}});
-    for (const Step& s : r_.steps) {
-      Step bare;
-      bare.in = s.in;
-      bare.n_out = s.n_out;
-      std::copy_n(s.out, kMaxOutputs, bare.out);
-      bare.aux = s.aux;
-      skeleton_.steps.push_back(std::move(bare));
-    }
   }
   std::int64_t full() const { return full_; }
 
@@ -160,12 +150,15 @@ class Search {
   // What is alive at each step whatever is chosen: a node's results while forward reads them, and from the
   // first late use on.
   void find_profile() {
-    std::vector<int> first(r_.buffers.size(), -1), last(r_.buffers.size()), late(r_.buffers.size(), -1);
+    touched_.resize(index(n_));
+    std::vector<int> late(r_.buffers.size(), -1);
+    for (std::size_t b = 0; b < r_.buffers.size(); ++b)
+      lives_.push_back({own_[b] ? 0 : size(static_cast<int>(b))});
+    std::vector<Life> lives = lives_;
     for (int i = 0; i < n_; ++i) {
       const auto touch = [&](int p) {
-        const std::size_t b = index(buffer_at(r_, p));
-        if (first[b] < 0) first[b] = i;
-        last[b] = i;
+        touched_[index(i)].push_back(buffer_at(r_, p));
+        lives[index(buffer_at(r_, p))].touch(index(i));
       };
       each_read(r_.steps[index(i)], touch);
       each_result(r_.steps[index(i)], touch);
@@ -174,20 +167,17 @@ class Search {
       each_result(r_.steps[index(node.step)], [&](int p) { late[index(buffer_at(r_, p))] = node.late; });
     alive_.resize(index(n_) + 1);
     across_.resize(index(n_) + 1);
-    for (int b = 0; b < static_cast<int>(r_.buffers.size()); ++b) {
-      const auto live = [&](int from, int to) {
-        alive_[index(from)] += size(b);
-        alive_[index(to) + 1] -= size(b);
-        across_[index(from)] -= size(b);
+    for (std::size_t b = 0; b < lives.size(); ++b) {
+      const Life& life = lives[b];
+      if (life.bytes == 0 || life.first >= index(n_)) continue;
+      const auto live = [&](std::size_t from, std::size_t to) {
+        alive_[from] += life.bytes;
+        alive_[to + 1] -= life.bytes;
+        across_[from] -= life.bytes;
       };
-      const Use& u = repeats_.use(b);
-      if (own_[index(b)] || first[index(b)] < 0) continue;
-      if (late[index(b)] < 0) {
-        live(first[index(b)], last[index(b)]);
-      } else {
-        live(u.maker, std::max(u.maker, u.early));
-        if (u.late >= 0) live(late[index(b)], u.last);
-      }
+      const Use& u = repeats_.use(static_cast<int>(b));
+      live(life.first, late[b] < 0 ? life.last : index(std::max(u.maker, u.early)));
+      if (late[b] >= 0 && u.late >= 0) live(index(late[b]), life.last);
     }
     for (int i = 0; i < n_; ++i) {
       if (i) alive_[index(i)] += alive_[index(i) - 1];
@@ -368,6 +358,22 @@ class Search {
     return all;
   }
 
+  // Of the recording that runs in this order, as lay_out would make it.
+  std::int64_t arena(const std::vector<int>& order) const {
+    std::vector<Life> lives = lives_;
+    std::vector<int> now(lives.size(), -1);  // the copy that stands for a buffer
+    for (std::size_t k = 0; k < order.size(); ++k) {
+      const int step = order[k] < 0 ? ~order[k] : order[k];
+      if (order[k] < 0)
+        each_result(r_.steps[index(step)], [&](int p) {
+          now[index(buffer_at(r_, p))] = static_cast<int>(lives.size());
+          lives.push_back(lives_[index(buffer_at(r_, p))]);
+        });
+      for (int b : touched_[index(step)]) lives[index(now[index(b)] < 0 ? b : now[index(b)])].touch(k);
+    }
+    return lay_out(lives, order.size()).bytes;
+  }
+
   // The choices whose fullest moment is within the limit, by cost, until the arena of one is within the
   // budget. `most` steps are laid out; ended_ becomes whether these were all choices. From the last cut
   // backwards: what the rest of a choice costs at least is known from the fronts.
@@ -411,12 +417,9 @@ class Search {
                         [&](int p) { found.dropped[index(buffer_at(r_, p))] = true; });
         x = next;
       }
-      std::vector<int> again;
-      const Recording to = repeats_.without(skeleton_, found.dropped, again);
-      std::vector<bool> own = own_;
-      own.resize(to.buffers.size());
-      found.arena = lay_out(to, own).bytes;
-      laid += to.steps.size();
+      const std::vector<int> order = repeats_.order(found.dropped);
+      found.arena = arena(order);
+      laid += order.size();
       if (found.arena < smallest_.arena) smallest_ = found;
       if (found.arena <= budget) return found;
     }
@@ -427,11 +430,14 @@ class Search {
  public:
   // The recording that a choice makes, and what it costs.
   std::pair<Recording, Recomputed> made(const Found& found) const {
-    std::vector<int> again;
-    Recording to = repeats_.without(r_, found.dropped, again);
-    Recomputed cost{full_ - found.arena, 0, static_cast<int>(again.size())};
-    for (int i : again) cost.extra_flops += flops_of(r_, r_.steps[index(i)]);
-    return {std::move(to), cost};
+    const std::vector<int> order = repeats_.order(found.dropped);
+    Recomputed cost{full_ - found.arena};
+    for (int i : order)
+      if (i < 0) {
+        cost.extra_flops += flops_of(r_, r_.steps[index(~i)]);
+        ++cost.steps;
+      }
+    return {repeats_.again(order), cost};
   }
 
  private:
@@ -440,7 +446,8 @@ class Search {
   const Repeats repeats_;
   int n_;
   std::int64_t full_ = 0, least_ = 0;
-  Recording skeleton_;  // what lay_out looks at
+  std::vector<Life> lives_;                // of the buffers, before any step
+  std::vector<std::vector<int>> touched_;  // buffers, by each step
   std::vector<Node> nodes_;
   Node end_;                                  // of the forward: what a node after the last would have
   std::vector<std::vector<int>> ends_;        // of each node, those that it reads last

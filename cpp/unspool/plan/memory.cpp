@@ -67,39 +67,41 @@ std::int64_t arena_bytes(const Buffer& b) {
   return std::max((b.bytes + kAlign - 1) / kAlign * kAlign, kAlign);
 }
 
+Layout lay_out(const std::vector<Life>& lives, std::size_t steps) {
+  std::vector<std::vector<std::size_t>> born(steps), dead(steps);
+  for (std::size_t b = 0; b < lives.size(); ++b)
+    if (lives[b].bytes > 0 && lives[b].first < steps) {
+      born[lives[b].first].push_back(b);
+      dead[lives[b].last].push_back(b);
+    }
+  Layout layout{std::vector<std::int64_t>(lives.size(), -1)};
+  Blocks blocks;
+  for (std::size_t i = 0; i < steps; ++i) {
+    for (std::size_t b : born[i]) {
+      layout.offset[b] = blocks.take(lives[b].bytes);
+      layout.temporary += lives[b].bytes;
+    }
+    for (std::size_t b : dead[i]) blocks.give(layout.offset[b], lives[b].bytes);
+  }
+  layout.bytes = blocks.end();
+  return layout;
+}
+
 Layout lay_out(const Recording& r, const std::vector<bool>& own) {
-  const std::size_t n = r.buffers.size(), never = r.steps.size();
-  std::vector<std::size_t> first(n, never), last(n, 0);
+  std::vector<Life> lives;
+  for (std::size_t b = 0; b < r.buffers.size(); ++b)
+    lives.push_back({own[b] ? 0 : arena_bytes(r.buffers[b])});
   for (std::size_t i = 0; i < r.steps.size(); ++i) {
     const Step& s = r.steps[i];
     auto use = [&](int place) {
-      if (place < 0) return;
-      const auto b = static_cast<std::size_t>(r.places[static_cast<std::size_t>(place)].buffer);
-      first[b] = std::min(first[b], i);
-      last[b] = i;
+      if (place >= 0)
+        lives[static_cast<std::size_t>(r.places[static_cast<std::size_t>(place)].buffer)].touch(i);
     };
     for (int place : s.in) use(place);
     for (int k = 0; k < s.n_out; ++k) use(s.out[k]);
     use(s.aux);
   }
-  std::vector<std::vector<std::size_t>> born(r.steps.size()), dead(r.steps.size());
-  for (std::size_t b = 0; b < n; ++b)
-    if (!own[b] && first[b] != never) {
-      born[first[b]].push_back(b);
-      dead[last[b]].push_back(b);
-    }
-  Layout layout{std::vector<std::int64_t>(n, -1)};
-  Blocks blocks;
-  auto size_of = [&](std::size_t b) { return arena_bytes(r.buffers[b]); };
-  for (std::size_t i = 0; i < r.steps.size(); ++i) {
-    for (std::size_t b : born[i]) {
-      layout.offset[b] = blocks.take(size_of(b));
-      layout.temporary += size_of(b);
-    }
-    for (std::size_t b : dead[i]) blocks.give(layout.offset[b], size_of(b));
-  }
-  layout.bytes = blocks.end();
-  return layout;
+  return lay_out(lives, r.steps.size());
 }
 
 }  // namespace unspool

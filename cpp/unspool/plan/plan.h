@@ -2,6 +2,8 @@
 // Plan::run. Made of a Recording by the passes fuse (fuse.cpp) and memory (memory.cpp), in freeze.cpp.
 #pragma once
 
+#include <algorithm>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -32,6 +34,16 @@ struct Layout {
   std::int64_t temporary = 0;  // of all buffers in it, one after the other
 };
 std::int64_t arena_bytes(const Buffer& b);  // what it takes there
+// From the first step that touches a buffer to the last; of no bytes where it does not lie in the arena.
+struct Life {
+  std::int64_t bytes = 0;
+  std::size_t first = std::numeric_limits<std::size_t>::max(), last = 0;
+  void touch(std::size_t step) {
+    first = std::min(first, step);
+    last = step;
+  }
+};
+Layout lay_out(const std::vector<Life>& lives, std::size_t steps);
 // `own`: buffers with memory of their own.
 Layout lay_out(const Recording& r, const std::vector<bool>& own);
 

@@ -112,11 +112,43 @@ void Repeats::find_droppable() {
   }
 }
 
-Recording Repeats::without(Recording to, const std::vector<bool>& dropped, std::vector<int>& again) const {
-  std::vector<Step> steps;
-  steps.swap(to.steps);
-  std::vector<int> now(r_.buffers.size(), -1);  // the copy that stands for a dropped buffer
-  std::vector<std::size_t> moved(steps.size());
+std::vector<int> Repeats::order(const std::vector<bool>& dropped) const {
+  std::vector<int> order, todo;
+  std::vector<bool> there(uses_.size());  // again
+  const auto need = [&](int wanted) {
+    todo.push_back(wanted);
+    while (!todo.empty()) {
+      const int b = todo.back(), maker = uses_[index(b)].maker;
+      bool ready = true;
+      if (!there[index(b)])
+        each_read(r_.steps[index(maker)], [&](int p) {
+          const int other = buffer_at(r_, p);
+          if (other == b || there[index(other)] || !dropped[index(other)]) return;
+          ready = false;
+          todo.push_back(other);
+        });
+      if (!ready) continue;
+      todo.pop_back();
+      if (there[index(b)]) continue;
+      each_result(r_.steps[index(maker)], [&](int p) { there[index(buffer_at(r_, p))] = true; });
+      order.push_back(~maker);
+    }
+  };
+  for (int i = 0; i < n_; ++i) {
+    if (i >= boundary_)
+      each_read(r_.steps[index(i)], [&](int p) {
+        if (dropped[index(buffer_at(r_, p))]) need(buffer_at(r_, p));
+      });
+    order.push_back(i);
+  }
+  return order;
+}
+
+Recording Repeats::again(const std::vector<int>& order) const {
+  Recording to = r_;
+  to.steps.clear();
+  std::vector<int> now(r_.buffers.size(), -1);  // the copy that stands for a buffer
+  std::vector<std::size_t> moved(r_.steps.size());
   auto renamed = [&](int p) {
     if (p < 0) return p;
     const int copy = now[index(buffer_at(to, p))];
@@ -125,58 +157,24 @@ Recording Repeats::without(Recording to, const std::vector<bool>& dropped, std::
     place.buffer = copy;
     return to.add_place(place);
   };
-  auto rename_one = [&](Step& s) {
+  auto rename = [&](Step& s) {
     for (int& p : s.in) p = renamed(p);
     for (int& p : s.wrote) p = renamed(p);
     for (int k = 0; k < s.n_out; ++k) s.out[k] = renamed(s.out[k]);
     s.aux = renamed(s.aux);
   };
-  auto rename = [&](Step& s) {
-    rename_one(s);
-    for (Step& part : s.parts) rename_one(part);
-  };
-  auto need = [&](int wanted) {
-    std::vector<int> todo{wanted};
-    while (!todo.empty()) {
-      const int b = todo.back();
-      if (now[index(b)] >= 0) {
-        todo.pop_back();
-        continue;
-      }
-      const int maker = uses_[index(b)].maker;
-      bool ready = true;
-      each_read(r_.steps[index(maker)], [&](int p) {
-        const int other = buffer_at(r_, p);
-        if (other == b || now[index(other)] >= 0 || !dropped[index(other)]) return;
-        ready = false;
-        todo.push_back(other);
+  for (int i : order) {
+    Step s = r_.steps[index(i < 0 ? ~i : i)];
+    s.again = i < 0;
+    if (s.again)
+      each_result(s, [&](int p) {
+        now[index(buffer_at(r_, p))] = static_cast<int>(to.buffers.size());
+        to.buffers.push_back(r_.buffer_of(p));
       });
-      if (!ready) continue;
-      todo.pop_back();
-      Step copy = steps[index(maker)];
-      each_result(copy, [&](int p) {
-        const int made = buffer_at(r_, p);
-        now[index(made)] = static_cast<int>(to.buffers.size());
-        Buffer another = to.buffers[index(made)];
-        to.buffers.push_back(std::move(another));
-      });
-      rename(copy);
-      copy.again = true;
-      again.push_back(maker);
-      to.steps.push_back(std::move(copy));
-    }
-  };
-  for (int i = 0; i < n_; ++i) {
-    Step s = std::move(steps[index(i)]);
-    if (i >= boundary_) {
-      each_read(r_.steps[index(i)], [&](int p) {
-        if (dropped[index(buffer_at(r_, p))]) need(buffer_at(r_, p));
-      });
-      rename(s);
-    } else {
-      steps[index(i)] = s;  // for when it runs again
-    }
-    moved[index(i)] = to.steps.size();
+    else
+      moved[index(i)] = to.steps.size();
+    rename(s);
+    for (Step& part : s.parts) rename(part);
     to.steps.push_back(std::move(s));
   }
   for (auto& setting : to.settings) setting.first = moved[setting.first];

@@ -21,9 +21,10 @@ class Repeats {
   const Use& use(int buffer) const { return uses_[static_cast<std::size_t>(buffer)]; }
   bool droppable(int buffer) const { return droppable_[static_cast<std::size_t>(buffer)]; }
 
-  // The recording with dropped buffers made again before their first late use; `again`: by these steps. `to`
-  // is the one that was looked at, or a copy with nothing but places.
-  Recording without(Recording to, const std::vector<bool>& dropped, std::vector<int>& again) const;
+  // The order of steps where dropped buffers are made again before their first late use: ~i is step i again.
+  std::vector<int> order(const std::vector<bool>& dropped) const;
+  // The recording that runs so.
+  Recording again(const std::vector<int>& order) const;
 
  private:
   void find_uses();
