@@ -358,20 +358,12 @@ inline void run_columns(Block<T> block, bool b_is_packed) {
   });
 }
 
-// At most 4 MiB. (Not alloc.h's Workspace, an inline function of the whole program: see set_part.)
-struct Packed {
-  std::size_t bytes;
-  char* data;
-  UNSPOOL_INLINE explicit Packed(std::size_t n) : bytes(n), data(static_cast<char*>(allocate(n))) {}
-  UNSPOOL_INLINE ~Packed() { deallocate(data, bytes); }
-  Packed(const Packed&) = delete;
-};
-
 template <class T>
 inline void gemm_blocked(const Product<T>& p, GemmPath path) {
   const Blocks<T> size = blocks(p, path);
-  const Packed workspace(static_cast<std::size_t>(size.shared_bytes + size.chains_bytes));
-  char* const memory = workspace.data;
+  // At most 4 MiB. Nothing throws before it is given back, and a destructor would make a weak symbol here.
+  const auto bytes = static_cast<std::size_t>(size.shared_bytes + size.chains_bytes);
+  char* const memory = static_cast<char*>(allocate(bytes));
   T* const scratch = reinterpret_cast<T*>(memory + size.shared_bytes);
   Tile<T> t = tile_of(p);
   for (int64_t jc = 0; jc < p.n; jc += size.nc)
@@ -395,6 +387,7 @@ inline void gemm_blocked(const Product<T>& p, GemmPath path) {
         else
           run_columns(block, ic > 0 && size.kc >= p.k);  // with one stretch of k, B serves every ic
       }
+  deallocate(memory, bytes);
 }
 
 // Integers: plain loops that wrap.
