@@ -172,3 +172,41 @@ def test_gradient_modes_have_plans_of_their_own() -> None:
     assert frozen.plans == 2
     with unspool.no_grad():
         assert not frozen(unspool.ones(2)).requires_grad
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "Adagrad"])
+@pytest.mark.parametrize("late", [False, True])
+def test_hooks_of_an_optimizer_run_in_each_frozen_step(name: str, late: bool) -> None:
+    """Also those registered when there is a plan already, which updates without them."""
+
+    def trained(freeze: bool) -> tuple[list[Any], list[int]]:
+        unspool.manual_seed(3)
+        layer = nn.Linear(3, 2)
+        optimizer = getattr(unspool.optim, name)(layer.parameters(), lr=0.1)
+        calls: list[int] = []
+
+        def halve(o: Any, args: Any, kwargs: Any) -> None:
+            layer.weight.grad.mul_(0.5)
+
+        def register() -> None:
+            optimizer.register_step_pre_hook(halve)
+            optimizer.register_step_post_hook(lambda o, args, kwargs: calls.append(len(calls)))
+
+        def plain(x: Any) -> Any:
+            optimizer.zero_grad()
+            loss = layer(x).square().sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        step = unspool.compile(plain) if freeze else plain
+        if not late:
+            register()
+        for i in range(10):
+            if late and i == 5:
+                register()
+            step(unspool.full((4, 3), i / 10))
+        return [p.tolist() for p in layer.parameters()], calls
+
+    assert trained(True) == trained(False)
+    assert len(trained(True)[1]) == (5 if late else 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -154,3 +155,32 @@ def test_a_metric_alone_and_one_that_is_no_number() -> None:
         Trainer(model, nn.MSELoss(), optimizer, metrics={"all": lambda p, y: p - y}).evaluate(x, y)
     with pytest.raises(TypeError, match="metric 'none' must give one number, got NoneType"):
         Trainer(model, nn.MSELoss(), optimizer, metrics={"none": lambda p, y: None}).evaluate(x, y)
+
+
+class _Batches:
+    def __init__(self, x: Any, y: Any) -> None:
+        self.pairs = list(zip(x.split(10), y.split(10), strict=True))
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return iter(self.pairs)
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_predictions_that_are_no_rows_are_told_before_the_first_update(rows: bool) -> None:
+    class Mean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 3)
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(x).mean(0, keepdim=True)
+
+    model, (x, y) = Mean(), numbers(30)
+    before = [p.tolist() for p in model.parameters()]
+    trainer = Trainer(
+        model, lambda p, y: (p - y).square().mean(), unspool.optim.SGD(model.parameters(), lr=0.1), metrics=["mae"]
+    )
+    data: Any = (x, y) if rows else (_Batches(x, y),)
+    with pytest.raises(ValueError, match=r"a row of predictions for each example.*\(1, 3\).*\(10, 3\)"):
+        trainer.fit(*data, batch_size=10)
+    assert [p.tolist() for p in model.parameters()] == before

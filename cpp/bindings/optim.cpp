@@ -29,7 +29,8 @@ struct Names {
            *max_exp_avg_sq = of("max_exp_avg_sq"), *square_avg = of("square_avg"), *grad_avg = of("grad_avg"),
            *param_groups = of("param_groups"), *state = of("state"), *defaults = of("defaults"),
            *not_negative = of("_not_negative"), *shaped_state = of("_shaped_state"),
-           *counters = of("_counters"), *fresh_state = of("_fresh_state");
+           *counters = of("_counters"), *fresh_state = of("_fresh_state"),
+           *watches_steps = of("_watches_steps");
 };
 const Names& names() {
   static const Names made;
@@ -452,11 +453,13 @@ Unchanged noted(const OptimizerUse& use, PyObject* state, PyObject* groups) {
 }
 
 // Reads a captured step's settings again, into the plan; false where the parameters or their state are
-// others.
+// others, or where steps have hooks now.
 template <class Rule>
 bool refresh(OptimizerUse& use, Plan& plan) {
   if (use.unchanged.holds()) return true;
   Place at{use.optimizer.ptr()};
+  const py::object own_dict = py::getattr(use.optimizer, "__dict__");
+  if (PyDict_Check(own_dict.ptr()) && entry(own_dict.ptr(), names().watches_steps)) return false;
   const py::object state = state_dict_of(at.optimizer, at);
   std::size_t setting = use.first_setting, number = 0;
   bool same = true;

@@ -46,11 +46,15 @@ def _guards_of_module(module: Any) -> Iterator[_Guard]:
 
 
 def _guards_of_value(value: Any) -> Iterator[_Guard]:
-    """A module's, and what simple attributes another callable has, such as a loss that is an object."""
+    """A module's, what simple attributes another callable has, such as a loss that is an object, and whether an
+    optimizer has got something, such as a `step` with hooks."""
     from unspool.nn import Module
+    from unspool.optim import Optimizer
 
     if isinstance(value, Module):
         yield from _guards_of_module(value)
+    elif isinstance(value, Optimizer):
+        yield _SIZE, vars(value), None, len(vars(value))
     elif callable(value) and not isinstance(value, (type, *_FUNCTIONS)):
         own = getattr(value, "__dict__", None)
         if type(own) is dict:

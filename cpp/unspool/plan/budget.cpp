@@ -55,6 +55,7 @@ class Search {
   // Of the choices whose arena is within the budget the one with the fewest flops.
   std::optional<Found> cheapest(std::int64_t budget) {
     std::optional<Found> found = look(std::max(budget, least_), budget, kMostLaid);
+    saw_all_ = ended_;
     for (std::int64_t k = kLooks - 1; k >= 0 && !found && !ended_ && budget > least_; --k)
       found = look(least_ + (budget - least_) * k / kLooks, budget, kFew * r_.steps.size());
     return found;
@@ -71,6 +72,8 @@ class Search {
     }
     return smallest_;
   }
+  // Whether there can be no smaller one: the last search for it came to the end of its choices.
+  bool is_smallest() const { return saw_all_ || smallest_.arena <= least_; }
 
  private:
   struct Node {
@@ -457,7 +460,7 @@ class Search {
   std::vector<int> cuts_;                     // nodes before each
   std::vector<std::vector<Edge>> edges_;      // that lead to each state
   Found smallest_;
-  bool ended_ = false;
+  bool ended_ = false, saw_all_ = false;
 };
 
 }  // namespace
@@ -470,7 +473,8 @@ Recomputed fit_budget(Recording& r, const std::vector<bool>& own, std::int64_t b
   if (!found) found = search.smallest();
   if (found->arena > budget)
     fail(ErrorKind::Plan, "compile: memory_budget of ", budget,
-         " bytes cannot be met; the smallest that can is ", found->arena, ", and ", search.full(),
+         " bytes cannot be met; the smallest that can is ", found->arena,
+         search.is_smallest() ? "" : ", of the many that were tried", ", and ", search.full(),
          " are used where nothing is computed twice");
   auto [to, cost] = search.made(*found);
   r = std::move(to);

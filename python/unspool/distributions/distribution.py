@@ -12,7 +12,12 @@ from typing import Any, ClassVar
 from unspool import _core, _functions
 from unspool.autograd.grad_mode import no_grad
 
-__all__ = ["Distribution", "broadcast_all", "one_of"]
+__all__ = ["Distribution", "broadcast_all", "one_of", "sum_last"]
+
+
+def sum_last(t: Any, n: int) -> Any:
+    """The sum over the last `n` dimensions."""
+    return t.reshape((*t.shape[: t.dim() - n], -1)).sum(-1) if n else t
 
 
 def broadcast_all(*values: Any) -> tuple[Any, ...]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from unspool import _core
 from unspool.distributions import constraints
-from unspool.distributions.distribution import Distribution
+from unspool.distributions.distribution import Distribution, sum_last
 
 __all__ = ["Independent"]
 
@@ -68,14 +67,10 @@ class Independent(Distribution):
         return self.base_dist.rsample(sample_shape)
 
     def log_prob(self, value: Any) -> Any:
-        return _sum_last(self.base_dist.log_prob(value), self.reinterpreted_batch_ndims)
+        return sum_last(self.base_dist.log_prob(value), self.reinterpreted_batch_ndims)
 
     def entropy(self) -> Any:
-        return _sum_last(self.base_dist.entropy(), self.reinterpreted_batch_ndims)
+        return sum_last(self.base_dist.entropy(), self.reinterpreted_batch_ndims)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_dist}, {self.reinterpreted_batch_ndims})"
-
-
-def _sum_last(t: _core.Tensor, n: int) -> Any:
-    return t.reshape((*t.shape[: t.dim() - n], -1)).sum(-1) if n else t

@@ -7,9 +7,9 @@ from typing import Any
 
 from unspool.autograd.grad_mode import no_grad
 from unspool.distributions import constraints
-from unspool.distributions.distribution import Distribution
+from unspool.distributions.distribution import Distribution, sum_last
 from unspool.distributions.independent import Independent
-from unspool.distributions.transforms import ComposeTransform, Transform, sum_last
+from unspool.distributions.transforms import ComposeTransform, Transform
 
 __all__ = ["TransformedDistribution"]
 

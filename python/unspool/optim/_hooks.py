@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from unspool import _core
+
 __all__ = ["Hooked"]
 
 _Hook = Callable[..., Any]
@@ -51,14 +53,13 @@ class Hooked:
         return self._register("load_state_dict_post", hook, prepend)
 
     def _watch_steps(self) -> None:
-        """Put a `step` that calls the hooks before the class's, once."""
-        if "_hooks" in self.__dict__ and {"step_pre", "step_post"} & self.__dict__["_hooks"].keys():
+        """Put a `step` that calls the hooks before the class's, once; frozen, it stays in Python."""
+        if "_watches_steps" in self.__dict__:
             return
         own: Any = self
         inner = own.step
 
-        @wraps(inner)
-        def step(*args: Any, **kwargs: Any) -> Any:
+        def hooked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             args = (self, *args)  # hooks see the call as the class does
             for hook in self._hooks_of("step_pre"):
                 changed = hook(self, args, kwargs)
@@ -74,4 +75,16 @@ class Hooked:
                 hook(self, args, kwargs)
             return result
 
+        @wraps(inner)
+        def step(*args: Any, **kwargs: Any) -> Any:
+            result = None
+
+            def run() -> None:
+                nonlocal result
+                result = hooked(args, kwargs)
+
+            _core._python_step(run, own.param_groups)
+            return result
+
         own.step = step
+        own._watches_steps = True  # a plan that updates natively looks for it

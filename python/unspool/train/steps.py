@@ -50,6 +50,11 @@ def _loss(op: str, criterion: Any, predicted: Any, target: Any, keep: bool) -> A
     """The criterion's number for a batch."""
     if keep and not _core.is_tensor(predicted):
         raise TypeError(f"{op}: metrics need a model that gives one tensor, got {type(predicted).__name__}")
+    if keep and (predicted.dim() == 0 or (target.dim() > 0 and len(predicted) != len(target))):
+        raise ValueError(
+            f"{op}: metrics need a row of predictions for each example; the model's output has shape "
+            f"{tuple(predicted.shape)} and y's batch {tuple(target.shape)}"
+        )
     _check(op, criterion, predicted, target)
     loss = criterion(predicted, target)
     if not _core.is_tensor(loss):
