@@ -195,6 +195,21 @@ def test_last_biases_far_from_the_targets() -> None:
     assert unspool.diagnose(model, x, y).healthy
 
 
+def test_last_biases_near_the_targets_stay() -> None:
+    x, y = unspool.randn(128, 32), unspool.randn(128, 10)
+    model = mlp(3, 32)
+    nn.init.normal_(model[-1].bias, 0, 0.01)
+    before = model[-1].bias.tolist()
+    with unspool.no_grad():
+        model[-1].weight.mul_(30.0)
+    report = unspool.diagnose(model, x, y)
+    assert kinds(report) == {"start_loss"}
+    (line,) = report.repair(model)
+    assert line.startswith("6: weight times ")
+    assert model[-1].bias.tolist() == before
+    assert unspool.diagnose(model, x, y).healthy
+
+
 def test_the_largest_curvature() -> None:
     """Of a linear regression it is known: 2 / (n·outputs) times the largest eigenvalue of xᵀx."""
     x, y = unspool.randn(256, 6) * unspool.tensor([3.0, 1, 1, 1, 1, 1]), unspool.randn(256, 4)
