@@ -195,12 +195,7 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
     values = A.detach().numpy()
     info = np.zeros(values.shape[:-2], np.int32)
     for place in np.ndindex(info.shape):
-        for order in range(1, values.shape[-1] + 1):
-            try:
-                np.linalg.cholesky(values[place][:order, :order])
-            except np.linalg.LinAlgError:
-                info[place] = order
-                break
+        info[place] = _order_that_fails(values[place])
     if check_errors and info.any():
         raise LinAlgError(
             "linalg.cholesky_ex: The factorization could not be completed because the input is not positive-definite "
@@ -210,6 +205,26 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
     failed = (orders > 0)[..., None, None]
     factor = cholesky(A.masked_fill(failed, 0) + failed * _core.eye(A.shape[-1], dtype=A.dtype), upper=upper)
     return named("linalg_cholesky_ex", factor.masked_fill(failed, math.nan) if info.any() else factor, orders)
+
+
+def _order_that_fails(a: Any) -> int:
+    """0, or the order of the first leading minor that is not positive definite, as none after it is, either."""
+    import numpy as np
+
+    def fails(order: int) -> bool:
+        try:
+            np.linalg.cholesky(a[:order, :order])
+        except np.linalg.LinAlgError:
+            return True
+        return False
+
+    good, bad = 0, len(a)
+    if not fails(bad):
+        return 0
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (good, middle) if fails(middle) else (middle, bad)
+    return bad
 
 
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
