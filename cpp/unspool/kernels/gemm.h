@@ -11,7 +11,6 @@
 //   columns  a block of B is packed into the workspace, and of A a panel at a time on the stack, or A is read
 //            where it lies: C is large beside k, or B has fewer columns than A has rows, one block of them.
 // A narrow C (n below a vector) is computed as its transpose, Bᵀ·Aᵀ: fma(a, b, c) == fma(b, a, c).
-// A masked A is masked as it is packed: the caller masks a copy of what is too small to be packed.
 // Threads share the tiles of C and the panels to pack, never the steps over k.
 #pragma once
 
@@ -21,22 +20,6 @@
 
 namespace unspool {
 namespace {
-
-// rows × k of A from (i, p) on, masked: line by line along p where A's rows are contiguous, else along i.
-// In `to` lines are contiguous, and `line` apart.
-template <class T>
-UNSPOOL_INLINE void copy_masked_a(const Product<T>& p, int64_t i, int64_t pc, int64_t rows, int64_t k, T* to,
-                                  int64_t line) {
-  const T* a = p.a + i * p.a_row + pc * p.a_col;
-  const int64_t bit = i * p.a_mask_row + pc * p.a_mask_col;
-  if (p.a_mask_col == 1)
-    for (int64_t r = 0; r < rows; ++r)
-      copy_masked(to + r * line, a + r * p.a_row, p.a_col, p.a_mask, bit + r * p.a_mask_row, 1, k);
-  else
-    for (int64_t q = 0; q < k; ++q)
-      copy_masked(to + q * line, a + q * p.a_col, p.a_row, p.a_mask, bit + q * p.a_mask_col, p.a_mask_row,
-                  rows);
-}
 
 // Two vectors: of one, half of the time goes to counting rows.
 template <class T>
@@ -72,7 +55,7 @@ UNSPOOL_INLINE ColumnSums<T> joined_lanes(const T* rows, int64_t step, int64_t c
 template <class T>
 UNSPOOL_INLINE bool sums_are_short(const Product<T>& p) {
   constexpr int64_t kNear = 96 * 1024;
-  if (p.a_mask != nullptr || p.a_row != 1 || p.k <= 0) return false;
+  if (p.a_row != 1) return false;
   if (p.k <= kLanes) return true;
   return p.m >= ColumnSums<T>::kWidth && p.k <= kChunk &&
          p.k * p.a_col * static_cast<int64_t>(sizeof(T)) <= kNear;
@@ -115,12 +98,9 @@ inline void sum_rows(const Product<T>& p) {
     typename SumOp<T>::Acc sums[kColumnBlock];
     auto next = [&]() -> const T* {
       const T* a = p.a + i * p.a_row + at * p.a_col;
-      const int64_t bit = i * p.a_mask_row + at++ * p.a_mask_col;
-      if (p.a_mask == nullptr && p.a_row == 1) return a;
-      if (p.a_mask != nullptr)
-        copy_masked(line, a, p.a_row, p.a_mask, bit, p.a_mask_row, rows);
-      else
-        for (int64_t r = 0; r < rows; ++r) line[r] = a[r * p.a_row];
+      ++at;
+      if (p.a_row == 1) return a;
+      for (int64_t r = 0; r < rows; ++r) line[r] = a[r * p.a_row];
       return line;
     };
     reduce_columns<SumOp<T>>(next, p.k, rows, sums);
@@ -131,6 +111,8 @@ inline void sum_rows(const Product<T>& p) {
 template <class T>
 UNSPOOL_INLINE Tile<T> tile_of(const Product<T>& p) {
   Tile<T> t;
+  t.tiles = 1;
+  t.a_next = 0;
   t.start = nullptr;
   t.start_row = 0;
   t.k = p.k;
@@ -167,23 +149,30 @@ UNSPOOL_INLINE int64_t gemm_work(int64_t m, int64_t n, int64_t k) {
 }
 
 // The rows of C are dealt out evenly to tiles (10 rows as 5 + 5, not 8 + 2): a short tile waits on its
-// chains. f(i, rows) for tiles `from` to `to` of them.
-template <class T, class F>
-UNSPOOL_INLINE void each_tile(const Product<T>& p, int64_t from, int64_t to, const F& f) {
-  const int64_t tiles = (p.m + kTileRows - 1) / kTileRows;
-  const int64_t rows = p.m / tiles, longer = p.m - rows * tiles;  // so many tiles have a row more
-  int64_t i = from * rows + smaller(from, longer);
-  for (int64_t t = from; t < to; ++t) {
-    const int64_t here = rows + (t < longer ? 1 : 0);
-    f(i, here);
-    i += here;
+// chains. The first `longer` tiles have a row more than the others.
+struct Deal {
+  int64_t tiles, rows, longer;
+  UNSPOOL_INLINE explicit Deal(int64_t m)
+      : tiles((m + kTileRows - 1) / kTileRows), rows(m / tiles), longer(m - rows * tiles) {}
+
+  // f(i, rows, tiles) for the tiles `from` to `to`: at most two runs of equally many rows, at least one tile
+  // each.
+  template <class F>
+  UNSPOOL_INLINE void each_run(int64_t from, int64_t to, const F& f) const {
+    const int64_t turn = smaller(to, longer);
+    int64_t i = from * rows + smaller(from, longer);
+    if (from < turn) {
+      f(i, rows + 1, turn - from);
+      i += (turn - from) * (rows + 1);
+      from = turn;
+    }
+    if (from < to) f(i, rows, to - from);
   }
-}
+};
 
 // f(j, first tile, tiles' end) for panels of columns by groups of at most `most` tiles, which threads share.
 template <class T, class F>
-UNSPOOL_INLINE void each_panel(const Product<T>& p, int64_t width, int64_t most, const F& f) {
-  const int64_t tiles = (p.m + kTileRows - 1) / kTileRows;
+UNSPOOL_INLINE void each_panel(const Product<T>& p, int64_t tiles, int64_t width, int64_t most, const F& f) {
   const int64_t work = gemm_work<T>(p.m, p.n, p.k);
   if (tiles <= most && !worth_sharing(work)) {
     for (int64_t j = 0; j < p.n; j += width) f(j, int64_t{0}, tiles);
@@ -208,7 +197,8 @@ inline void gemm_row(const Product<T>& p) {
     for (int64_t j = c * kWide, end = smaller(j + kWide, p.n); j < end; j += t.columns) {
       t.columns = end - j == kWide ? kWide : smaller(t.kColumns, end - j);
       t.b = p.b + j;
-      run_last_tile(t, finish_of(p, 0, j, t.columns), 1);
+      Finish<T> f = finish_of(p, 0, j, t.columns);
+      run_last_tiles(t, f, 1, 1);
     }
   });
 }
@@ -217,15 +207,18 @@ template <class T>
 inline void gemm_direct(const Product<T>& p) {
   if (p.m == 1 && !p.relu) return gemm_row(p);  // a mask's bits come 64 at a time
   const int64_t width = panel_width(p);
-  each_panel(p, width, worth_sharing(gemm_work<T>(p.m, p.n, p.k)) ? 8 : INT64_MAX,
+  const Deal deal(p.m);
+  each_panel(p, deal.tiles, width, worth_sharing(gemm_work<T>(p.m, p.n, p.k)) ? 8 : INT64_MAX,
              [&](int64_t j, int64_t from, int64_t to) UNSPOOL_LAMBDA {
                Tile<T> t = tile_of(p);
                t.b_row = p.b_row;
                t.columns = smaller(width, p.n - j);
                t.b = p.b + j;
-               each_tile(p, from, to, [&](int64_t i, int64_t rows) UNSPOOL_LAMBDA {
+               deal.each_run(from, to, [&](int64_t i, int64_t rows, int64_t tiles) UNSPOOL_LAMBDA {
                  t.a = p.a + i * p.a_row;
-                 run_last_tile(t, finish_of(p, i, j, t.columns), rows);
+                 t.a_next = rows * p.a_row;
+                 Finish<T> f = finish_of(p, i, j, t.columns);
+                 run_last_tiles(t, f, rows, tiles);
                });
              });
 }
@@ -243,27 +236,33 @@ template <class T>
 inline void gemm_small(const Product<T>& p) {
   const int64_t width = panel_width(p);
   const int64_t kc = even_part(p.k, p.trial != nullptr ? p.trial->kc : kSmallK, 1);
-  each_panel(p, width, p.k > kc ? SmallPanel<T>::kChainTiles : 32, [&](int64_t j, int64_t from, int64_t to) {
+  const Deal deal(p.m);
+  const int64_t most = p.k > kc ? SmallPanel<T>::kChainTiles : 32;
+  each_panel(p, deal.tiles, width, most, [&](int64_t j, int64_t from, int64_t to) {
     SmallPanel<T> panel;
     Tile<T> t = tile_of(p);
     t.b = panel.b;
     t.columns = smaller(width, p.n - j);
     t.b_row = round_up(t.columns, Vec<T>::kLanes);
-    t.start_row = t.to_row = t.kColumns;
+    t.start_row = t.kColumns;
     for (int64_t pc = 0; pc < p.k; pc += kc) {
       t.k = smaller(kc, p.k - pc);
       pack_rows(panel.b, t.b_row, p.b + pc * p.b_row + j * p.b_col, p.b_row, p.b_col, t.k, t.columns);
       T* unfinished = panel.chains;
-      each_tile(p, from, to, [&](int64_t i, int64_t rows) UNSPOOL_LAMBDA {
+      deal.each_run(from, to, [&](int64_t i, int64_t rows, int64_t tiles) UNSPOOL_LAMBDA {
         t.a = p.a + i * p.a_row + pc * p.a_col;
+        t.a_next = rows * p.a_row;
         t.start = pc == 0 ? nullptr : unfinished;
         if (pc + t.k == p.k) {
-          run_last_tile(t, finish_of(p, i, j, t.columns), rows);
+          Finish<T> f = finish_of(p, i, j, t.columns);
+          run_last_tiles(t, f, rows, tiles);
         } else {
           t.to = unfinished;
-          run_tile(t, rows);
+          t.to_row = t.kColumns;
+          t.tiles = tiles;
+          run_tiles(t, rows);
         }
-        unfinished += kTileRows * t.kColumns;
+        unfinished += tiles * rows * t.kColumns;
       });
     }
   });
@@ -281,17 +280,7 @@ struct Block {
 
   // A panel of A is rows of Aᵀ.
   inline void pack_a(T* to, int64_t i) const {
-    const int64_t rows = smaller(int64_t{kTileRows}, mb - i);
-    if (p.a_mask == nullptr) {
-      pack_rows(to, int64_t{kTileRows}, p.a + (ic + i) * p.a_row + pc * p.a_col, p.a_col, p.a_row, tile.k,
-                rows);
-    } else if (p.a_mask_col == 1) {
-      T lines[kTileRows * Blocks<T>::kKc];
-      copy_masked_a(p, ic + i, pc, rows, tile.k, lines, tile.k);
-      pack_rows(to, int64_t{kTileRows}, lines, int64_t{1}, tile.k, tile.k, rows);
-    } else {
-      copy_masked_a(p, ic + i, pc, rows, tile.k, to, int64_t{kTileRows});
-    }
+    pack_rows(to, int64_t{kTileRows}, a_at(i), p.a_col, p.a_row, tile.k, smaller(int64_t{kTileRows}, mb - i));
   }
   const T* a_at(int64_t i) const { return p.a + (ic + i) * p.a_row + pc * p.a_col; }
   void a_is_packed() {
@@ -313,10 +302,12 @@ struct Block {
     t.start_row = t.to_row = chains_row;
     t.to = unfinished;
     const int64_t rows = smaller(kTileRows, mb - i);
-    if (pc + t.k == p.k)
-      run_last_tile(t, finish_of(p, ic + i, jc + j, t.columns), rows);
-    else
-      run_tile(t, rows);
+    if (pc + t.k == p.k) {
+      Finish<T> f = finish_of(p, ic + i, jc + j, t.columns);
+      run_last_tiles(t, f, rows, 1);
+    } else {
+      run_tiles(t, rows);
+    }
   }
 };
 
@@ -425,6 +416,14 @@ inline void gemm_on_path(const Product<T>& p, GemmPath path) {
 
 template <class T>
 inline void gemm_floating(const GemmCall& g) {
+  if (g.k == 0) {  // chains of no step are +0, and so is one step of zeros, which tiles need not tell apart
+    static constexpr T kZero = 0;
+    GemmCall one = g;
+    one.k = 1;
+    one.a = one.b = &kZero;
+    one.a_row = one.a_col = one.b_row = one.b_col = 0;
+    return gemm_floating<T>(one);
+  }
   const Product<T> p = product<T>(g);
   const GemmPath path = path_of(p);
   if (p.a_sums != nullptr) sum_rows(p);

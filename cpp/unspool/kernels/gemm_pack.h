@@ -1,4 +1,4 @@
-// How the GEMM's operands are brought into panels: contiguous for the tiles, transposed, masked.
+// How the GEMM's operands are brought into panels: contiguous for the tiles, perhaps transposed.
 #pragma once
 
 #include "unspool/kernels/relu.h"
@@ -14,6 +14,17 @@ template <class T>
 UNSPOOL_INLINE void prefetch_line(const T* p, int64_t n) {
   for (int64_t i = 0; i < n; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(p + i);
 }
+
+// Up to nine lines by threes: a pointer and an index of one or two strides each, which loads and stores
+// encode. Of eight strides the compiler would keep each in memory.
+template <class T>
+struct Lines {
+  T* by_three[3];
+  int64_t row;
+  UNSPOOL_INLINE Lines(T* first, int64_t step)
+      : by_three{first, first + 3 * step, first + 6 * step}, row(step) {}
+  UNSPOOL_INLINE T* operator[](int q) const { return by_three[q / 3] + q % 3 * row; }
+};
 
 // G lines of G elements, transposed in registers: to[i][j] = from[j][i].
 template <class T>
@@ -44,8 +55,10 @@ UNSPOOL_INLINE void transpose_4<double>(double* to, int64_t to_row, const double
   _mm256_storeu_pd(to + 3 * to_row, _mm256_permute2f128_pd(u1, u3, 0x31));
 }
 UNSPOOL_INLINE void transpose_8(float* to, int64_t to_row, const float* from, int64_t from_row) {
+  const Lines<const float> in(from, from_row);
+  const Lines<float> out(to, to_row);
   __m256 x[8], u[8], v[8];
-  for (int q = 0; q < 8; ++q) x[q] = _mm256_loadu_ps(from + q * from_row);
+  for (int q = 0; q < 8; ++q) x[q] = _mm256_loadu_ps(in[q]);
   for (int q = 0; q < 8; q += 2) {
     u[q] = _mm256_unpacklo_ps(x[q], x[q + 1]);
     u[q + 1] = _mm256_unpackhi_ps(x[q], x[q + 1]);
@@ -57,8 +70,8 @@ UNSPOOL_INLINE void transpose_8(float* to, int64_t to_row, const float* from, in
       v[q + 2 * h + 1] = (__m256)_mm256_unpackhi_pd(a, b);
     }
   for (int q = 0; q < 4; ++q) {
-    _mm256_storeu_ps(to + q * to_row, _mm256_permute2f128_ps(v[q], v[q + 4], 0x20));
-    _mm256_storeu_ps(to + (q + 4) * to_row, _mm256_permute2f128_ps(v[q], v[q + 4], 0x31));
+    _mm256_storeu_ps(out[q], _mm256_permute2f128_ps(v[q], v[q + 4], 0x20));
+    _mm256_storeu_ps(out[q + 4], _mm256_permute2f128_ps(v[q], v[q + 4], 0x31));
   }
 }
 #endif
@@ -71,37 +84,51 @@ UNSPOOL_INLINE void transpose_square(T* to, int64_t to_row, const T* from, int64
   transpose_4(to, to_row, from, from_row);
 }
 
+constexpr int64_t kSmallK = 128;  // steps of a panel on the stack: 24 KiB
+
 // columns × rows to rows × columns, neither below G, by squares of G: the last of a side overlaps the one
-// before. A cache line of each column at a time, so that what is written is written once, from end to end.
+// before. A cache line of each column at a time, so that what is written is written once, from end to end;
+// what fits into the first cache column by column.
 template <int G, class T>
 inline void transpose_by(T* to, int64_t width, const T* b, int64_t b_col, int64_t rows, int64_t columns) {
   constexpr int64_t kLine = 64 / sizeof(T);
-  for (int64_t p = 0; p < rows; p += kLine) {
-    const int64_t first = smaller(p, rows - G), last = smaller(p + kLine, rows) - G;
+  const int64_t stretch = rows <= kSmallK ? rows : kLine;
+  for (int64_t p = 0; p < rows; p += stretch) {
+    const int64_t first = smaller(p, rows - G), last = smaller(p + stretch, rows) - G;
     const bool ahead = p + 2 * kLine < rows;
     for (int64_t j = 0; j < columns; j += G) {
       const int64_t column = smaller(j, columns - G);
       const T* const s = b + column * b_col;
       T* const t = to + column;
-      if (ahead)
-        for (int q = 0; q < G; ++q) __builtin_prefetch(s + q * b_col + p + 2 * kLine);
+      if (ahead) {
+        const Lines<const T> next(s + p + 2 * kLine, b_col);
+        for (int q = 0; q < G; ++q) __builtin_prefetch(next[q]);
+      }
       for (int64_t q = first; q < last; q += G) transpose_square<G>(t + q * width, width, s + q, b_col);
       transpose_square<G>(t + last * width, width, s + last, b_col);
     }
   }
 }
 
-// rows × columns of B to contiguous rows of `width` elements; what is after the columns is left alone, and
-// tiles do not read it.
+// rows × columns of B to contiguous rows of `width` elements. Tiles do not read what is after the columns.
 template <class T>
 inline void pack_rows(T* to, int64_t width, const T* b, int64_t b_row, int64_t b_col, int64_t rows,
                       int64_t columns) {
   constexpr int L = Vec<T>::kLanes;
   constexpr int64_t kRowsAhead = 8;
   if (b_col == 1) {
-    for (int64_t p = 0; p < rows; ++p, to += width, b += b_row) {
-      int64_t j = 0;
+    // Whole vectors as long as neither the end of B nor that of the panel is near: what they store too much
+    // is overwritten by the next row.
+    const int64_t vectors = round_up(columns, L), too_much = vectors - columns;
+    const int64_t to_end = (vectors + width - 1) / width;
+    const int64_t whole = too_much == 0 ? rows : b_row >= too_much ? rows - (to_end > 1 ? to_end - 1 : 1) : 0;
+    int64_t p = 0;
+    for (; p < whole; ++p, to += width, b += b_row) {
       prefetch_line(b + kRowsAhead * b_row, columns);
+      for (int64_t j = 0; j < columns; j += L) Vec<T>::load(b + j).store(to + j);
+    }
+    for (; p < rows; ++p, to += width, b += b_row) {
+      int64_t j = 0;
       for (; j + L <= columns; j += L) Vec<T>::load(b + j).store(to + j);
       if (j < columns) Vec<T>::load(b + j, columns - j).store(to + j, columns - j);
     }
@@ -114,15 +141,6 @@ inline void pack_rows(T* to, int64_t width, const T* b, int64_t b_row, int64_t b
   if (b_row == 1 && rows >= 4 && columns >= 4) return transpose_by<4>(to, width, b, b_col, rows, columns);
   for (int64_t p = 0; p < rows; ++p, to += width, b += b_row)
     for (int64_t j = 0; j < columns; ++j) to[j] = b[j * b_col];
-}
-
-// The same of a line of A whose elements or bits lie apart.
-template <class T>
-inline void copy_masked(T* to, const T* from, int64_t from_step, const uint64_t* mask, int64_t bit,
-                        int64_t bit_step, int64_t n) {
-  if (from_step == 1 && bit_step == 1) return copy_masked(to, from, mask, bit, n);
-  for (int64_t i = 0; i < n; ++i, bit += bit_step)
-    to[i] = (mask[bit / 64] >> (bit % 64)) & 1 ? from[i * from_step] : T(0);
 }
 
 }  // namespace

@@ -21,9 +21,7 @@ struct Product {
   const T* bias;
   int64_t bias_row, bias_col;
   bool accumulate, relu;
-  uint64_t* relu_mask;  // nullptr in what has been transposed, as are a_mask and a_sums
-  const uint64_t* a_mask;
-  int64_t a_mask_row, a_mask_col;
+  uint64_t* relu_mask;  // nullptr in what has been transposed, as is a_sums
   T* a_sums;
   const GemmTrial* trial;
   const GemmCall* call;  // nullptr in what has been transposed
@@ -31,7 +29,7 @@ struct Product {
   // Whether tiles of packed panels of B read A where it lies. Rows a multiple of 4 KiB apart fall into one
   // set of the first cache, where a tile's 8 and B do not fit.
   UNSPOOL_INLINE bool a_in_place() const {
-    return a_col == 1 && a_mask == nullptr && a_row * static_cast<int64_t>(sizeof(T)) % 4096 != 0;
+    return a_col == 1 && a_row * static_cast<int64_t>(sizeof(T)) % 4096 != 0;
   }
 };
 
@@ -41,11 +39,10 @@ UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
   const T *a = static_cast<const T*>(g.a), *b = static_cast<const T*>(g.b);
   T* const c = static_cast<T*>(g.c);
   const T* const bias = static_cast<const T*>(g.bias);
-  if (g.n < Vec<T>::kLanes && g.m > g.n && g.relu_mask == nullptr && g.a_mask == nullptr &&
-      g.a_sums == nullptr)
-    return {g.n,     g.m,     g.k,     b,       g.b_col, g.b_row,       a,       g.a_col,
-            g.a_row, c,       g.c_col, g.c_row, bias,    g.bias_stride, 0,       g.accumulate,
-            g.relu,  nullptr, nullptr, 0,       0,       nullptr,       g.trial, nullptr};
+  if (g.n < Vec<T>::kLanes && g.m > g.n && g.relu_mask == nullptr && g.a_sums == nullptr)
+    return {g.n,     g.m,          g.k,    b,       g.b_col, g.b_row, a,
+            g.a_col, g.a_row,      c,      g.c_col, g.c_row, bias,    g.bias_stride,
+            0,       g.accumulate, g.relu, nullptr, nullptr, g.trial, nullptr};
   return {g.m,
           g.n,
           g.k,
@@ -64,9 +61,6 @@ UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
           g.accumulate,
           g.relu,
           g.relu_mask,
-          g.a_mask,
-          g.a_mask_row,
-          g.a_mask_col,
           static_cast<T*>(g.a_sums),
           g.trial,
           &g};
@@ -75,7 +69,6 @@ UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
 constexpr int64_t kDirectBytes = 96 * 1024;  // of B, read row by row, where A's columns are contiguous
 constexpr int64_t kDirectMost = 1 << 20;     // and of both, where A's rows are: they stay in the second cache
 constexpr int64_t kDirectRows = 16;          // so few rows of A do not repay packing B
-constexpr int64_t kSmallK = 128;             // steps of a panel on the stack: 24 KiB
 
 // The width of C's panels: whole vectors, dealt out evenly (64 columns as 32 + 32, not 48 + 16), and whole
 // bytes of a ReLU mask.
@@ -132,19 +125,14 @@ UNSPOOL_INLINE bool on_workspace(GemmPath path) {
 
 template <class T>
 UNSPOOL_INLINE GemmPath path_of(const Product<T>& p) {
-  if (p.k == 0) return GemmPath::Direct;
   const bool in_rows = p.b_col == 1 || p.n == 1;
-  const bool must_block = p.a_mask != nullptr;
-  if (p.trial != nullptr &&
-      (on_workspace(p.trial->path) || (!must_block && (in_rows || p.trial->path == GemmPath::Small))))
+  if (p.trial != nullptr && (on_workspace(p.trial->path) || in_rows || p.trial->path == GemmPath::Small))
     return p.trial->path;
-  if (!must_block) {
-    const int64_t b_bytes = p.k * p.n * static_cast<int64_t>(sizeof(T));
-    const int64_t a_bytes = p.m * p.k * static_cast<int64_t>(sizeof(T));
-    const bool cached = p.a_col == 1 && b_bytes < kDirectMost && a_bytes < kDirectMost;
-    if (in_rows && (p.m <= kDirectRows || b_bytes <= kDirectBytes || cached)) return GemmPath::Direct;
-    if (!in_rows && (p.m <= kDirectRows || p.k <= kSmallK)) return GemmPath::Small;
-  }
+  const int64_t b_bytes = p.k * p.n * static_cast<int64_t>(sizeof(T));
+  const int64_t a_bytes = p.m * p.k * static_cast<int64_t>(sizeof(T));
+  const bool cached = p.a_col == 1 && b_bytes < kDirectMost && a_bytes < kDirectMost;
+  if (in_rows && (p.m <= kDirectRows || b_bytes <= kDirectBytes || cached)) return GemmPath::Direct;
+  if (!in_rows && (p.m <= kDirectRows || p.k <= kSmallK)) return GemmPath::Small;
   // By columns C is written along its rows. That decides where C is large and k short.
   if (p.m * p.n >= Blocks<T>::kLongRows * p.k) return GemmPath::Columns;
   return p.n > Blocks<T>::kNc || p.n >= p.m ? GemmPath::Rows : GemmPath::Columns;

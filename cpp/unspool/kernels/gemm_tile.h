@@ -34,16 +34,18 @@ UNSPOOL_INLINE void unrolled(const F& f) {
   }
 }
 
-// One tile's chains over a stretch of k. a and b stand at its first row, column and k.
+// The chains of one tile, or of several below each other, over a stretch of k, which is at least 1. a and b
+// stand at the first row, column and k.
 template <class T>
 struct Tile {
   static constexpr int64_t kColumns = kTileVecs * Vec<T>::kLanes;  // at most
+  int64_t tiles;
   const T* a;
-  int64_t a_row, a_col;
-  const T* b;  // columns contiguous
+  int64_t a_row, a_col, a_next;  // a_next: from a tile to the one below it
+  const T* b;                    // columns contiguous
   int64_t b_row;
   int64_t k;
-  int64_t columns;  // valid ones in the tile
+  int64_t columns;  // valid ones in a tile
   const T* start;   // accumulators of the k before, or nullptr: 0
   int64_t start_row;
   T* to;  // where to leave them
@@ -57,6 +59,8 @@ constexpr int kPrefetchVecs = 3;
 constexpr int64_t kStepsAhead = 12;
 
 // kAStep, kBStep: what a_col and b_row are where that is known; then the rows of A packed so are 1 apart.
+// Tiles below each other share a call: where k is 10 or 40, what a call reads and sets up costs as much as
+// the chains.
 template <class T, int R, int V, bool kTail, int kAStep = 0, int kBStep = 0>
 inline void tile(const Tile<T>& t) {
   constexpr int L = Vec<T>::kLanes;
@@ -68,53 +72,63 @@ inline void tile(const Tile<T>& t) {
     else
       return Vec<T>::load(p + v.value * L);
   };
-  Raw acc[R][V];
-  if (t.start != nullptr)
-    unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
-      unrolled<V>([&](auto v)
-                      UNSPOOL_LAMBDA { acc[r.value][v.value] = load(t.start + r.value * t.start_row, v).v; });
-    });
-  else
-    unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
-      unrolled<V>([&](auto v) UNSPOOL_LAMBDA { acc[r.value][v.value] = Raw{}; });
-    });
+  // All of `t` is read before the first store, which may be to it for all that the compiler knows.
+  constexpr int64_t kItem = sizeof(T);
+  const int64_t row = (kAStep > 1 ? 1 : t.a_row) * kItem, step = (kAStep > 0 ? kAStep : t.a_col) * kItem;
+  const int64_t next = t.a_next * kItem, b_row = kBStep > 0 ? kBStep : t.b_row;
+  const int64_t start_row = t.start_row, to_row = t.to_row, k = t.k;
+  const char* top = reinterpret_cast<const char*>(t.a);
+  const T *const b_top = t.b, *start = t.start;
+  T* to = t.to;
+  for (int64_t tiles = t.tiles; tiles > 0; --tiles, top += next, to += R * to_row) {
+    Raw acc[R][V];
+    if (start != nullptr) {
+      unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
+        unrolled<V>([&](auto v)
+                        UNSPOOL_LAMBDA { acc[r.value][v.value] = load(start + r.value * start_row, v).v; });
+      });
+      start += R * start_row;
+    } else {
+      unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
+        unrolled<V>([&](auto v) UNSPOOL_LAMBDA { acc[r.value][v.value] = Raw{}; });
+      });
+    }
 
-  // Rows of A by threes: a pointer and an index of one or two strides each, which loads encode.
-  constexpr int kBases = (R + 2) / 3;
-  const char* a[kBases];
-  const int64_t row = (kAStep > 1 ? 1 : t.a_row) * static_cast<int64_t>(sizeof(T)),
-                step = (kAStep > 0 ? kAStep : t.a_col) * static_cast<int64_t>(sizeof(T));
-  for (int i = 0; i < kBases; ++i) a[i] = reinterpret_cast<const char*>(t.a) + 3 * i * row;
-  const T* b = t.b;
-  const int64_t b_row = kBStep > 0 ? kBStep : t.b_row;
+    // Rows of A by threes: a pointer and an index of one or two strides each, which loads encode.
+    constexpr int kBases = (R + 2) / 3;
+    const char* a[kBases];
+    for (int i = 0; i < kBases; ++i) a[i] = top + 3 * i * row;
+    const T* b = b_top;
+    // A way around the loop would cost copies of the chains, half of them in memory.
+    if (k < 1) __builtin_unreachable();
 // By fours: 21 instructions a step of AVX2's 6 × 2 tile for 29, which counts where another thread has its
 // share of the core's decoders.
 #pragma GCC unroll 4
-  for (int64_t p = t.k; p > 0; --p, b += b_row) {
-    Raw bv[V];
-    if constexpr (V == kPrefetchVecs && R == kTileRows)
-      unrolled<V>([&](auto v) UNSPOOL_LAMBDA { __builtin_prefetch(b + kStepsAhead * b_row + v.value * L); });
-    unrolled<V>([&](auto v) UNSPOOL_LAMBDA { bv[v.value] = load(b, v).v; });
+    for (int64_t p = k; p > 0; --p, b += b_row) {
+      Raw bv[V];
+      if constexpr (V == kPrefetchVecs && R == kTileRows)
+        unrolled<V>([&](auto v)
+                        UNSPOOL_LAMBDA { __builtin_prefetch(b + kStepsAhead * b_row + v.value * L); });
+      unrolled<V>([&](auto v) UNSPOOL_LAMBDA { bv[v.value] = load(b, v).v; });
+      unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
+        const Vec<T> x = Vec<T>::all(*reinterpret_cast<const T*>(a[r.value / 3] + r.value % 3 * row));
+        unrolled<V>([&](auto v) UNSPOOL_LAMBDA {
+          acc[r.value][v.value] = fma(x, Vec<T>(bv[v.value]), Vec<T>(acc[r.value][v.value])).v;
+        });
+      });
+      for (int i = 0; i < kBases; ++i) a[i] += step;
+    }
+
     unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
-      const Vec<T> x = Vec<T>::all(*reinterpret_cast<const T*>(a[r.value / 3] + r.value % 3 * row));
       unrolled<V>([&](auto v) UNSPOOL_LAMBDA {
-        acc[r.value][v.value] = fma(x, Vec<T>(bv[v.value]), Vec<T>(acc[r.value][v.value])).v;
+        T* const at = to + r.value * to_row + v.value * L;
+        if constexpr (kTail && v.value == V - 1)
+          Vec<T>(acc[r.value][v.value]).store(at, last);
+        else
+          Vec<T>(acc[r.value][v.value]).store(at);
       });
     });
-    for (int i = 0; i < kBases; ++i) a[i] += step;
   }
-
-  T* const first = t.to;  // read once: the stores may be to `t`, for all that the compiler knows
-  const int64_t to_row = t.to_row;
-  unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
-    unrolled<V>([&](auto v) UNSPOOL_LAMBDA {
-      T* to = first + r.value * to_row + v.value * L;
-      if constexpr (kTail && v.value == V - 1)
-        Vec<T>(acc[r.value][v.value]).store(to, last);
-      else
-        Vec<T>(acc[r.value][v.value]).store(to);
-    });
-  });
 }
 
 template <class T>
@@ -143,9 +157,9 @@ constexpr Tiles<T> all_tiles() {
 template <class T>
 constexpr Tiles<T> kTiles = all_tiles<T>();
 
-// The chains of up to kTileRows rows × kTileVecs vectors.
+// The chains of tiles of up to kTileRows rows × kTileVecs vectors.
 template <class T>
-UNSPOOL_INLINE void run_tile(const Tile<T>& t, int64_t rows) {
+UNSPOOL_INLINE void run_tiles(const Tile<T>& t, int64_t rows) {
   constexpr int L = Vec<T>::kLanes;
   const int64_t vecs = (t.columns + L - 1) / L;
   if (t.columns > t.kColumns) return tile<T, 1, 8, false>(t);                   // of gemm_row
@@ -219,7 +233,7 @@ UNSPOOL_INLINE void finish_layer(const Finish<T>& f, const T* acc, int64_t rows,
 }
 
 // Bias, accumulation and ReLU, each with its own rounding. One function for all tiles, which left their
-// chains in `acc`, rows of kColumns: unrolled into every tile it made them four times as long.
+// chains in `acc`, so many rows of kColumns: unrolled into every tile it made them four times as long.
 template <class T>
 __attribute__((noinline)) inline void finish_tile(const Finish<T>& f, const T* acc, int64_t rows,
                                                   int64_t columns) {
@@ -260,19 +274,33 @@ __attribute__((noinline)) inline void finish_tile(const Finish<T>& f, const T* a
   }
 }
 
-// Chains over the last stretch of k, and the epilogue.
+// Chains over the last stretch of k, and the epilogue, of so many tiles of equally many rows, below each
+// other. What is left in `t` is of no use.
 template <class T>
-UNSPOOL_INLINE void run_last_tile(Tile<T>& t, const Finish<T>& f, int64_t rows) {
+UNSPOOL_INLINE void run_last_tiles(Tile<T>& t, Finish<T>& f, int64_t rows, int64_t tiles) {
   if (f.stores_only()) {
+    t.tiles = tiles;
     t.to = f.c;
     t.to_row = f.c_row;
-    return run_tile(t, rows);
+    return run_tiles(t, rows);
   }
-  alignas(64) T acc[kTileRows * Tile<T>::kColumns];
+  constexpr int64_t kRows = 4 * kTileRows;
+  alignas(64) T acc[kRows * Tile<T>::kColumns];
+  const int64_t most = kRows / rows;
   t.to = acc;
   t.to_row = Tile<T>::kColumns;
-  run_tile(t, rows);
-  finish_tile(f, acc, rows, t.columns);
+  for (;; tiles -= most) {
+    t.tiles = tiles < most ? tiles : most;
+    const int64_t done = rows * t.tiles;
+    run_tiles(t, rows);
+    finish_tile(f, acc, done, t.columns);
+    if (tiles <= most) return;
+    t.a += t.tiles * t.a_next;
+    if (t.start != nullptr) t.start += done * t.start_row;
+    f.c += done * f.c_row;
+    if (f.bias != nullptr) f.bias += done * f.bias_row;
+    if (f.mask != nullptr) f.mask += done * f.mask_row;
+  }
 }
 
 }  // namespace

@@ -40,9 +40,8 @@ struct CrossEntropy {
         keep(static_cast<T>(1 - c.label_smoothing)),
         share(static_cast<T>(c.label_smoothing / static_cast<double>(n))) {}
 
-  inline void row(int64_t r, const View& losses, const View& log_probs, const View& logits) const {
+  inline void row(int64_t r, const View& losses, const View& log_probs) const {
     const Row<T> lp = Row<T>::of(log_probs, r);
-    log_softmax_row(lp, Row<T>::of(logits, r), classes);
     T& loss = *(static_cast<T*>(losses.data) + r * losses.strides.v[0]);
     const int64_t t = call.target[r];
     loss = 0;
@@ -95,8 +94,12 @@ struct CrossEntropy {
 void cross_entropy(const View& losses, const View& log_probs, const View& logits,
                    const CrossEntropyCall& call) {
   with_floating(logits.dtype, [&](auto zero) {
-    const CrossEntropy<decltype(zero)> rows(call, logits.shape.v[1]);
-    each_row(logits, [&](int64_t r) { rows.row(r, losses, log_probs, logits); });
+    using T = decltype(zero);
+    const CrossEntropy<T> rows(call, logits.shape.v[1]);
+    each_group<T>(logits, [&](int64_t first, int64_t count) {
+      log_softmax_group<T>(log_probs, logits, first, count);
+      for (int64_t r = first; r < first + count; ++r) rows.row(r, losses, log_probs);
+    });
   });
 }
 void cross_entropy_backward(const View& grad_logits, const View& log_probs, const View& g,
@@ -109,10 +112,14 @@ void cross_entropy_backward(const View& grad_logits, const View& log_probs, cons
 void cross_entropy_with_gradient(const View& losses, const View& log_probs, const View& logits,
                                  const View& grad_logits, const View& g, const CrossEntropyCall& call) {
   with_floating(logits.dtype, [&](auto zero) {
-    const CrossEntropy<decltype(zero)> rows(call, logits.shape.v[1]);
-    each_row(logits, [&](int64_t r) {
-      rows.row(r, losses, log_probs, logits);
-      rows.backward_row(r, grad_logits, log_probs, g);
+    using T = decltype(zero);
+    const CrossEntropy<T> rows(call, logits.shape.v[1]);
+    each_group<T>(logits, [&](int64_t first, int64_t count) {
+      log_softmax_group<T>(log_probs, logits, first, count);
+      for (int64_t r = first; r < first + count; ++r) {
+        rows.row(r, losses, log_probs);
+        rows.backward_row(r, grad_logits, log_probs, g);
+      }
     });
   });
 }

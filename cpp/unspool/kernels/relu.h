@@ -49,17 +49,14 @@ UNSPOOL_INLINE void copy_masked_64(T* to, const T* from, uint64_t bits) {
   }
 }
 
-// n elements of a line; 0 where its bit, from number `bit` of the mask on, is clear.
+// n elements of a row; 0 where their bits are clear.
 template <class T>
-inline void copy_masked(T* to, const T* from, const uint64_t* mask, int64_t bit, int64_t n) {
+inline void copy_masked(T* to, const T* from, const uint64_t* mask, int64_t n) {
   constexpr int L = Vec<T>::kLanes;
   const Vec<T> zero(0.0);
-  const int64_t at = bit & 63;
-  mask += bit >> 6;
-  for (int64_t i = 0; i < n; i += 64, ++mask) {
-    uint64_t bits = *mask >> at;
+  for (int64_t i = 0; i < n; i += 64) {
+    uint64_t bits = *mask++;
     const int64_t count = n - i < 64 ? n - i : 64;
-    if (at + count > 64) bits |= mask[1] << (64 - at);
     if (count == 64) {
       copy_masked_64(to + i, from + i, bits);
       continue;
@@ -132,10 +129,12 @@ inline void relu_backward_here(const View& out, const View& g, const uint64_t* m
     using T = decltype(zero);
     relu_rows<T>(out, g, true, [&](Row<T> y, Row<T> x, int64_t n, int64_t row) {
       const uint64_t* bits = mask + row * ((n + 63) / 64);
+      if (x.dense() && y.dense())
+        return copy_masked(reinterpret_cast<T*>(y.p), reinterpret_cast<const T*>(x.p), bits, n);
       for_blocks(n, [&](int64_t i, int64_t m) {
         T from[kRowBlock], to[kRowBlock];
         T* result = y.write(i, to);
-        copy_masked(result, x.read(i, m, from), bits, i, m);
+        copy_masked(result, x.read(i, m, from), bits + i / 64, m);
         y.commit(i, m, result);
       });
     });

@@ -130,14 +130,7 @@ struct Vec {
     _mm512_mask_storeu_epi8(p, byte_mask(n), (__m512i)v);
 #else
 #if defined(__AVX2__)
-    if constexpr (sizeof(Lane) == 4) {
-      _mm256_maskstore_epi32(static_cast<int*>(p), first(n), (__m256i)v);
-      return;
-    }
-    if constexpr (sizeof(Lane) == 8) {
-      _mm256_maskstore_epi64(static_cast<long long*>(p), first(n), (__m256i)v);
-      return;
-    }
+    if constexpr (sizeof(Lane) >= 4) return store_parts(static_cast<char*>(p), n * (sizeof(Lane) / 4));
 #endif
     Lane buffer[kLanes];
     store(buffer);
@@ -151,6 +144,24 @@ struct Vec {
     return (uint64_t{1} << (n * static_cast<int64_t>(sizeof(Lane)))) - 1;
   }
 #elif defined(__AVX2__)
+  // Words by halves of what is left: AMD's masked stores are microcode, of some 40 operations each.
+  UNSPOOL_INLINE void store_parts(char* p, int64_t words) const {
+    __m128i part = _mm256_castsi256_si128((__m256i)v);
+    if (words & 4) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p), part);
+      part = _mm256_extracti128_si256((__m256i)v, 1);
+      p += 16;
+    }
+    if (words & 2) {
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(p), part);
+      part = _mm_unpackhi_epi64(part, part);
+      p += 8;
+    }
+    if (words & 1) {
+      const int word = _mm_cvtsi128_si32(part);
+      __builtin_memcpy(p, &word, sizeof word);
+    }
+  }
   static UNSPOOL_INLINE __m256i first(int64_t n) {
     if constexpr (sizeof(Lane) == 4)
       return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),

@@ -27,8 +27,8 @@ struct GemmTrial {
 // has no fma: multiply, then add); then acc + bias[j]; then c + that; then relu. So the bits of an element
 // depend on its row of A, its column of B and k alone. C must not overlap A, B or bias.
 //
-// What is fused gives the bits of the kernels it replaces: relu and its mask those of `relu` on C, a_mask
-// those of `relu_backward` on A before the product, a_sums those of `sum` over that A's columns.
+// What is fused gives the bits of the kernels it replaces: relu and its mask those of `relu` on C, a_sums
+// those of `sum` over A's columns.
 struct GemmCall {
   DType dtype;  // Float32, Float64, Int32 or Int64
   std::int64_t m, n, k;
@@ -44,11 +44,7 @@ struct GemmCall {
   // From here to a_sums, of floating dtypes only.
   bool relu = false;
   std::uint64_t* relu_mask = nullptr;  // with relu: m rows of n bits in whole words, or not wanted
-  // Where a bit is clear, A counts as 0. Of A[i,p] it is bit i·a_mask_row + p·a_mask_col; one of the two is
-  // 1, the other a multiple of 64: the mask of A or of Aᵀ as `relu` wrote it.
-  const std::uint64_t* a_mask = nullptr;
-  std::int64_t a_mask_row = 0, a_mask_col = 0;
-  void* a_sums = nullptr;  // m numbers: the sums of A's rows, or not wanted
+  void* a_sums = nullptr;              // m numbers: the sums of A's rows, or not wanted
   // Told when elements of C have their final values: rows [i, i + rows) of columns [j, j + columns), each
   // element once, by any of the threads that multiply.
   void (*done)(const void* context, std::int64_t i, std::int64_t j, std::int64_t rows,

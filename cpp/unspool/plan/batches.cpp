@@ -91,6 +91,23 @@ void Batches::fill(std::span<const Tensor> batch, std::int64_t i) const {
   }
 }
 
+// Asks for the rows of batch i, which a shuffled epoch finds anywhere in memory: their first lines, after
+// which the processor sees where it goes, and of so many rows as it can wait for.
+void Batches::ask_for(std::int64_t i) const {
+  constexpr std::int64_t kLines = 4, kLine = 64, kMost = 256;
+  if (!order_ || i >= count_) return;
+  const auto* at = reinterpret_cast<const std::int64_t*>(order_->data) + i * size_;
+  for (const Tensor& source : sources_) {
+    const std::int64_t row = bytes_of_row(source), asked = std::min(row, kLines * kLine);
+    const std::int64_t n = std::min(rows_of(i), kMost / ((asked + kLine - 1) / kLine + 1));
+    for (std::int64_t k = 0; k < n; ++k) {
+      const char* const from = source->data + at[k] * row;
+      for (std::int64_t b = 0; b < asked; b += kLine) __builtin_prefetch(from + b);
+      __builtin_prefetch(from + asked - 1);
+    }
+  }
+}
+
 std::vector<Tensor> Batches::batch(std::int64_t i) const {
   std::vector<Tensor> made = blank(i);
   fill(made, i);
@@ -133,6 +150,7 @@ std::int64_t Batches::replay(Plan& plan, std::int64_t start, std::int64_t stop,
   std::int64_t i = start;
   do {
     fill(arguments, i);
+    ask_for(i + 1);
     results.clear();
     plan.run(arguments, results);
     note(i, results);

@@ -44,6 +44,7 @@ class Batches {
 
  private:
   void fill(std::span<const Tensor> batch, std::int64_t i) const;
+  void ask_for(std::int64_t i) const;
 
   std::vector<Tensor> sources_;
   std::int64_t part_, parts_, size_, available_ = 0, rows_ = 0, count_ = 0;
