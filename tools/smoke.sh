@@ -44,12 +44,13 @@ PY
   )
 }
 
-# build_wheel PYTHON SDIST OUT: in an environment that pip makes and drops
+# build_wheel PYTHON SDIST OUT: in an environment that pip makes and drops. The build folder is as deep as that of
+# tools/test.sh, so that ccache sees the same relative paths.
 build_wheel() {
   "$1" -m venv "$work/build-$RANDOM-env" # a pip of its own
   local pip
   pip=$(ls -td "$work"/build-*-env | head -1)/bin/python
-  "$pip" -m pip wheel --quiet --no-deps --wheel-dir "$3" "$2"
+  "$pip" -m pip wheel --quiet --no-deps -C build-dir=build/wheel --wheel-dir "$3" "$2"
 }
 
 python=$(python -c 'import os, sys; print(os.path.realpath(sys.executable))')

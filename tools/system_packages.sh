@@ -66,6 +66,11 @@ need_clang() {
   die "No Clang of version 14 or later compiles C++20 here."
 }
 
+# Only saves time.
+want_ccache() {
+  command -v ccache >/dev/null || ( apt_install ccache ) || { say "no ccache: the engine is compiled twice"; return 1; }
+}
+
 # An emulator that runs a program of this machine as an older CPU.
 need_qemu() {
   command -v qemu-x86_64 >/dev/null || apt_install qemu-user

@@ -41,8 +41,9 @@ say "build and install ($extras)"
 say "native tests"
 ctest --test-dir build/test --output-on-failure --no-tests=error -j 2 | tee build/test/ctest.log
 
+# Two processes, each with whole files at a time, whose fixtures are made once.
 say "Python tests"
-python -m pytest "$@" | tee build/test/pytest.log
+python -m pytest -n 2 --dist loadfile "$@" | tee build/test/pytest.log
 
 printf '\n'
 grep -h 'tests passed' build/test/ctest.log

@@ -246,12 +246,10 @@ void* slow_allocate(int c, ThreadCache* cache) {
 void* allocate(std::size_t bytes) {
   if (bytes >> 46) out_of_memory(bytes);
   const int c = class_of(bytes);
-  void* p = nullptr;
   ThreadCache* cache = thread_cache();
-  if constexpr (kCache)
-    p = cache && cache->lists[c].head ? cache->lists[c].pop() : slow_allocate(c, cache);
-  else
-    p = from_system(class_bytes(c), kAlignment);
+  void* const p = !kCache                         ? from_system(class_bytes(c), kAlignment)
+                  : cache && cache->lists[c].head ? cache->lists[c].pop()
+                                                  : slow_allocate(c, cache);
   count_live(cache, static_cast<std::int64_t>(class_bytes(c)));
   return p;
 }
