@@ -38,6 +38,7 @@ _NAMED: dict[str, Callable[[Any, Any], Any]] = {
     "cross_entropy none": lambda t, x: t.nn.functional.cross_entropy(x, _labels(t), reduction="none"),
     "cross_entropy smoothed": lambda t, x: t.nn.CrossEntropyLoss(label_smoothing=0.1)(x, _labels(t)),
     "cross_entropy of shares": lambda t, x: t.nn.functional.cross_entropy(x, x.detach().softmax(1)),
+    "cross_entropy of shares of one": lambda t, x: t.nn.functional.cross_entropy(x[0], x[1].detach().softmax(0)),
     "cross_entropy of places": lambda t, x: t.nn.CrossEntropyLoss()(x[None], t.zeros(1, 3, dtype=t.int64)),
     "einsum": lambda t, x: t.einsum("ij,kj->ik", x, x),
     "outer einsum": lambda t, x: t.einsum("i,j->ij", x[0], x[1]),
