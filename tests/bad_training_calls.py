@@ -155,7 +155,7 @@ for _class in ("SGD", "Adam"):
     bad(f"{_class} of numbers", f"optim.{_class}([1.0], lr=0.1)", TYPE, _class, "params[0]", "float")
     bad(f"{_class} of a result", f"optim.{_class}([y], lr=0.1)", VALUE, _class, "leaf", "params[0]")
     bad(f"{_class} of a model", f"optim.{_class}(model, lr=0.1)", TYPE, "params[0]", "Linear")
-    bad(f"{_class} foreach", _make + "lr=0.1, foreach=True)", NotImplementedError, _class, "foreach", "True")
+    bad(f"{_class} differentiable", _make + "lr=0.1, differentiable=True)", NotImplementedError, _class, "True")
 bad("SGD momentum", "optim.SGD([w], lr=0.1, momentum=-0.9)", VALUE, "SGD", "momentum", "-0.9")
 bad("SGD momentum nan", "optim.SGD([w], lr=0.1, momentum=float('nan'))", VALUE, "SGD", "momentum", "nan")
 bad("SGD dampening nan", "optim.SGD([w], lr=0.1, dampening=float('nan'))", VALUE, "SGD", "dampening", "nan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import Any
 
 import numpy as np
@@ -118,11 +119,11 @@ def test_mixed_precision_for_a_gpu_is_off() -> None:
     assert trained(unspool) == trained(torch)
 
 
-def test_mixed_precision_on_the_cpu_is_named_as_not_supported() -> None:
-    with pytest.raises(NotImplementedError, match="bfloat16"):
-        unspool.autocast("cpu", dtype=unspool.bfloat16)
-    with pytest.raises(NotImplementedError, match="GradScaler"):
-        unspool.amp.GradScaler("cpu")
+def test_autocast_refuses_what_it_does_not_know() -> None:
+    with pytest.warns(UserWarning, match="float32 is not supported"):
+        assert not unspool.autocast("cpu", dtype=unspool.float32)._enabled
+    with pytest.raises(AssertionError, match="growth"):
+        unspool.amp.GradScaler("cpu", growth_factor=0.5)
     with pytest.warns(UserWarning, match="cuda is not available"):
         unspool.autocast("cuda")
     for bad in ("tpu", 3):
@@ -130,6 +131,26 @@ def test_mixed_precision_on_the_cpu_is_named_as_not_supported() -> None:
             torch.autocast(bad)
         with pytest.raises(theirs.type):
             unspool.autocast(bad)
+
+
+def test_autocast_is_this_threads_and_is_left_by_an_exception() -> None:
+    seen: list[Any] = []
+
+    def ask() -> None:
+        seen.append((unspool.ones(2, 2) @ unspool.ones(2, 2)).dtype)
+
+    def inside() -> None:
+        with unspool.autocast("cpu"):
+            other = threading.Thread(target=ask)
+            other.start()
+            other.join()
+            ask()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        inside()
+    ask()
+    assert seen == [unspool.float32, unspool.bfloat16, unspool.float32]
 
 
 _COMPARED: list[Any] = [

@@ -103,11 +103,21 @@ _MADE: dict[str, tuple[tuple[Any, ...], list[Any]]] = {
     **{f"{kind}Pad2d": ((1,), [(1, 2, 4, 4)]) for kind in ("Circular", "Reflection", "Replication", "Zero")},
     **{f"{kind}Pad3d": ((1,), [(1, 1, 3, 3, 3)]) for kind in ("Circular", "Reflection", "Replication", "Zero")},
     **{f"ConstantPad{n}d": ((1, 0.5), [(1, 2, *[3] * n)]) for n in (1, 2, 3)},
+    **{f"{kind}{n}d": ((2, 4, 3), [(2, 2, *[4] * n)]) for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3)},
+    **{f"{kind}Pool{n}d": ((2,), [(2, 2, *[4] * n)]) for kind in ("Max", "Avg") for n in (1, 2, 3)},
+    **{f"Adaptive{kind}Pool{n}d": ((3,), [(2, 2, *[4] * n)]) for kind in ("Max", "Avg") for n in (1, 2, 3)},
+    **{f"LPPool{n}d": ((2, 2), [(2, 2, *[4] * n)]) for n in (1, 2)},
+    **{kind: ((5,), [(1, 2, 3, 3)]) for kind in ("Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d")},
+    "PixelShuffle": ((2,), [(1, 4, 2, 2)]),
+    "PixelUnshuffle": ((2,), [(1, 1, 4, 4)]),
+    "Unfold": ((2,), [(1, 2, 4, 4)]),
+    **{kind: ((3, 4), [(3, 2, 3)]) for kind in ("RNN", "LSTM", "GRU")},
+    **{f"{kind}Cell": ((3, 4), [(2, 3)]) for kind in ("RNN", "LSTM", "GRU")},
 }
 # Containers; layers of layers that the others stand for; and RReLU, which draws as many numbers as values say.
 _NOT_MADE = {
     *("Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"),
-    *("TransformerDecoder", "TransformerEncoder", "RReLU"),
+    *("TransformerDecoder", "TransformerEncoder", "RReLU", "RNNBase", "RNNCellBase"),
 }
 _LAYERS = sorted(
     name

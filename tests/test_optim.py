@@ -206,12 +206,27 @@ def test_the_message_names_the_value(lr: float) -> None:
         unspool.optim.SGD([unspool.nn.Parameter(unspool.ones(1))], lr=lr)
 
 
-@pytest.mark.parametrize("option", ["foreach", "fused", "differentiable"])
+@pytest.mark.parametrize("option", ["differentiable", "capturable"])
 def test_options_that_are_not_supported_are_named(option: str) -> None:
     p = unspool.nn.Parameter(unspool.ones(1))
     with pytest.raises(NotImplementedError, match=option):
-        unspool.optim.SGD([p], **{option: True})
-    assert unspool.optim.SGD([p], **{option: False}).param_groups[0][option] is False
+        unspool.optim.Adam([p], **{option: True})
+    assert unspool.optim.Adam([p], **{option: False}).param_groups[0][option] is False
+
+
+@pytest.mark.parametrize("option", ["foreach", "fused"])
+def test_names_of_pytorchs_implementations_change_no_step(option: str) -> None:
+    moved = []
+    for on in (False, True):
+        p = unspool.nn.Parameter(unspool.tensor([1.0, -2.0]))
+        p.grad = unspool.tensor([0.5, 0.25])
+        optimizer = unspool.optim.Adam([p], lr=0.1, **{option: on})
+        optimizer.step()
+        assert optimizer.param_groups[0][option] is on
+        moved.append(p.tolist())
+    assert moved[0] == moved[1] != [1.0, -2.0]
+    with pytest.raises(RuntimeError, match=r"Adam: `fused` and `foreach` cannot be `True` together"):
+        unspool.optim.Adam([p], foreach=True, fused=True)
 
 
 def test_a_parameter_twice_in_a_group_warns() -> None:

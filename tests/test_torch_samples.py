@@ -10,7 +10,6 @@ in DIFFERENT_HALVES, with the reason.
 from __future__ import annotations
 
 import itertools
-import re
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -286,11 +285,10 @@ def check_tangents(f: Any, sample: Any, what: Call) -> None:
 
 def op_is_python(y: Any) -> bool:
     """Whether a call of autograd.Function stands in the graph."""
-    native = re.compile(r"Backward\d+$|AccumulateGrad$|CopySlices$")
     reached = [y.grad_fn]
     for f in reached:
         reached += [up for up, _ in f.next_functions if up is not None and up not in reached]
-    return any(not native.search(f.name()) for f in reached)
+    return any(repr(f).startswith("<torch.autograd.function.") for f in reached)
 
 
 def named(op: Any) -> str:
@@ -345,8 +343,24 @@ OTHER_STRIDES = {
         "a copy of a tensor with gaps has none",
     ),
     **dict.fromkeys(
-        ("cholesky_inverse", "linalg.lstsq", "linalg.solve", "linalg.solve_triangular"), "some are stored by rows"
+        (
+            "cholesky_inverse",
+            "linalg.lstsq",
+            "linalg.lu_solve",
+            "linalg.solve",
+            "linalg.solve_ex",
+            "linalg.solve_triangular",
+            "lu_solve",
+            "triangular_solve",
+        ),
+        "some are stored by rows",
     ),
+    **{
+        f"nn.functional.{kind}{n}d": "memory formats for images are not followed"
+        for kind in ("adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "conv", "conv_transpose", "max_pool")
+        for n in (1, 2, 3)
+    },
+    "nn.functional.interpolate": "memory formats for images are not followed",
     "cat": "memory formats for images are not followed",
     "einsum": "an outer product",
 }

@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include "handle.h"
+#include "unspool/ops/halves.h"
 #include "unspool/ops/ops.h"
 #include "unspool/tape/sweep.h"
 
@@ -86,6 +87,16 @@ void bind_autograd(py::module_& m) {
         "is_grad_enabled() -> bool\n\nWhether operations are recorded in this thread.");
   m.def("_set_grad_enabled", set_grad_enabled,
         "_set_grad_enabled(mode: bool) -> bool\n\nSets the mode, returns the previous one.");
+  m.def(
+      "_autocast",
+      [] {
+        const Autocast state = autocast();
+        return py::make_tuple(state.on, state.to);
+      },
+      "_autocast() -> tuple[bool, dtype]\n\nWhether mixed precision is on in this thread, and its dtype.");
+  m.def(
+      "_set_autocast", [](bool on, DType to) { set_autocast({on, to}); }, py::arg("on"), py::arg("dtype"),
+      "_set_autocast(on: bool, dtype: dtype) -> None\n\nSwitches mixed precision, for this thread.");
   m.def("grad", grad_of, py::arg("outputs"), py::arg("inputs"), py::arg("grad_outputs") = py::none(),
         py::arg("retain_graph") = py::none(), py::arg("create_graph") = false,
         py::arg("allow_unused") = false,

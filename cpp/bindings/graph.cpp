@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "unspool/ops/fusions.h"
 #include "unspool/tape/hooks.h"
 #include "unspool/tape/sweep.h"
 
@@ -128,11 +129,37 @@ std::uint32_t number_of_name(const std::string& name) {
   return i;
 }
 
+void show_as_product(const Tensor& result, const Tensor& a, const Tensor& b) {
+  if (!result || !result->node || (a.ndim() == 2 && b.ndim() == 2)) return;
+  static const std::uint32_t dot = number_of_name("DotBackward0"), mv = number_of_name("MvBackward0"),
+                             row = number_of_name("SqueezeBackward4"),
+                             batch = number_of_name("UnsafeViewBackward0"),
+                             turned = number_of_name("CloneBackward0");
+  if (a.ndim() > 2 || b.ndim() > 2)
+    show_as(result, a.ndim() == 2 && needs_grad(a) ? turned : batch);
+  else
+    show_as(result, a.ndim() == 2 ? mv : b.ndim() == 2 ? row : dot);
+}
+
+namespace {
+
+// What PyTorch's linear ends with, by the input's dimensions and whether there is a bias.
+const char* name_of_linear(Node& call) {
+  const int ndim = call.inputs()[0].ndim;
+  const bool bias = call.n_in == 3 && call.inputs()[2].ndim > 0;
+  if (ndim == 2) return bias ? "AddmmBackward0" : "MmBackward0";
+  if (ndim == 1) return bias ? "ViewBackward0" : "SqueezeBackward4";
+  return bias ? "ViewBackward0" : "UnsafeViewBackward0";
+}
+
+}  // namespace
+
 std::string GradFn::name() const {
   if (!node) return "torch::autograd::AccumulateGrad";
+  if (node->shown) return shown_names()[node->shown];
   if (node->op == &function_op)
     return py::cast<std::string>(py::handle(static_cast<PyObject*>(node->attrs()[0].p)).attr("_name"));
-  return node->shown ? shown_names()[node->shown] : node->op->grad_name;
+  return node->op == &linear_op ? name_of_linear(*node) : node->op->grad_name;
 }
 
 void bind_graph(py::module_& m) {

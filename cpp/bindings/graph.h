@@ -29,5 +29,9 @@ std::uint32_t number_of_name(const std::string& name);
 inline void show_as(const Tensor& result, std::uint32_t name) {
   if (result && result->node) result->node->shown = name;
 }
+// In a signature: the name depends on the operands, see show_as_product.
+inline constexpr std::uint32_t kShownAsProduct = ~std::uint32_t{0};
+// The name of a @ b, which PyTorch makes of other calls for each number of dimensions.
+void show_as_product(const Tensor& result, const Tensor& a, const Tensor& b);
 
 }  // namespace unspool::python

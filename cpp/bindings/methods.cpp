@@ -74,8 +74,8 @@ PyObject* format(PyObject* self, PyObject* spec) {
       return PyObject_Format(x.ptr(), spec);
     }
     if (PyUnicode_GetLength(spec) > 0)
-      fail(ErrorKind::Type, "format: unsupported format string ", short_repr(spec), " for a tensor of shape ",
-           t.shape(), "; only a 0-d tensor takes one");
+      fail(ErrorKind::Type, "unsupported format string passed to Tensor.__format__: ", short_repr(spec),
+           ", for a tensor of shape ", t.shape());
     return PyObject_Str(self);
   });
 }

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "graph.h"
 #include "handle.h"
 #include "ops.h"
 #include "unspool/ops/ops.h"
@@ -101,7 +102,8 @@ bool takes(PyObject* o) {
   return is_tensor(o) || PyFloat_Check(o) || PyLong_Check(o) || operand_of(o, unused);
 }
 
-PyObject* binary(const Entry* op, PyObject* a, PyObject* b) {
+// `reflected`: the name that PyTorch's grad_fn shows where the left operand is a number, or 0.
+PyObject* binary(const Entry* op, PyObject* a, PyObject* b, std::uint32_t reflected = 0) {
   return guarded([&]() -> PyObject* {
     if (!takes(a) || !takes(b)) {
       PyErr_Clear();
@@ -116,7 +118,9 @@ PyObject* binary(const Entry* op, PyObject* a, PyObject* b) {
       a = left.ptr();
     }
     PyObject* args[] = {a, b};
-    return call_entry(op, args, 2);
+    PyObject* const y = call_entry(op, args, 2);
+    if (left && reflected && y && is_tensor(y)) show_as(unwrap(y), reflected);
+    return y;
   });
 }
 PyObject* inplace(const Entry* op, PyObject* a, PyObject* b) {
@@ -138,6 +142,12 @@ PyObject* unary(const Entry* op, PyObject* a) {
     static const Entry* const entry = find_op(op); \
     return binary(entry, a, b);                    \
   }
+#define UNSPOOL_REFLECTED(fn, op, name)                          \
+  PyObject* fn(PyObject* a, PyObject* b) {                       \
+    static const Entry* const entry = find_op(op);               \
+    static const std::uint32_t reflected = number_of_name(name); \
+    return binary(entry, a, b, reflected);                       \
+  }
 #define UNSPOOL_INPLACE(fn, op)                              \
   PyObject* fn(PyObject* a, PyObject* b) {                   \
     static const Entry* const entry = find_op(op "_", true); \
@@ -149,9 +159,9 @@ PyObject* unary(const Entry* op, PyObject* a) {
     return unary(entry, a);                        \
   }
 UNSPOOL_BINARY(nb_add, "add")
-UNSPOOL_BINARY(nb_subtract, "sub")
+UNSPOOL_REFLECTED(nb_subtract, "sub", "RsubBackward1")
 UNSPOOL_BINARY(nb_multiply, "mul")
-UNSPOOL_BINARY(nb_true_divide, "div")
+UNSPOOL_REFLECTED(nb_true_divide, "div", "MulBackward0")
 UNSPOOL_BINARY(nb_floor_divide, "floor_divide")
 UNSPOOL_BINARY(nb_remainder, "remainder")
 UNSPOOL_BINARY(nb_and, "bitwise_and")
@@ -174,7 +184,8 @@ UNSPOOL_UNARY(nb_invert, "bitwise_not")
 PyObject* nb_positive(PyObject* a) { return Py_NewRef(a); }
 PyObject* nb_power(PyObject* a, PyObject* b, PyObject*) {
   static const Entry* const entry = find_op("pow");
-  return binary(entry, a, b);
+  static const std::uint32_t reflected = number_of_name("PowBackward2");
+  return binary(entry, a, b, reflected);
 }
 PyObject* nb_inplace_power(PyObject* a, PyObject* b, PyObject*) {
   static const Entry* const entry = find_op("pow_", true);

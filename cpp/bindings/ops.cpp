@@ -405,7 +405,9 @@ PyObject* invoke(const Entry& e, const Arguments& a) {
       return c.out[0] ? wrap(c.out[0]) : listed(list);
     }
     call(c, b.tensors(), b.attrs);
-    if (s.shown)
+    if (s.shown == kShownAsProduct)
+      show_as_product(c.out[0], b.tensors()[0], b.tensors()[1]);
+    else if (s.shown)
       for (int i = 0; i < c.n_out; ++i) show_as(c.out[i], s.shown);
     return results(e, c);
   }
@@ -529,6 +531,7 @@ Entry& entry_for(std::unordered_map<std::string, Entry*>& table, const std::stri
 void add(Entry& e, const Signature& s) {
   e.overloads.push_back(s);
   if (s.op->composite && s.op->grad_name[0]) e.overloads.back().shown = number_of_name(s.op->grad_name);
+  if (s.name == "matmul") e.overloads.back().shown = kShownAsProduct;
   if (!s.results.empty() && !s.results[0].empty()) e.result_type = return_type(s.name, s.results);
 }
 

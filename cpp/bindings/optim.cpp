@@ -153,7 +153,10 @@ class Settings {
       if (!several(all.ptr(), n))
         fail(ErrorKind::Value, at_.op(), ": ", PyUnicode_AsUTF8(key), at_.in_group(), " must be ", n,
              " numbers, got ", short_repr(all.ptr()));
-      for (Py_ssize_t i = 0; i < n; ++i) number(key, PySequence_Fast_GET_ITEM(all.ptr(), i), -kInf);
+      for (Py_ssize_t i = 0; i < n; ++i) {
+        PyObject* const one = PySequence_Fast_GET_ITEM(all.ptr(), i);
+        if (!(one == Py_None && PyTuple_GET_ITEM(like, i) == Py_None)) number(key, one, -kInf);
+      }
     } else if (PyNumber_Check(like) && !PyBool_Check(like)) {
       negative ? number(key) : not_negative(key);
     } else {

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from unspool import distributions as distributions
     from unspool import errors as errors
     from unspool import func as func
+    from unspool import jit as jit
     from unspool import linalg as linalg
     from unspool import nn as nn
     from unspool import optim as optim
+    from unspool import profiler as profiler
     from unspool import random as random
     from unspool import return_types as return_types
     from unspool import serialization as serialization
@@ -45,6 +47,11 @@ if TYPE_CHECKING:
     from unspool._profile import profile as profile
     from unspool.amp import GradScaler as GradScaler
     from unspool.amp import autocast as autocast
+    from unspool.amp import get_autocast_dtype as get_autocast_dtype
+    from unspool.amp import is_autocast_cpu_enabled as is_autocast_cpu_enabled
+    from unspool.amp import is_autocast_enabled as is_autocast_enabled
+    from unspool.amp import set_autocast_dtype as set_autocast_dtype
+    from unspool.amp import set_autocast_enabled as set_autocast_enabled
     from unspool.diagnose import _Callable
     from unspool.func import vmap as vmap
     from unspool.nn._default_init import get_default_init as get_default_init
@@ -116,9 +123,11 @@ _SUBMODULES = frozenset(
         "distributions",
         "errors",
         "func",
+        "jit",
         "linalg",
         "nn",
         "optim",
+        "profiler",
         "random",
         "return_types",
         "serialization",
@@ -134,6 +143,11 @@ _SUBMODULES = frozenset(
 _LAZY = {
     "Trainer": "train",
     "autocast": "amp",
+    "get_autocast_dtype": "amp",
+    "is_autocast_cpu_enabled": "amp",
+    "is_autocast_enabled": "amp",
+    "set_autocast_dtype": "amp",
+    "set_autocast_enabled": "amp",
     "GradScaler": "amp",
     "compile": "_compile",
     "get_default_init": "nn._default_init",

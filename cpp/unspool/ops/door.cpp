@@ -76,8 +76,10 @@ void run_composite(Call& c) {
   }
 }
 
-bool in_floats(const OpDef& op, std::span<const Tensor> in, const AttrsView& attrs) {
-  return __builtin_expect(halves_in_use.load(std::memory_order_relaxed), 0) && needs_floats(op, in, attrs);
+bool in_floats(const OpDef& op, std::span<Tensor> in, const AttrsView& attrs) {
+  if (!__builtin_expect(halves_in_use.load(std::memory_order_relaxed), 0)) return false;
+  convert_for_autocast(op, in);
+  return needs_floats(op, in, attrs);
 }
 
 }  // namespace

@@ -1,5 +1,8 @@
 #include "unspool/ops/halves.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "unspool/ops/ops.h"
 
 namespace unspool {
@@ -30,7 +33,38 @@ Tensor widened(const Tensor& t, DType common) {
   return is_half(common) ? to(to(t, common), DType::Float32) : to(t, common);
 }
 
+thread_local Autocast autocast_state;
+
+// What autocast asked for is done once: the float32 call inside is no product to be converted again.
+struct Paused {
+  const bool was = std::exchange(autocast_state.on, false);
+  ~Paused() { autocast_state.on = was; }
+};
+
+bool is_loss(const OpDef& op) {
+  static constexpr std::string_view kLosses[] = {"mse_loss", "cross_entropy"};
+  const std::string name = name_of(op);
+  return std::find(std::begin(kLosses), std::end(kLosses), name) != std::end(kLosses);
+}
+
 }  // namespace
+
+Autocast autocast() { return autocast_state; }
+void set_autocast(const Autocast& state) {
+  autocast_state = state;
+  if (state.on) halves_in_use.store(true, std::memory_order_relaxed);
+}
+
+void convert_for_autocast(const OpDef& op, std::span<Tensor> in) {
+  if (!autocast_state.on) return;
+  if (op.cls == Class::Contraction && !op.composite) {
+    for (Tensor& t : in)
+      if (t && t.dtype() == DType::Float32) t = to(t, autocast_state.to);
+  } else if (op.composite && is_loss(op)) {
+    for (Tensor& t : in)
+      if (t && is_half(t.dtype())) t = to(t, DType::Float32);
+  }
+}
 
 Tensor readable(const Tensor& x) { return is_half(x.dtype()) ? to(x, DType::Float32) : x; }
 
@@ -46,6 +80,7 @@ bool needs_floats(const OpDef& op, std::span<const Tensor> in, const AttrsView& 
 
 void call_in_floats(Call& c, std::span<Tensor> in, const AttrsView& attrs) {
   const OpDef& op = *c.op;
+  const Paused once;
   DType common = common_dtype(op, in);
   Vector<Tensor> wide;
   wide.reserve(in.size());

@@ -17,4 +17,14 @@ Tensor readable(const Tensor& x);
 // Runs the call in float32. Its results have the dtype that PyTorch gives them.
 void call_in_floats(Call& c, std::span<Tensor> in, const AttrsView& attrs);
 
+// Mixed precision, of this thread: while it is on, products take float32 inputs as `to`, and losses take
+// inputs of 16 bits as float32; the conversions are recorded.
+struct Autocast {
+  bool on = false;
+  DType to = DType::BFloat16;
+};
+Autocast autocast();
+void set_autocast(const Autocast& state);
+void convert_for_autocast(const OpDef& op, std::span<Tensor> in);
+
 }  // namespace unspool

@@ -220,6 +220,7 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
 
 
 @method
+@shown_as("DistBackward0")
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of input - other, broadcast."""
     return _core.norm(input - other, p)
@@ -367,7 +368,18 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     for name in wanted:  # a covered dim that no operand has is of size 1
         if name not in names:
             names, x = [name, *names], x.unsqueeze(0)
-    return x.permute([names.index(n) for n in wanted]) if names else x
+    y = x.permute([names.index(n) for n in wanted]) if names else x
+    if len(given) > 1:
+        outer = set(wanted) == {n for part, _ in parts for n in part}
+        _core._show_as(y, _PRODUCT if outer and len(given) == 2 and not _shared(parts) else _BATCHED)
+    return y
+
+
+_PRODUCT, _BATCHED = _core._number_of_name("MulBackward0"), _core._number_of_name("ViewBackward0")
+
+
+def _shared(parts: Any) -> bool:
+    return bool(set(parts[0][0]) & set(parts[1][0]))
 
 
 def _without(names: list[str], x: Tensor, keep: set[str]) -> Tensor:

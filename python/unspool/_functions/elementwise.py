@@ -76,6 +76,7 @@ def positive(input: Tensor) -> Tensor:
 
 @with_out
 @with_inplace
+@shown_as("SgnBackward0")
 def sgn(input: Tensor) -> Tensor:
     """-1, 0 or 1 by the sign of each element."""
     return _core.sign(input)

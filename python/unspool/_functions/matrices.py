@@ -9,8 +9,8 @@ from unspool import _core
 from unspool._core import Tensor
 from unspool._functions._methods import method, named, with_out
 
-__all__ = ["cholesky", "cholesky_inverse", "cholesky_solve", "det", "inverse", "logdet", "matrix_exp", "pinverse", "qr",
-           "slogdet", "svd"]  # fmt: skip
+__all__ = ["cholesky", "cholesky_inverse", "cholesky_solve", "det", "inverse", "logdet", "lu", "lu_solve",
+           "lu_unpack", "matrix_exp", "pinverse", "qr", "slogdet", "svd", "triangular_solve"]  # fmt: skip
 
 
 def _linalg() -> Any:
@@ -95,6 +95,36 @@ def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     low = L.transpose(-2, -1) if upper else L
     solve = _linalg().solve_triangular
     return solve(low.transpose(-2, -1), solve(low, input, upper=False), upper=True)
+
+
+@method
+def lu(input: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
+    """(LU, pivots), and with get_infos the number of the first pivot that is 0: `linalg.lu_factor_ex`."""
+    factor, pivots, info = _linalg().lu_factor_ex(input, pivot=pivot)
+    return (factor, pivots, info) if get_infos else (factor, pivots)
+
+
+@method
+def lu_solve(input: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
+    """`linalg.lu_solve`, the right-hand side first."""
+    return _linalg().lu_solve(LU_data, LU_pivots, input)
+
+
+def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> Any:
+    """(P, L, U) with A = P L U, from what `lu` gave; what isn't asked for is empty."""
+    from unspool.linalg._lu import lu_unpack as unpacked
+
+    return unpacked(LU_data, LU_pivots, unpack_data, unpack_pivots)
+
+
+@method
+def triangular_solve(
+    input: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+) -> Any:
+    """`linalg.solve_triangular` of A (or Aᵀ, with `transpose`), the right-hand side first; and A."""
+    matrix = A.transpose(-2, -1) if transpose else A
+    x = _linalg().solve_triangular(matrix, input, upper=upper != transpose, unitriangular=unitriangular)
+    return named("triangular_solve", x, A.clone())
 
 
 @method

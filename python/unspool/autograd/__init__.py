@@ -15,7 +15,10 @@ from unspool.autograd.function import Function
 from unspool.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
+    from unspool.autograd import forward_ad as forward_ad
     from unspool.autograd import functional as functional
+    from unspool.autograd import graph as graph
+    from unspool.autograd import profiler as profiler
     from unspool.autograd.gradcheck import gradcheck as gradcheck
     from unspool.autograd.gradcheck import gradgradcheck as gradgradcheck
 
@@ -24,12 +27,15 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "forward_ad",
     "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "graph",
     "inference_mode",
     "no_grad",
+    "profiler",
     "set_detect_anomaly",
     "set_grad_enabled",
 ]
@@ -168,10 +174,10 @@ def backward(
 
 
 def __getattr__(name: str) -> Any:
-    if name == "functional":
+    if name in ("forward_ad", "functional", "graph", "profiler"):
         from importlib import import_module
 
-        return import_module("unspool.autograd.functional")
+        return import_module(f"unspool.autograd.{name}")
     if name in ("gradcheck", "gradgradcheck"):
         from importlib import import_module
 

@@ -14,6 +14,7 @@ from unspool._core import Tensor
 from unspool._functions._methods import named, need_tensor, tensor_arguments, with_out, wrap_dim
 from unspool._functions.algebra import matrix_power
 from unspool._functions.matrices import matrix_exp
+from unspool._naming import shown_as
 from unspool.autograd.function import Function
 from unspool.linalg._factorisations import (
     cond,
@@ -29,6 +30,7 @@ from unspool.linalg._factorisations import (
     svd,
     svdvals,
 )
+from unspool.linalg._lu import inv_ex, lu, lu_factor, lu_factor_ex, lu_solve, solve_ex
 from unspool.linalg._numpy import LinAlgError, as_matrices, as_tensor, check_matrix, numpy_linalg
 
 __all__ = [
@@ -44,7 +46,12 @@ __all__ = [
     "eigvals",
     "eigvalsh",
     "inv",
+    "inv_ex",
     "lstsq",
+    "lu",
+    "lu_factor",
+    "lu_factor_ex",
+    "lu_solve",
     "matmul",
     "matrix_exp",
     "matrix_norm",
@@ -56,6 +63,7 @@ __all__ = [
     "qr",
     "slogdet",
     "solve",
+    "solve_ex",
     "solve_triangular",
     "svd",
     "svdvals",
@@ -82,6 +90,7 @@ class _Inverse(Function):
 
 
 @with_out
+@shown_as("LinalgInvExBackward0")
 def inv(A: Tensor) -> Tensor:
     """The inverse of square matrices (…, n, n). LinAlgError where there is none."""
     check_matrix("inv", A)
@@ -112,6 +121,7 @@ def slogdet(A: Tensor) -> Any:
 
 
 @with_out
+@shown_as("LinalgDetBackward0")
 def det(A: Tensor) -> Tensor:
     """The determinants of square matrices; the gradient is that of regular ones."""
     check_matrix("det", A)
@@ -174,6 +184,7 @@ class _Cholesky(Function):
 
 
 @with_out
+@shown_as("LinalgCholeskyExBackward0")
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """L of A = L Lᵀ (or U of A = Uᵀ U), of symmetric positive definite matrices. LinAlgError where they are not."""
     check_matrix("cholesky", A)

@@ -73,7 +73,13 @@ def scaled_dot_product_attention(
     weights = _safe_softmax(scores if bias is None else scores + bias, bias is not None)
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p, True)
-    return (weights @ value).to(kept)  # (L×S)·(S×Ev) → (L×Ev)
+    y = (weights @ value).to(kept)  # (L×S)·(S×Ev) → (L×Ev)
+    if y.dim() == 4 and not dropout_p:
+        _core._show_as(y, _FLASH)
+    return y
+
+
+_FLASH = _core._number_of_name("ScaledDotProductFlashAttentionForCpuBackward0")
 
 
 def _safe_softmax(scores: Any, masked: bool) -> Any:

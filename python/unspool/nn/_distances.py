@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unspool import _core
+from unspool._naming import shown_as
 from unspool.autograd.grad_mode import no_grad
 from unspool.errors import DTypeError
 
@@ -35,6 +36,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     return (unit1 * unit2).sum(dim)
 
 
+@shown_as("NormBackward1")
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
     """norm_p(x1 - x2 + eps) over the last dim; the two broadcast."""
     return _core.norm(x1 - x2 + eps, p, -1, keepdim)

@@ -7,6 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._naming import shown_as
+from unspool.amp import in_float32
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "huber_loss", "kl_div", "l1_loss", "nll_loss",
@@ -48,6 +49,7 @@ def _weighted(losses: Any, weight: Any) -> Any:
     return losses if weight is None else losses * weight
 
 
+@in_float32
 def l1_loss(
     input: Any,
     target: Any,
@@ -62,6 +64,7 @@ def l1_loss(
     return reduced(_weighted((input - target).abs(), weight), reduction)
 
 
+@in_float32
 @shown_as("SmoothL1LossBackward0")
 def smooth_l1_loss(
     input: Any,
@@ -83,6 +86,7 @@ def smooth_l1_loss(
     return reduced(_core.where(size < beta, d * d * (0.5 / beta), size - 0.5 * beta), reduction)
 
 
+@in_float32
 @shown_as("HuberLossBackward0")
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Any:
     """0.5 d² where |d| <= delta, delta (|d| - delta/2) elsewhere; d = input - target. (Huber, 1964)"""
@@ -95,6 +99,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     return reduced(_weighted(losses, weight), reduction)
 
 
+@in_float32
 @shown_as("NllLossBackward0")
 def nll_loss(
     input: Any,
@@ -136,6 +141,7 @@ def nll_loss(
     return losses.sum() / share.sum() if reduction == "mean" else reduced(losses.contiguous(), reduction)
 
 
+@in_float32
 @shown_as("BinaryCrossEntropyBackward0")
 def binary_cross_entropy(
     input: Any,
@@ -173,6 +179,7 @@ def binary_cross_entropy(
     return reduced(_weighted(losses, weight), reduction)
 
 
+@in_float32
 @shown_as("BinaryCrossEntropyWithLogitsBackward0")
 def binary_cross_entropy_with_logits(
     input: Any,
@@ -197,6 +204,7 @@ def binary_cross_entropy_with_logits(
     return reduced(_weighted(losses, weight), reduction)
 
 
+@in_float32
 def kl_div(
     input: Any,
     target: Any,
@@ -222,3 +230,26 @@ def kl_div(
     if reduction == "batchmean":
         return losses.sum() / input.shape[0] if input.dim() else losses.sum()
     return reduced(losses, reduction)
+
+
+_NAMES = {
+    name: _core._number_of_name(name)
+    for name in ("NllLossBackward0", "NllLoss2DBackward0", "AddBackward0", "DivBackward1")
+}
+
+
+def name_cross_entropy(y: Any, input: Any, target: Any, reduction: str, label_smoothing: float) -> None:
+    """Show the name that PyTorch's last operation of a cross-entropy has, where it isn't the core's."""
+    if reduction != "none" and not label_smoothing and target.dim() == 1 and input.dim() == 2:
+        return  # the usual call: classes of rows, which the core names
+    if not y.requires_grad:
+        return
+    if target.dtype.is_floating_point:
+        if reduction == "mean":
+            _core._show_as(y, _NAMES["DivBackward1"])
+    elif label_smoothing:
+        _core._show_as(y, _NAMES["AddBackward0"])
+    elif input.dim() == 4 or (input.dim() > 2 and reduction != "none"):
+        _core._show_as(y, _NAMES["NllLoss2DBackward0"])
+    elif reduction == "none" and input.dim() == 2:
+        _core._show_as(y, _NAMES["NllLossBackward0"])

@@ -6,12 +6,14 @@ import math
 from typing import Any
 
 from unspool import _core
+from unspool.amp import in_float32
 from unspool.autograd.grad_mode import no_grad
 from unspool.nn._losses import legacy_reduction, reduced
 
 __all__ = ["gaussian_nll_loss", "poisson_nll_loss"]
 
 
+@in_float32
 def poisson_nll_loss(
     input: Any,
     target: Any,

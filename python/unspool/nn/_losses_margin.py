@@ -7,6 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._naming import shown_as
+from unspool.amp import in_float32
 from unspool.nn._activations import logsigmoid
 from unspool.nn._distances import pairwise_distance
 from unspool.nn._losses import check_reduction, legacy_reduction, reduced
@@ -22,6 +23,7 @@ def _shapes(*tensors: Any) -> str:
     return ", ".join(str(tuple(t.shape)) for t in tensors)
 
 
+@in_float32
 def margin_ranking_loss(
     input1: Any,
     input2: Any,
@@ -41,6 +43,7 @@ def margin_ranking_loss(
     return reduced((-target * (input1 - input2) + margin).clamp(min=0), reduction)
 
 
+@in_float32
 def hinge_embedding_loss(
     input: Any,
     target: Any,
@@ -55,6 +58,7 @@ def hinge_embedding_loss(
     return reduced(apart + _core.where(target != -1, input, 0.0), reduction)
 
 
+@in_float32
 @shown_as("SoftMarginLossBackward0")
 def soft_margin_loss(
     input: Any, target: Any, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
@@ -64,6 +68,7 @@ def soft_margin_loss(
     return reduced(_core.log1p((target * -input).exp()), reduction)
 
 
+@in_float32
 def cosine_embedding_loss(
     input1: Any,
     input2: Any,
@@ -107,6 +112,7 @@ def _rows(name: str, input: Any) -> Any:
     return input if input.dim() == 2 else input.unsqueeze(0)
 
 
+@in_float32
 @shown_as("MultiMarginLossBackward0")
 def multi_margin_loss(
     input: Any,
@@ -150,6 +156,7 @@ def multi_margin_loss(
     return reduced(losses.reshape(()) if target.dim() == 0 else losses, reduction)
 
 
+@in_float32
 @shown_as("MultilabelMarginLossBackward0")
 def multilabel_margin_loss(
     input: Any, target: Any, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
@@ -208,6 +215,7 @@ def _check_margin(name: str, margin: float) -> None:
         raise ValueError(f"{name}: margin must be greater than 0, got {margin}")
 
 
+@in_float32
 def triplet_margin_loss(
     anchor: Any,
     positive: Any,

@@ -18,6 +18,7 @@ def layer_norm(
     return _core.layer_norm(input, tuple(normalized_shape), weight, bias, eps)
 
 
+@shown_as("MulBackward0")
 def rms_norm(input: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """x / sqrt(mean(x²) + eps) · weight over the last dims; eps is the dtype's epsilon where None."""
     return _core.rms_norm(input, tuple(normalized_shape), weight, eps)

@@ -10,6 +10,7 @@ from unspool.errors import ShapeError
 from unspool.nn import (
     _activations,
     _attention,
+    _convolution,
     _distances,
     _dropouts,
     _lookup,
@@ -19,20 +20,26 @@ from unspool.nn import (
     _multihead,
     _normalization,
     _padding,
+    _pooling,
+    _resizing,
 )
 from unspool.nn._activations import *  # noqa: F403
 from unspool.nn._attention import *  # noqa: F403
+from unspool.nn._convolution import *  # noqa: F403
 from unspool.nn._distances import *  # noqa: F403
 from unspool.nn._dropouts import *  # noqa: F403
 from unspool.nn._lookup import *  # noqa: F403
 from unspool.nn._losses import *  # noqa: F403
 from unspool.nn._losses import legacy_reduction as legacy_reduction
+from unspool.nn._losses import name_cross_entropy
 from unspool.nn._losses import warn_broadcast as warn_broadcast
 from unspool.nn._losses_likelihood import *  # noqa: F403
 from unspool.nn._losses_margin import *  # noqa: F403
 from unspool.nn._multihead import *  # noqa: F403
 from unspool.nn._normalization import *  # noqa: F403
 from unspool.nn._padding import *  # noqa: F403
+from unspool.nn._pooling import *  # noqa: F403
+from unspool.nn._resizing import *  # noqa: F403
 
 __all__ = [
     "bilinear", "cross_entropy", "gumbel_softmax", "linear", "log_softmax", "mse_loss", "one_hot", "relu", "sigmoid",
@@ -41,9 +48,12 @@ __all__ = [
 __all__ += _activations.__all__
 __all__ += _distances.__all__
 __all__ += _attention.__all__
+__all__ += _convolution.__all__
 __all__ += _dropouts.__all__
 __all__ += _lookup.__all__
 __all__ += _padding.__all__
+__all__ += _pooling.__all__
+__all__ += _resizing.__all__
 __all__ += _losses.__all__
 __all__ += _losses_likelihood.__all__
 __all__ += _losses_margin.__all__
@@ -189,4 +199,6 @@ def cross_entropy(
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce, reduction)
-    return _core.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+    y = _core.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+    name_cross_entropy(y, input, target, reduction, label_smoothing)
+    return y

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from unspool.optim import lr_scheduler, optimizer
+from unspool.optim.adafactor import Adafactor
 from unspool.optim.adagrad import Adadelta, Adagrad
 from unspool.optim.adam import Adam
 from unspool.optim.adam_variants import Adamax, NAdam, RAdam
 from unspool.optim.adamw import AdamW
+from unspool.optim.asgd import ASGD
 from unspool.optim.lbfgs import LBFGS
 from unspool.optim.optimizer import Optimizer
 from unspool.optim.rmsprop import RMSprop
@@ -16,9 +18,11 @@ from unspool.optim.rprop import Rprop
 from unspool.optim.sgd import SGD
 
 __all__ = [
+    "ASGD",
     "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",

@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool.autograd.grad_mode import enable_grad
-from unspool.optim.optimizer import Optimizer, check_at_least_0, check_betas, check_only_default
+from unspool.optim.optimizer import Optimizer, check_at_least_0, check_betas, check_ways
 
 __all__ = ["Adam"]
 
@@ -66,7 +66,7 @@ class Adam(Optimizer):
         check_at_least_0(op, "eps", group["eps"], "epsilon value")
         check_betas(op, group["betas"])
         check_at_least_0(op, "weight_decay", group["weight_decay"], "weight_decay value")
-        check_only_default(op, group, ("foreach", "capturable", "differentiable", "fused"))
+        check_ways(op, group)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; returns what `closure`, called first, returns."""

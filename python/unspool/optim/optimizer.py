@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from numbers import Real
 from typing import Any
@@ -56,9 +56,14 @@ def check_betas(op: str, betas: Any) -> None:
             raise ValueError(f"{op}: invalid beta parameter at index {i}: {beta!r}; it must lie in [0, 1)")
 
 
-def check_only_default(op: str, group: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Raise where a setting that has no meaning here is anything but off."""
-    for name in names:
+def check_ways(op: str, group: Mapping[str, Any]) -> None:
+    """Raise where a group asks for a way of computing the step that is not there.
+
+    `foreach` and `fused` name PyTorch's implementations; a step is the same numbers with any, so each is taken.
+    """
+    if group.get("foreach") and group.get("fused"):
+        raise RuntimeError(f"{op}: `fused` and `foreach` cannot be `True` together.")
+    for name in ("capturable", "differentiable"):
         if group.get(name):
             raise NotImplementedError(f"{op}: {name}={group[name]!r} is not supported; leave it out")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool.autograd.grad_mode import enable_grad, no_grad
-from unspool.optim.optimizer import Optimizer, check_at_least_0, check_betas, check_only_default
+from unspool.optim.optimizer import Optimizer, check_at_least_0, check_betas, check_ways
 
 __all__ = ["PerParameter"]
 
@@ -25,7 +25,7 @@ class PerParameter(Optimizer):
             check_at_least_0(op, name, group[name], "learning rate" if name == "lr" else f"{name} value")
         if "betas" in group:
             check_betas(op, group["betas"])
-        check_only_default(op, group, ("foreach", "capturable", "differentiable", "fused"))
+        check_ways(op, group)
 
     def _start(self, group: dict[str, Any], p: Any) -> dict[str, Any]:
         raise NotImplementedError

@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool.autograd.grad_mode import enable_grad
-from unspool.optim.optimizer import Optimizer, check_at_least_0, check_number, check_only_default
+from unspool.optim.optimizer import Optimizer, check_at_least_0, check_number, check_ways
 
 __all__ = ["SGD"]
 
@@ -65,7 +65,7 @@ class SGD(Optimizer):
                 "SGD: nesterov=True needs a momentum above 0 and no dampening, got "
                 f"momentum={group['momentum']!r}, dampening={group['dampening']!r}"
             )
-        check_only_default("SGD", group, ("foreach", "differentiable", "fused"))
+        check_ways("SGD", group)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; returns what `closure`, called first, returns."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from unspool import _core
 from unspool.nn import functional
+from unspool.nn._losses import name_cross_entropy
 from unspool.nn.modules.module import Module
 
 __all__ = [
@@ -62,7 +63,9 @@ class CrossEntropyLoss(_Loss):
 
     def forward(self, input: Any, target: Any) -> Any:
         weight = self._buffers["weight"]
-        return _cross_entropy(input, target, weight, self.ignore_index, self.reduction, self.label_smoothing)
+        y = _cross_entropy(input, target, weight, self.ignore_index, self.reduction, self.label_smoothing)
+        name_cross_entropy(y, input, target, self.reduction, self.label_smoothing)
+        return y
 
 
 class L1Loss(_Loss):
