@@ -359,6 +359,45 @@ def test_a_dict_of_tensors_that_a_method_changes() -> None:
         unspool.compile(Caches().step)(unspool.ones(2))
 
 
+@pytest.mark.parametrize("what", ["a schedule's step", "a setting"])
+def test_learning_rates_are_set_outside(what: str) -> None:
+    w = unspool.ones(2, requires_grad=True)
+    opt = optim.SGD([w], lr=1.0)
+    schedule = optim.lr_scheduler.StepLR(opt, 100)
+
+    def step(x: Any) -> Any:
+        opt.zero_grad()
+        (w * x).sum().backward()
+        opt.step()
+        if what == "a setting":
+            opt.param_groups[0]["lr"] *= 0.5
+        else:
+            schedule.step()
+
+    match = "it changes settings of an optimizer" if what == "a setting" else r"lr_scheduler.step at .*_changes\.py"
+    with pytest.raises(PlanError, match=match):
+        unspool.compile(step)(unspool.ones(2))
+    frozen = unspool.compile(step, fallback="eager")
+    lr = opt.param_groups[0]["lr"]
+    with pytest.warns(UserWarning, match=match):
+        _ = [frozen(unspool.ones(2)) for _ in range(3)]
+    assert opt.param_groups[0]["lr"] == (lr / 8 if what == "a setting" else lr)
+
+
+def test_a_generator_is_no_result() -> None:
+    def yields(x: Any) -> Any:
+        yield x * 2
+
+    with pytest.raises(PlanError, match="returns a generator, which runs once"):
+        unspool.compile(yields)(unspool.ones(1))
+
+
+def test_what_is_frozen_twice_is_frozen_once() -> None:
+    frozen = unspool.compile(unspool.compile(lambda x: x * 2))
+    assert [frozen(unspool.ones(1) * i).item() for i in range(4)] == [0, 2, 4, 6]
+    assert frozen.plans == 1
+
+
 def test_a_gradient_that_is_returned_is_the_one_that_stays() -> None:
     w = unspool.ones(2, requires_grad=True)
 

@@ -360,6 +360,12 @@ void bind_compile(py::module_& m) {
       "_capturing", [] { return capturing; },
       "_capturing() -> bool\n\nWhether a function is being recorded: what depends on numbers must not decide what runs.");
   m.def(
+      "_refuse_in_capture",
+      [](const std::string& op, const std::string& what) { refuse_in_capture(op.c_str(), what.c_str()); },
+      py::arg("op"), py::arg("what"),
+      "_refuse_in_capture(op: str, what: str) -> None\n\nWhere a function is being recorded, PlanError: no plan does "
+      "this; or the end of the recording.");
+  m.def(
       "_refuse", refuse, py::arg("bad"), py::arg("values"), py::arg("error"),
       "_refuse(bad: Tensor, values: Tensor, error: Callable[[Any], BaseException]) -> None\n\nRaises error(value) "
       "for the first of the values where bad is True; frozen functions do so at each replay.");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "handle.h"
@@ -71,8 +72,10 @@ struct Captured {
 };
 
 std::vector<Tensor> tensors_of(const py::sequence& list);
-void bind_frozen(py::module_& m);  // frozen.cpp
-void refuse_nested();              // another frozen function is called while this thread records one
+py::list list_of(std::span<const Tensor> tensors);
+void bind_frozen(py::module_& m);   // frozen.cpp
+void bind_batches(py::module_& m);  // batches.cpp
+void refuse_nested();               // another frozen function is called while this thread records one
 // Another number where the leaf requires a gradient no longer, or has other hooks.
 std::uint64_t mark_of(const TensorImpl& leaf);
 void keep_state(const py::object& state);  // an optimizer's, before a step within the capture of this thread

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import sys
 import threading
+import types
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 from unspool import _core
-from unspool._guards import Guard, guards_of, tensors_held, tensors_in
+from unspool._guards import Guard, guards_of, settings_in, settings_of, tensors_held, tensors_in
 from unspool._tree import flatten, rebuild_with
 
 __all__ = ["Compiled", "compile"]
@@ -36,6 +37,9 @@ def _taken_apart(args: Any, kwargs: Any) -> tuple[Any, Any]:
     if not kwargs and not any(isinstance(arg, (tuple, list, dict)) for arg in args):
         return None, args
     return _structure((args, kwargs)), flatten((args, kwargs))
+
+
+_ONCE = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
 
 
 def _rebuilder(result: Any) -> Callable[[list[Any]], Any] | None:
@@ -187,7 +191,7 @@ class Compiled:
             return result, [leaf for leaf in flatten(result) if _core.is_tensor(leaf)]
 
         with self._lock:
-            held = tensors_held(self._function)
+            held, settings = tensors_held(self._function), settings_of(self._function)
             result, captured = _core._capture(run, tensors, self._fallback is not None)
             before, guards = self._recorded.pop(key, (None, []))
             if before is not None and not (
@@ -195,7 +199,15 @@ class Compiled:
             ):
                 before = None  # a call of another kind
             guards = guards_of(self._function)
-            why = captured.refusal or _changed(held) or (before.difference(captured) if before is not None else "")
+            once = [leaf for leaf in flatten(result) if isinstance(leaf, _ONCE)]
+            if once:
+                self._forget(f"it returns a {type(once[0]).__name__}, which runs once")
+                return result
+            why = (
+                captured.refusal
+                or _changed(held, settings)
+                or (before.difference(captured) if before is not None else "")
+            )
             if why:
                 self._forget(why)
             elif before is None:
@@ -312,7 +324,7 @@ def _exact(value: Any) -> Any:
     return repr(value) if isinstance(value, (float, complex)) else value
 
 
-def _changed(held: list[tuple[str, Any, list[Any]]]) -> str:
+def _changed(held: list[tuple[str, Any, list[Any]]], settings: list[tuple[Any, list[dict[str, Any]]]]) -> str:
     """What a replay would leave out."""
     for name, box, before in held:
         now = tensors_in(box)
@@ -320,6 +332,8 @@ def _changed(held: list[tuple[str, Any, list[Any]]]) -> str:
             return (
                 f"it changes which tensors the {type(box).__name__} {name} holds, which a replay would not; return them"
             )
+    if any(settings_in(groups) != before for groups, before in settings):
+        return "it changes settings of an optimizer, which a replay would not; change them outside"
     return ""
 
 
@@ -373,6 +387,7 @@ def compile(
         raise TypeError(f"compile: expected a function or a module, got {type(model).__name__}")
     if disable:
         return model
+    model = model._function if isinstance(model, Compiled) else model
     compiled = Compiled(model, fallback, memory_budget)
     from unspool.nn import Module
 

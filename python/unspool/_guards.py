@@ -13,7 +13,7 @@ from typing import Any
 
 from unspool import _core
 
-__all__ = ["Guard", "guards_of", "tensors_held"]
+__all__ = ["Guard", "guards_of", "settings_in", "settings_of", "tensors_held", "tensors_in"]
 
 Guard = tuple[int, Any, Any, Any]
 
@@ -36,6 +36,20 @@ def tensors_held(function: Any) -> list[tuple[str, Any, list[Any]]]:
 
 def _held(guards: Iterable[Guard]) -> list[tuple[str, Any, list[Any]]]:
     return [(str(key), box, tensors_in(box)) for _, _, key, box in guards if type(box) in (list, dict)]
+
+
+def settings_of(function: Any) -> list[tuple[Any, list[dict[str, Any]]]]:
+    """The groups of the optimizers that the function names, and what is set there."""
+    owners = [own for kind, own, _, _ in _of_function(function, {}) if kind == _SIZE and "param_groups" in own]
+    return [(own["param_groups"], settings_in(own["param_groups"])) for own in owners]
+
+
+def settings_in(groups: Any) -> list[dict[str, Any]]:
+    """What is set in an optimizer's groups, by value where that is simple."""
+    return [
+        {key: repr(value) if _is_simple(value) else id(value) for key, value in group.items() if key != "params"}
+        for group in groups
+    ]
 
 
 def tensors_in(box: Any) -> list[Any]:
