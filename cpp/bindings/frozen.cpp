@@ -221,9 +221,9 @@ class FrozenFunction {
   // Ctrl-C within a step in Python would leave it half done.
   void run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
     if (steps_.empty()) return plan_.run(inputs, results);
-    py::module_::import("unspool._interrupts").attr("whole")(py::cpp_function([&] {
-      plan_.run(inputs, results);
-    }));
+    static const auto& whole = *new py::object(
+        py::module_::import("unspool._interrupts").attr("whole"));  // never freed: no Python then
+    whole(py::cpp_function([&] { plan_.run(inputs, results); }));
   }
   bool refresh() {
     return std::all_of(steps_.begin(), steps_.end(), [](const auto& step) { return step->holds(); }) &&

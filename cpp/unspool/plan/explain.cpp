@@ -106,16 +106,19 @@ std::string Plan::explain() const {
     auto result = [&](const Tensor& t) {
       if (t) results += (results.empty() ? "" : ", ") + name(t);
     };
+    std::vector<Tensor> in = i.checks ? i.given : i.in;
+    if (i.chain)  // whose results stand among what it reads
+      std::erase_if(in, [&](const Tensor& t) {
+        if (!t) return false;
+        const int p = place_of.at(t.get());
+        return std::find(s.wrote.begin(), s.wrote.end(), p) != s.wrote.end() &&
+               names[r_.places[static_cast<std::size_t>(p)].buffer].empty();
+      });
     for (const Tensor& t : i.out) result(t);
     for (int p : i.update ? s.parts[1].wrote : s.wrote)
       if (std::find(s.out, s.out + s.n_out, p) == s.out + s.n_out)
         result(at_place_[static_cast<std::size_t>(p)]);
     line += results + (results.empty() ? "" : " = ") + label_of(i) + "(";
-    std::vector<Tensor> in = i.checks ? i.given : i.in;
-    if (i.chain)  // where results stand among what it reads
-      std::erase_if(in, [&](const Tensor& t) {
-        return t && std::find(s.wrote.begin(), s.wrote.end(), place_of.at(t.get())) != s.wrote.end();
-      });
     if (i.update)
       for (const Tensor& t : i.update->in)
         if (t.get() != i.out[1].get() && (!i.in[2] || t.get() != i.in[2].get())) in.push_back(t);
