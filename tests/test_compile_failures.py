@@ -19,23 +19,28 @@ from unspool.errors import PlanError
 class Training:
     """Two layers, dropout and Adam, and all of their state as bits."""
 
-    def __init__(self) -> None:
+    def __init__(self, optimizer: str = "Adam") -> None:
         unspool.manual_seed(0)
         self.net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.ReLU(), nn.Linear(8, 3))
-        self.opt = optim.Adam(self.net.parameters(), lr=0.01)
+        more = {"momentum": 0.9} if optimizer == "SGD" else {}
+        self.opt = getattr(optim, optimizer)(self.net.parameters(), lr=0.01, **more)
         self.fails = ""
+        self.error: type[BaseException] = ZeroDivisionError
 
     def step(self, x: Any, y: Any) -> Any:
         self.opt.zero_grad()
         out = self.net(x)
-        if self.fails == "forward":
-            raise ZeroDivisionError("within forward")
+        self.fail("forward")
         loss = F.cross_entropy(out, y)
         loss.backward()
-        if self.fails == "before the step":
-            raise ZeroDivisionError("before the step")
+        self.fail("before the step")
         self.opt.step()
+        self.fail("after the step")
         return loss
+
+    def fail(self, where: str) -> None:
+        if self.fails == where:
+            raise self.error(where)
 
     def state(self) -> list[Any]:
         numbers = [bits(p) for p in self.net.parameters()]
@@ -47,23 +52,68 @@ class Training:
 X, Y = unspool.randn(6, 4), unspool.randint(0, 3, (6,))
 
 
-@pytest.mark.parametrize("where", ["forward", "before the step"])
-def test_an_exception_in_the_middle_of_a_recording(where: str) -> None:
-    plain, t = Training(), Training()
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+@pytest.mark.parametrize("where", ["forward", "before the step", "after the step"])
+@pytest.mark.parametrize("optimizer", ["Adam", "SGD", "Adagrad"])
+def test_an_exception_in_the_middle_of_a_recording(optimizer: str, where: str, error: type[BaseException]) -> None:
+    """All is as before the call, in the first recording, where there is no state yet, and in the second."""
+    plain, t = Training(optimizer), Training(optimizer)
     frozen = unspool.compile(t.step)
-    rng = unspool.get_rng_state()
     seen = []
     for training, call in ((plain, plain.step), (t, frozen)):
-        unspool.set_rng_state(rng)
-        training.fails = where
-        with pytest.raises(ZeroDivisionError, match=where):
+        unspool.manual_seed(3)
+        for i in range(5):
+            if training is t and i < 2:
+                before = t.state()
+                t.fails, t.error = where, error
+                with pytest.raises(error, match=where):
+                    frozen(X, Y)
+                t.fails = ""
+                assert t.state() == before
             call(X, Y)
-        training.fails = ""
-        for _ in range(4):
-            call(X, Y)
-        seen.append(training.state())
-    assert seen[0] == seen[1]
+            seen.append(training.state())
+    assert seen[:5] == seen[5:]
     assert frozen.plans == 1
+
+
+def test_a_refusal_in_the_middle_of_a_recording_too() -> None:
+    t = Training()
+    t.step(X, Y)
+
+    def reads(x: Any, y: Any) -> Any:
+        loss = t.step(x, y)
+        return loss if loss.item() > 0 else x
+
+    before = t.state()
+    with pytest.raises(PlanError, match="reads a tensor's value"):
+        unspool.compile(reads)(X, Y)
+    assert t.state() == before
+
+
+def test_writes_that_are_taken_back() -> None:
+    """In place, through views, into arguments, statistics, gradients that were there, and generators."""
+    w, x, norm = unspool.ones(3, requires_grad=True), unspool.zeros(2, 3), nn.BatchNorm1d(3)
+    g = unspool.Generator().manual_seed(1)
+    given = w.grad = unspool.full((3,), 5.0)
+
+    def function(x: Any) -> Any:
+        x[0] += 1
+        x.t().mul_(2).copy_(unspool.ones(3, 2))
+        norm(x + unspool.rand(2, 3, generator=g))
+        (w * 2).sum().backward()
+        w.grad = None
+        with unspool.no_grad():
+            w[1:].zero_()
+        raise ZeroDivisionError
+
+    def state() -> list[Any]:
+        return [bits(t) for t in (w, w.grad, x, *norm.buffers(), g.get_state(), unspool.get_rng_state())]
+
+    before = state()
+    with pytest.raises(ZeroDivisionError):
+        unspool.compile(function)(x)
+    assert state() == before
+    assert w.grad is given
 
 
 def test_an_exception_in_a_replay_changes_nothing() -> None:
@@ -149,6 +199,35 @@ def test_more_shapes_than_the_cache_holds() -> None:
                 x = unspool.randn(n)
                 assert bits(frozen(x)) == bits(x * 2 + 1)
     assert frozen.plans <= 32
+
+
+def test_a_sealed_function_makes_no_more_plans() -> None:
+    layer = nn.Linear(2, 3)
+
+    @unspool.compile
+    def frozen(x: Any, scale: float = 1.0) -> Any:
+        return layer(x).detach() * scale
+
+    with pytest.raises(PlanError, match="has no plan yet"):
+        frozen.seal()
+    for n in (4, 5):
+        for _ in range(2):
+            frozen(unspool.ones(n, 2))
+    assert frozen.seal() is frozen
+    assert frozen(unspool.ones(4, 2)).shape == (4, 3)
+    message = (
+        r"frozen is sealed, and none of its 2 plans .*\[torch\.float32 \(6, 2\)\], and were .*\(5, 2\)\] or .*\(4, 2\)"
+    )
+    with pytest.raises(PlanError, match=message):
+        frozen(unspool.ones(6, 2))
+    with pytest.raises(PlanError, match=r"arguments are .*2\.0\], and were"):
+        frozen(unspool.ones(4, 2), 2.0)
+    layer.eval()
+    with pytest.raises(PlanError, match=r"its modules, parameters.* are not as they were"):
+        frozen(unspool.ones(4, 2))
+    layer.train()
+    assert frozen(unspool.ones(5, 2)).shape == (5, 3)
+    assert frozen.plans == 2
 
 
 def test_keyword_and_nested_arguments() -> None:
@@ -265,6 +344,32 @@ def test_ctrl_c_leaves_whole_steps(repeat: bool) -> None:
     count = w[0, 0].item()
     step(x)
     assert (w == count - 1).all()
+
+
+def test_ctrl_c_within_a_step_in_python_waits_for_the_replay() -> None:
+    """Adagrad's step is Python: interrupted, some weights would have been updated and others not."""
+    ws = [unspool.zeros(1, requires_grad=True) for _ in range(40)]
+    opt = optim.Adagrad(ws, lr=1.0)
+
+    @unspool.compile
+    def step(x: Any) -> Any:
+        opt.zero_grad()
+        loss = unspool.cat(ws).sum() * x
+        loss.backward()
+        opt.step()
+        return loss
+
+    x = unspool.ones(())
+    _ = [step(x) for _ in range(3)]
+    for _ in range(20):
+        timer = threading.Timer(0.005, signal.raise_signal, (signal.SIGINT,))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            _ = [step(x) for _ in range(1_000_000)]
+        timer.join()
+        assert len({opt.state[w]["step"].item() for w in ws}) == 1
+        assert len({w.item() for w in ws}) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_long_replay_lets_others_run() -> None:

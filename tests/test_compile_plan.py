@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import unspool
@@ -49,3 +50,14 @@ def test_dead_results_are_not_computed() -> None:
     frozen = recorded(function, unspool.ones(3))
     assert "exp" not in frozen.explain()
     assert "1 instructions" in frozen.explain()
+
+
+def test_a_chain_names_its_result_and_all_its_lines() -> None:
+    def function(x: Any) -> Any:
+        y = x * 2
+        return y.exp()
+
+    frozen = recorded(function, unspool.ones(3))
+    line = function.__code__.co_firstlineno
+    (chain,) = [text for text in frozen.explain().splitlines() if "mul+exp(" in text]
+    assert re.match(rf"0: t0\(3,\) = mul\+exp\(.*plan\.py:{line + 1}, .*plan\.py:{line + 2}$", chain)

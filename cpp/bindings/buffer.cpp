@@ -64,7 +64,7 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
       return -1;
     }
   }
-  if (capturing) {
+  if (capturing && !goes_on_eagerly("buffer", "reads a tensor's value")) {
     refuse(view, "buffer: reads a tensor's value while the function is being frozen");
     return -1;
   }

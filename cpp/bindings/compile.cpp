@@ -4,10 +4,14 @@
 
 #include <algorithm>
 #include <memory>
+#include <unordered_map>
 #include <utility>
 
 #include "guards.h"
+#include "unspool/base/pool.h"
+#include "unspool/ops/before_write.h"
 #include "unspool/ops/ops.h"
+#include "unspool/tape/hooks.h"
 
 namespace unspool::python {
 namespace {
@@ -92,7 +96,7 @@ std::vector<Tensor> params_of(const py::handle groups) {
   return params;
 }
 
-void python_step(const py::object& function, const py::object& groups) {
+void python_step(const py::object& function, const py::object& optimizer) {
   if (!capturing) {
     function();
     return;
@@ -100,11 +104,15 @@ void python_step(const py::object& function, const py::object& groups) {
   Recording& r = captured_now->recording;
   auto step = std::make_unique<PythonStep>();
   step->function = function;
+  step->optimizer = optimizer;
+  step->params = params_of(optimizer.attr("param_groups"));
   Step s;
   s.op = &python_step_op;
   s.attrs = Attrs{Attr(static_cast<void*>(step.get()))};
   s.site = sites.here ? sites.here() : 0;
-  for (const Tensor& t : params_of(groups)) {
+  keep_state(optimizer.attr("state"));
+  for (const Tensor& t : step->params) {
+    before_write(t);
     note_gradient(t.get(), true);
     if (t->grad) step->leaves.push_back(t);
   }
@@ -118,10 +126,61 @@ void python_step(const py::object& function, const py::object& groups) {
   captured_now->steps.push_back(std::move(step));
 }
 
+void put_back(Generator& g, const Generator& before) {
+  const Undivided whole;
+  const std::lock_guard lock(g.mutex());
+  g = before;
+}
+
+// A backward that the program has not asked for: it leaves streams of random numbers as they were, and the
+// call goes on where it fails.
+void note_backward(Captured& captured, const std::vector<Tensor>& arguments,
+                   const std::vector<Tensor>& results) {
+  struct Streams {
+    const std::vector<Drawn>& all;
+    std::vector<Generator> before;
+    explicit Streams(const std::vector<Drawn>& drawn) : all(drawn) {
+      for (const Drawn& d : all) before.push_back(*d.generator);
+    }
+    ~Streams() {
+      for (std::size_t i = 0; i < all.size(); ++i)
+        put_back(*all[i].generator, i < before.size() ? before[i] : all[i].before);
+    }
+  } const streams(captured.generators);
+  constexpr const char* kWhy = "it returns a tensor with a history, whose backward failed: ";
+  try {
+    captured.backward = record_backward(captured.recording, arguments, results);
+  } catch (const Error& e) {
+    captured.recording.refuse(kWhy + std::string(e.what()));
+  } catch (const py::error_already_set& e) {
+    if (!e.matches(PyExc_Exception)) throw;
+    captured.recording.refuse(kWhy + std::string(e.what()));
+  }
+}
+
+// What run() gives; where it raises, state, gradients and streams of random numbers are as before.
+py::tuple whole(const py::object& run, Captured& captured) {
+  try {
+    return run();
+  } catch (...) {
+    if (current_recording()) {  // else it ran eagerly at last
+      undo(captured.recording);
+      for (auto& [dict, copy] : captured.dicts) {
+        PyDict_Clear(dict.ptr());
+        if (PyDict_Update(dict.ptr(), copy.ptr()) != 0) PyErr_Clear();
+      }
+      for (const Drawn& d : captured.generators) put_back(*d.generator, d.before);
+    }
+    throw;
+  }
+}
+
 // run() calls the function and gives (result, tensors of the result).
-py::tuple capture(const py::object& run, const py::sequence& inputs) {
+py::tuple capture(const py::object& run, const py::sequence& inputs, bool goes_on) {
   if (current_recording()) refuse_nested();
   auto captured = std::make_shared<Captured>();
+  captured->recording.goes_on = goes_on;
+  captured->generators.push_back({py::object(), &default_generator(), default_generator()});
   py::object result;
   {
     struct Uses {
@@ -136,11 +195,15 @@ py::tuple capture(const py::object& run, const py::sequence& inputs) {
     } uses(captured.get());
     const std::vector<Tensor> arguments = tensors_of(inputs);
     const Capture on(captured->recording, arguments);
-    const py::tuple both = run();
+    const py::tuple both = whole(run, *captured);
     result = both[0];
+    if (!current_recording()) return py::make_tuple(result, captured);  // it was stopped
     const std::vector<Tensor> results = tensors_of(both[1]);
-    captured->backward = record_backward(captured->recording, arguments, results);
+    note_backward(*captured, arguments, results);
+    if (!current_recording()) return py::make_tuple(result, captured);
     finish(captured->recording, results, &captured->backward.held);
+    captured->dicts.clear();
+    for (const Tensor& t : captured->recording.leaves) captured->marks.emplace_back(t, mark_of(*t.get()));
     for (const GradientSlot& g : captured->recording.gradients)
       for (const Tensor& t : arguments)
         if (t.get() == g.leaf.get())
@@ -149,7 +212,8 @@ py::tuple capture(const py::object& run, const py::sequence& inputs) {
   return py::make_tuple(result, captured);
 }
 
-// What tells calls apart whose tensors are of one shape and dtype: strides, and which share memory, and how.
+// What tells calls apart whose tensors are of one shape and dtype: strides, which share memory, and how, and
+// which require a gradient.
 py::bytes layout_of(const py::sequence& arguments) {
   const std::vector<Tensor> all = tensors_of(arguments);
   std::string text;
@@ -163,12 +227,18 @@ py::bytes layout_of(const py::sequence& arguments) {
     while (all[first]->storage != all[i]->storage) ++first;
     put(static_cast<std::int64_t>(first));
     put(all[i]->data - all[first]->data);
+    put(all[i].requires_grad());
   }
   return text;
 }
 
-// Whether two calls found the optimizers' state alike: if not, one was changed between them.
+// Whether two calls found leaves and the optimizers' state alike: if not, one was changed between them.
 bool alike(const Captured& a, const Captured& b) {
+  std::unordered_map<const TensorImpl*, std::uint64_t> before;
+  for (const auto& [leaf, mark] : a.marks) before[leaf.get()] = mark;
+  for (const auto& [leaf, mark] : b.marks)
+    if (const auto found = before.find(leaf.get()); found != before.end() && found->second != mark)
+      return false;
   bool same = a.uses.size() == b.uses.size();
   for (std::size_t i = 0; same && i < a.uses.size(); ++i) {
     const auto &x = a.uses[i].updated, &y = b.uses[i].updated;
@@ -181,6 +251,17 @@ bool alike(const Captured& a, const Captured& b) {
 
 }  // namespace
 
+std::uint64_t mark_of(const TensorImpl& leaf) {
+  const bool hooked = leaf.hooks && !leaf.hooks->all.empty();
+  return 2 * (hooked ? leaf.hooks->all.back().id * 1024 + leaf.hooks->all.size() : 0) + leaf.requires_grad;
+}
+
+bool PythonStep::holds() const {
+  const std::vector<Tensor> now = params_of(optimizer.attr("param_groups"));
+  return std::equal(now.begin(), now.end(), params.begin(), params.end(),
+                    [](const Tensor& a, const Tensor& b) { return a.get() == b.get(); });
+}
+
 std::vector<Tensor> tensors_of(const py::sequence& list) {
   std::vector<Tensor> all;
   for (const py::handle o : list) all.push_back(unwrap(o.ptr()));
@@ -188,14 +269,47 @@ std::vector<Tensor> tensors_of(const py::sequence& list) {
 }
 
 void refuse_nested() {
-  fail(ErrorKind::Plan,
-       "compile: a frozen function is called by another that is being frozen; call the plain one");
+  const std::string why = "a frozen function is called by another that is being frozen; call the plain one";
+  if (!current_recording()->goes_on) fail(ErrorKind::Plan, "compile: ", why);
+  stop_capture(why + at_site(sites.here ? sites.here() : 0));
+}
+
+void keep_state(const py::object& state) {
+  auto& all = captured_now->dicts;
+  const auto keep = [&](const py::handle dict) {
+    for (const auto& [kept, copy] : all)
+      if (kept.is(dict)) return;
+    all.emplace_back(py::reinterpret_borrow<py::dict>(dict),
+                     py::reinterpret_steal<py::dict>(PyDict_Copy(dict.ptr())));
+  };
+  if (!PyDict_Check(state.ptr())) return;
+  keep(state);
+  for (const auto& [key, own] : py::reinterpret_borrow<py::dict>(state)) {
+    if (!PyDict_Check(own.ptr())) continue;
+    keep(own);
+    for (const auto& [name, value] : py::reinterpret_borrow<py::dict>(own))
+      if (is_tensor(value.ptr())) before_write(unwrap(value.ptr()));
+  }
+}
+
+void note_generator(PyObject* o, Generator& g) {
+  auto& all = captured_now->generators;
+  const auto same = [&](const Drawn& d) { return d.generator == &g; };
+  if (std::none_of(all.begin(), all.end(), same))
+    all.push_back({py::reinterpret_borrow<py::object>(o), &g, g});
 }
 
 std::vector<OptimizerUse>* capture_uses() { return uses_of_thread; }
 
+bool goes_on_eagerly(const char* op, const char* what) {
+  if (!current_recording()->goes_on) return false;
+  stop_capture(op + at_site(sites.here ? sites.here() : 0) + ": " + what +
+               ", and a plan replays operations without Python");
+  return true;
+}
+
 void refuse_in_capture(const char* op, const char* what) {
-  if (!capturing) return;
+  if (!capturing || goes_on_eagerly(op, what)) return;
   fail(ErrorKind::Plan, op, at_site(sites.here ? sites.here() : 0), ": ", what,
        " while the function is being frozen; a plan replays operations without Python. Move it out of the "
        "function, return the tensor instead, or use compile(fn, fallback=\"eager\")");
@@ -246,17 +360,24 @@ void bind_compile(py::module_& m) {
       "_capturing", [] { return capturing; },
       "_capturing() -> bool\n\nWhether a function is being recorded: what depends on numbers must not decide what runs.");
   m.def(
+      "_refuse_in_capture",
+      [](const std::string& op, const std::string& what) { refuse_in_capture(op.c_str(), what.c_str()); },
+      py::arg("op"), py::arg("what"),
+      "_refuse_in_capture(op: str, what: str) -> None\n\nWhere a function is being recorded, PlanError: no plan does "
+      "this; or the end of the recording.");
+  m.def(
       "_refuse", refuse, py::arg("bad"), py::arg("values"), py::arg("error"),
       "_refuse(bad: Tensor, values: Tensor, error: Callable[[Any], BaseException]) -> None\n\nRaises error(value) "
       "for the first of the values where bad is True; frozen functions do so at each replay.");
   m.def(
-      "_python_step", python_step, py::arg("function"), py::arg("param_groups"),
-      "_python_step(function: Callable[[], None], param_groups: list[dict[str, Any]]) -> None\n\nCalls a function that "
-      "updates params that have a grad; a plan calls it at each replay.");
+      "_python_step", python_step, py::arg("function"), py::arg("optimizer"),
+      "_python_step(function: Callable[[], None], optimizer: Any) -> None\n\nCalls a function that updates params that "
+      "have a grad; a plan calls it at each replay.");
   m.def(
-      "_capture", capture, py::arg("run"), py::arg("inputs"),
-      "_capture(run: Callable[[], tuple[Any, Sequence[Tensor]]], inputs: Sequence[Tensor]) -> tuple[Any, Captured]\n\n"
-      "Runs a function and notes what it does.");
+      "_capture", capture, py::arg("run"), py::arg("inputs"), py::arg("goes_on"),
+      "_capture(run: Callable[[], tuple[Any, Sequence[Tensor]]], inputs: Sequence[Tensor], goes_on: bool) -> "
+      "tuple[Any, Captured]\n\nRuns a function and notes what it does. What cannot be frozen is PlanError, or the end "
+      "of the notes where it `goes_on`.");
 }
 
 }  // namespace unspool::python

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "handle.h"
+#include "unspool/base/random.h"
 #include "unspool/plan/phases.h"
 #include "unspool/plan/plan.h"
 
@@ -39,11 +41,21 @@ struct OptimizerUse {
 struct PythonStep {
   py::object function;
   std::vector<Tensor> leaves;
+  py::object optimizer;
+  std::vector<Tensor> params;  // which it had
+  bool holds() const;          // and has
 };
 
 // A check of numbers whose error is made in Python.
 struct PythonCheck {
   py::object error;  // of the offending number, the exception
+};
+
+// A stream of random numbers that the function uses.
+struct Drawn {
+  py::object object;  // keeps it; the default one lives as long as the program
+  Generator* generator;
+  Generator before;  // as it was when the function first used it
 };
 
 // What one call of a function did.
@@ -52,12 +64,22 @@ struct Captured {
   std::vector<OptimizerUse> uses;
   std::vector<std::unique_ptr<PythonStep>> steps;
   std::vector<std::unique_ptr<PythonCheck>> checks;
+  std::vector<Drawn> generators;
+  std::vector<std::pair<py::dict, py::dict>>
+      dicts;  // of optimizers' state, until the function has returned: copies
+  std::vector<std::pair<Tensor, std::uint64_t>> marks;  // of the leaves that it read: see mark_of
   Backward backward;
 };
 
 std::vector<Tensor> tensors_of(const py::sequence& list);
-void bind_frozen(py::module_& m);  // frozen.cpp
-[[noreturn]] void refuse_nested();
-std::vector<OptimizerUse>* capture_uses();  // of this thread's capture, or null
+py::list list_of(std::span<const Tensor> tensors);
+void bind_frozen(py::module_& m);   // frozen.cpp
+void bind_batches(py::module_& m);  // batches.cpp
+void refuse_nested();               // another frozen function is called while this thread records one
+// Another number where the leaf requires a gradient no longer, or has other hooks.
+std::uint64_t mark_of(const TensorImpl& leaf);
+void keep_state(const py::object& state);  // an optimizer's, before a step within the capture of this thread
+void note_generator(PyObject* o, Generator& g);  // that the capture of this thread uses it
+std::vector<OptimizerUse>* capture_uses();       // of this thread's capture, or null
 
 }  // namespace unspool::python

@@ -13,12 +13,6 @@
 namespace unspool::python {
 namespace {
 
-py::list list_of(std::span<const Tensor> tensors) {
-  py::list list;
-  for (const Tensor& t : tensors) list.append(py::reinterpret_steal<py::object>(wrap(t)));
-  return list;
-}
-
 constexpr std::int64_t kStepsBetweenSignals = 64;  // a look at them costs as much as a tenth of a small step
 
 // A plan, and which calls it is for. Arguments come as a structure (None where they are given one by one, by
@@ -36,18 +30,21 @@ class FrozenFunction {
         uses_(std::move(captured.uses)),
         steps_(std::move(captured.steps)),
         checks_(std::move(captured.checks)),
+        generators_(std::move(captured.generators)),
         guards_(guards),
         structure_(std::move(structure)),
         leaves_(leaves.begin(), leaves.end()),
         rebuild_(std::move(rebuild)),
         apply_(std::move(apply)),
         grad_(grad_enabled()) {
+    record_.there = captured.backward.there;
     for (py::object& leaf : leaves_) {
       if (!is_tensor(leaf.ptr())) continue;
       wants_.push_back(unwrap(leaf.ptr()).requires_grad());
       leaf = py::object();
     }
-    for (const Tensor& t : plan_.leaves()) wants_outside_.push_back(t.requires_grad());
+    for (const Tensor& t : plan_.leaves()) marks_.push_back(mark(t));
+    find_pinned(guards);
     if (!captured.backward.there) return;
     if (budget >= 0)
       fail(
@@ -74,17 +71,17 @@ class FrozenFunction {
       if (!leaves_[i]) inputs_.push_back(unwrap(leaves[i]));
     for (std::size_t i = 0; i < inputs_.size(); ++i)
       if (inputs_[i].requires_grad() != wants_[i]) return nullptr;
-    if (!plan_.fits(inputs_)) return nullptr;
+    if (!plan_.fits(inputs_) || !leaves_as_they_were()) return nullptr;
+    for (const auto& [i, held] : pinned_)
+      if (inputs_[i]->storage != held->storage) return nullptr;
     if (backward_) {
-      for (std::size_t i = 0; i < wants_outside_.size(); ++i)
-        if (plan_.leaves()[i].requires_grad() != wants_outside_[i]) return nullptr;
       lock.unlock();
       return with_history(leaves, times);
     }
     if (!refresh()) return nullptr;
     for (std::int64_t i = 0; i < times; ++i) {
       results_.clear();
-      plan_.run(inputs_, results_);
+      run(inputs_, results_);
       if (i % kStepsBetweenSignals == kStepsBetweenSignals - 1 && PyErr_CheckSignals() != 0) return nullptr;
     }
     if (rebuild_.is_none()) return wrap(results_[0]);
@@ -100,7 +97,8 @@ class FrozenFunction {
       if (leaf) return 0;
     if (std::find(wants_.begin(), wants_.end(), true) != wants_.end() || !guards_.hold()) return 0;
     const std::unique_lock lock = locked(plan_);
-    if (!plan_.fits(batches.blank(start)) || !refresh()) return 0;
+    if (!pinned_.empty() || !plan_.fits(batches.blank(start)) || !leaves_as_they_were() || !refresh())
+      return 0;
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
     const auto run = [&] {
       return batches.replay(plan_, start, stop,
@@ -117,7 +115,7 @@ class FrozenFunction {
     std::vector<Tensor> results;
     const std::unique_lock lock = locked(plan_);
     if (!plan_.fits(inputs)) fail(ErrorKind::Plan, "compile: another thread has changed what the plan reads");
-    plan_.run(inputs, results);
+    run(inputs, results);
     const std::size_t n = results.size() - n_saved_;
     return py::make_tuple(list_of({results.data(), n}), list_of({results.data() + n, n_saved_}));
   }
@@ -220,9 +218,44 @@ class FrozenFunction {
   }
 
  private:
+  // Ctrl-C within a step in Python would leave it half done.
+  void run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
+    if (steps_.empty()) return plan_.run(inputs, results);
+    static const auto& whole = *new py::object(
+        py::module_::import("unspool._interrupts").attr("whole"));  // never freed: no Python then
+    whole(py::cpp_function([&] { plan_.run(inputs, results); }));
+  }
   bool refresh() {
-    return std::all_of(uses_.begin(), uses_.end(),
+    return std::all_of(steps_.begin(), steps_.end(), [](const auto& step) { return step->holds(); }) &&
+           std::all_of(uses_.begin(), uses_.end(),
                        [&](OptimizerUse& use) { return use.refresh(use, plan_); });
+  }
+  bool leaves_as_they_were() const {
+    for (std::size_t i = 0; i < marks_.size(); ++i)
+      if (mark(plan_.leaves()[i]) != marks_[i]) return false;
+    return true;
+  }
+  // Hooks on leaves are called outside of a plan that has no backward.
+  std::uint64_t mark(const Tensor& leaf) const {
+    return record_.there ? leaf.requires_grad() : mark_of(*leaf.get());
+  }
+  // Arguments in the memory of a tensor that the function names, too: the recording cannot tell the two
+  // apart.
+  void find_pinned(const py::list& guards) {
+    const Recording& r = plan_.recording();
+    const auto look_at = [&](const py::handle value) {
+      if (!is_tensor(value.ptr())) return;
+      const Tensor named = unwrap(value.ptr());
+      for (std::size_t i = 0; i < r.inputs.size(); ++i)
+        if (r.buffer_of(r.inputs[i]).storage == named->storage) pinned_.emplace_back(i, alias(named));
+    };
+    for (const py::handle g : guards) {
+      const py::object value = g[py::int_(3)];
+      if (PyList_Check(value.ptr()))
+        for (const py::handle held : value) look_at(held);
+      else
+        look_at(value);
+    }
   }
   struct Emptied {
     std::vector<Tensor>&a, &b;
@@ -265,11 +298,14 @@ class FrozenFunction {
   std::vector<OptimizerUse> uses_;
   std::vector<std::unique_ptr<PythonStep>> steps_;
   std::vector<std::unique_ptr<PythonCheck>> checks_;
+  std::vector<Drawn> generators_;
   Guards guards_;
   py::object structure_;
   std::vector<py::object> leaves_;  // null where a tensor is
   py::object rebuild_, apply_;
-  std::vector<bool> wants_, wants_outside_;  // a gradient: arguments, and leaves from outside
+  std::vector<bool> wants_;                             // a gradient, of the arguments
+  std::vector<std::uint64_t> marks_;                    // of plan_.leaves()
+  std::vector<std::pair<std::size_t, Tensor>> pinned_;  // arguments, and where they must lie
   bool grad_;
   std::vector<Tensor> inputs_, results_;  // of the call that has the lock: kept for their memory
 };
@@ -329,50 +365,10 @@ py::object replayer(const std::shared_ptr<Plans>& plans) {
   return py::reinterpret_steal<py::object>(PyCFunction_NewEx(&def, held.ptr(), nullptr));
 }
 
-std::int64_t in_range(const Batches& b, std::int64_t i) {
-  if (i < 0 || i >= b.count()) fail(ErrorKind::Index, "batches: batch ", i, " is not among ", b.count());
-  return i;
-}
-
 }  // namespace
 
 void bind_frozen(py::module_& m) {
-  py::class_<Batches>(m, "Batches", "Rows of tensors, some at a time, and what came of them.")
-      .def(py::init([](const py::sequence& sources, std::int64_t size, std::int64_t parts) {
-             return std::make_unique<Batches>(tensors_of(sources), size, parts);
-           }),
-           py::arg("sources"), py::arg("size"), py::arg("parts"),
-           "__init__(self, sources: Sequence[Tensor], size: int, parts: int) -> None")
-      .def(
-          "reorder",
-          [](Batches& b, const py::object& order) {
-            if (!order.is_none() && !is_tensor(order.ptr()))
-              fail(ErrorKind::Type, "batches: order must be a Tensor, got ", short_repr(order.ptr()));
-            b.reorder(order.is_none() ? Tensor() : unwrap(order.ptr()));
-          },
-          py::arg("order"),
-          "reorder(self, order: Tensor | None) -> None\n\nThe rows' order; None for the order in which they lie.")
-      .def(
-          "batch", [](const Batches& b, std::int64_t i) { return list_of(b.batch(in_range(b, i))); },
-          py::arg("i"), "batch(self, i: int) -> list[Tensor]\n\nThe rows of a batch, as new tensors.")
-      .def(
-          "note",
-          [](Batches& b, std::int64_t i, const py::sequence& results) {
-            const std::vector<Tensor> all = tensors_of(results);
-            if (all.empty()) fail(ErrorKind::Value, "batches: results must hold a loss, got none");
-            b.note(in_range(b, i), all);
-          },
-          py::arg("i"), py::arg("results"),
-          "note(self, i: int, results: Sequence[Tensor]) -> None\n\nA batch's loss, and results to keep.")
-      .def(
-          "finite", [](const Batches& b, std::int64_t i) { return b.finite(in_range(b, i)); }, py::arg("i"),
-          "finite(self, i: int) -> bool\n\nWhether a batch's losses are.")
-      .def_property_readonly(
-          "losses", [](const Batches& b) { return b.losses(); }, "losses: Tensor\n\nOf each part, float64.")
-      .def_property_readonly(
-          "kept", [](const Batches& b) { return list_of(b.kept()); },
-          "kept: list[Tensor]\n\nResults of all rows.")
-      .def("__len__", &Batches::count, "__len__(self) -> int");
+  bind_batches(m);
   py::class_<FrozenFunction, std::shared_ptr<FrozenFunction>>(m, "FrozenFunction", "A plan and its guards.")
       .def(
           py::init<const std::shared_ptr<Captured>&, const py::list&, py::object, const py::sequence&,

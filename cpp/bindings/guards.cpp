@@ -2,18 +2,52 @@
 // size is known, at a third of the price of a look-up for each entry.
 #include "guards.h"
 
+#include <cstring>
 #include <unordered_map>
 
 #include "compile.h"
 
 namespace unspool::python {
 
+namespace {
+
+// Whether the tensors in a list or dict are those of the list `then`, in this order.
+bool holds_tensors(PyObject* box, PyObject* then) {
+  const Py_ssize_t n = PyList_GET_SIZE(then);
+  Py_ssize_t i = 0;
+  const auto next = [&](PyObject* o) { return !is_tensor(o) || (i < n && PyList_GET_ITEM(then, i++) == o); };
+  if (PyDict_Check(box)) {
+    PyObject *key, *value;
+    for (Py_ssize_t at = 0; PyDict_Next(box, &at, &key, &value);)
+      if (!next(value)) return false;
+  } else {
+    for (Py_ssize_t k = 0; k < PyList_GET_SIZE(box); ++k)
+      if (!next(PyList_GET_ITEM(box, k))) return false;
+  }
+  return i == n;
+}
+
+bool same_bits(double x, double y) { return std::memcmp(&x, &y, sizeof(x)) == 0; }
+
+}  // namespace
+
 bool same_value(PyObject* now, PyObject* then) {
   if (now == then) return true;
   if (!now || Py_TYPE(now) != Py_TYPE(then)) return false;
-  if (!(PyFloat_CheckExact(now) || PyLong_CheckExact(now) || PyUnicode_CheckExact(now) ||
-        PyTuple_CheckExact(now) || PyBytes_CheckExact(now) || PyComplex_CheckExact(now)))
-    return false;
+  // By their bits: zeros of two signs are equal, and NaN is not.
+  if (PyFloat_CheckExact(now)) return same_bits(PyFloat_AS_DOUBLE(now), PyFloat_AS_DOUBLE(then));
+  if (PyComplex_CheckExact(now)) {
+    const Py_complex x = PyComplex_AsCComplex(now), y = PyComplex_AsCComplex(then);
+    return same_bits(x.real, y.real) && same_bits(x.imag, y.imag);
+  }
+  if (PyTuple_Check(now)) {  // 1, 1.0 and True are equal, too
+    const Py_ssize_t n = PyTuple_GET_SIZE(now);
+    if (n != PyTuple_GET_SIZE(then)) return false;
+    for (Py_ssize_t i = 0; i < n; ++i)
+      if (!same_value(PyTuple_GET_ITEM(now, i), PyTuple_GET_ITEM(then, i))) return false;
+    return true;
+  }
+  if (!(PyLong_CheckExact(now) || PyUnicode_CheckExact(now) || PyBytes_CheckExact(now))) return false;
   const int equal = PyObject_RichCompareBool(now, then, Py_EQ);
   if (equal < 0) PyErr_Clear();
   return equal == 1;
@@ -36,20 +70,30 @@ Guards::Guards(const py::list& tuples) {
       case 1:
         cells_.push_back({owner, value});
         break;
+      case 3:
+        defaults_.push_back({owner, value});
+        break;
+      case 4:
+        held_.push_back({owner, value});
+        break;
       default:
         of(owner).size = value.cast<Py_ssize_t>();
     }
   }
   for (Dict& d : dicts_) {
     if (d.size < 0 || PyDict_GET_SIZE(d.dict.ptr()) != d.size) continue;
-    const std::vector<Entry> guarded = std::move(d.entries);
-    d.entries.clear();
+    std::vector<Entry> ordered;
+    std::size_t found = 0;
     PyObject *key, *value;
     for (Py_ssize_t at = 0; PyDict_Next(d.dict.ptr(), &at, &key, &value);) {
-      Entry& e = d.entries.emplace_back(Entry{py::reinterpret_borrow<py::object>(key), {}});
-      for (const Entry& g : guarded)
-        if (g.key.ptr() == key) e.value = g.value;
+      Entry& e = ordered.emplace_back(Entry{py::reinterpret_borrow<py::object>(key), {}});
+      for (const Entry& g : d.entries)
+        if (g.key.ptr() == key) {
+          e.value = g.value;
+          ++found;
+        }
     }
+    if (found == d.entries.size()) d.entries = std::move(ordered);  // else it has other keys already
   }
 }
 
@@ -91,6 +135,10 @@ bool Unchanged::holds() const {
 bool Guards::hold() {
   for (const Entry& c : cells_)
     if (!same_value(PyCell_GET(c.key.ptr()), c.value.ptr())) return false;
+  for (const Entry& d : defaults_)
+    if (!same_value(PyFunction_GET_DEFAULTS(d.key.ptr()), d.value.ptr())) return false;
+  for (const Entry& h : held_)
+    if (!holds_tensors(h.key.ptr(), h.value.ptr())) return false;
   for (Dict& d : dicts_) {
     const std::uint64_t version = version_of_dict(d.dict.ptr());
     if (version != 0 && version == d.version) continue;

@@ -24,7 +24,8 @@ inline std::uint64_t version_of_dict(PyObject* dict) {
 class Guards {
  public:
   // Of tuples (kind, owner, key, value), as python/unspool/_compile.py makes them: kind 0, an entry of a
-  // dict; 1, a cell; 2, a dict that has as many entries as now.
+  // dict; 1, a cell; 2, a dict that has as many entries as now; 3, a function's defaults;
+  // 4, a list or dict with these tensors.
   explicit Guards(const py::list& tuples);
   bool hold();
 
@@ -40,7 +41,9 @@ class Guards {
     bool holds() const;
   };
   std::vector<Dict> dicts_;
-  std::vector<Entry> cells_;  // key: the cell
+  std::vector<Entry> cells_;     // key: the cell
+  std::vector<Entry> defaults_;  // key: the function
+  std::vector<Entry> held_;      // key: the list or dict, value: a list
 };
 
 // Whether a value is the same, or an equal number, string or tuple of one type.

@@ -65,8 +65,10 @@ void check_device(PyObject* o);         // throws for anything but the CPU
 bool row_major(const char* op, PyObject* o);
 bool is_generator(PyObject* o);
 
-// What a plan cannot replay, while a function is being frozen: an error that names the line.
+// What a plan cannot replay, while a function is being frozen: an error that names the line, or the end of
+// the capture where the call goes on eagerly.
 void refuse_in_capture(const char* op, const char* what);
+bool goes_on_eagerly(const char* op, const char* what);  // the latter alone; false where the call may not
 inline void refuse_reading(const char* op) {
   if (capturing) [[unlikely]]
     refuse_in_capture(op, "reads a tensor's value");

@@ -64,6 +64,30 @@ void run_after(void* f, Tensor* gx, int n_in, const Tensor* g, int n_out) {
 
 void run_freed(void* function) { py::handle(static_cast<PyObject*>(function)).attr("_free")(); }
 
+struct Visited {
+  std::unordered_set<const Storage*>& storages;
+  std::vector<PyObject*> todo;
+};
+
+int visit(PyObject* o, void* arg) {
+  auto& v = *static_cast<Visited*>(arg);
+  if (is_tensor(o))
+    v.storages.insert(impl_of(o)->storage);
+  else if (Py_REFCNT(o) == 1 && PyObject_IS_GC(o))
+    v.todo.push_back(o);
+  return 0;
+}
+
+// The memory of tensors in a call's context and in what nobody else refers to.
+void add_kept(void* owned, std::unordered_set<const Storage*>& all) {
+  Visited v{all, {static_cast<PyObject*>(owned)}};
+  while (!v.todo.empty()) {
+    PyObject* o = v.todo.back();
+    v.todo.pop_back();
+    if (traverseproc traverse = Py_TYPE(o)->tp_traverse) traverse(o, visit, &v);
+  }
+}
+
 void drop_callable(void* f) noexcept {
   if (!Py_IsInitialized()) return;
   PyGILState_STATE state = PyGILState_Ensure();
@@ -136,6 +160,7 @@ void bind_hooks(py::module_& m) {
   hook_calls.before = run_before;
   hook_calls.after = run_after;
   hook_calls.freed = run_freed;
+  hook_calls.kept = add_kept;
   hook_calls.drop = drop_callable;
   install_cycles();
   py::options options;

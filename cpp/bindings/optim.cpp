@@ -534,6 +534,8 @@ PyObject* step(PyObject*, PyObject* optimizer) {
     const GradMode off(false);
     Place at{optimizer};
     const py::object state = state_dict_of(optimizer, at);
+    if (capturing) [[unlikely]]
+      keep_state(state);
     std::vector<Rule> rules;
     std::vector<Update> updates;
     updates.reserve(32);

@@ -3,7 +3,9 @@
 
 #include <pybind11/stl.h>
 
+#include "compile.h"
 #include "handle.h"
+#include "unspool/ops/random_state.h"
 
 namespace unspool::python {
 namespace {
@@ -30,10 +32,23 @@ std::uint64_t seed_of(const py::object& o) {
   return large;
 }
 
+// The state as a tensor of the program's own numbers.
+Tensor number_state(const Generator& g) {
+  const Generator::State state = g.get_state();
+  Tensor t = empty({static_cast<std::int64_t>(state.size())}, DType::UInt8);
+  std::memcpy(t->data, state.data(), state.size());
+  return made_of_numbers(std::move(t));
+}
+
 }  // namespace
 
 bool is_generator(PyObject* o) { return PyObject_IsInstance(o, generator_type) == 1; }
-Generator& generator_of(PyObject* o) { return py::handle(o).cast<Generator&>(); }
+Generator& generator_of(PyObject* o) {
+  auto& g = py::handle(o).cast<Generator&>();
+  if (capturing) [[unlikely]]
+    note_generator(o, g);
+  return g;
+}
 
 void bind_random(py::module_& m) {
   py::options options;
@@ -42,33 +57,36 @@ void bind_random(py::module_& m) {
   generator_type = type.ptr();
   type.def(py::init([](const py::object& device) {
              check_device(device.ptr());
+             refuse_in_capture("Generator", "makes a stream of random numbers");
              return new Generator;
            }),
            py::arg("device") = py::none(), "__init__(self, device: object = None) -> None");
   type.def(
       "manual_seed",
       [](py::object self, const py::object& seed) {
-        auto& g = self.cast<Generator&>();
-        std::lock_guard lock(g.mutex());
-        g.manual_seed(seed_of(seed));
+        Generator& g = generator_of(self.ptr());
+        const std::uint64_t number = seed_of(seed);
+        {
+          const std::lock_guard lock(g.mutex());
+          g.manual_seed(number);
+        }
+        if (capturing) [[unlikely]]
+          set_generator_state(&g, number_state(g));  // for the replays
         return self;
       },
       py::arg("seed"), "manual_seed(self, seed: int) -> Generator\n\nStarts the stream anew.");
   type.def(
-      "seed", [](Generator& g) { return g.seed(); },
+      "seed",
+      [](Generator& g) {
+        refuse_in_capture("seed", "reads what the operating system gives");
+        return g.seed();
+      },
       "seed(self) -> int\n\nSeeds from the operating system and returns the seed.");
   type.def(
       "initial_seed", [](const Generator& g) { return g.initial_seed(); },
       "initial_seed(self) -> int\n\nThe seed that the stream started from.");
   type.def(
-      "get_state",
-      [](const Generator& g) {
-        std::lock_guard lock(g.mutex());
-        const Generator::State state = g.get_state();
-        Tensor t = empty({static_cast<std::int64_t>(state.size())}, DType::UInt8);
-        std::memcpy(t->data, state.data(), state.size());
-        return t;
-      },
+      "get_state", [](const py::object& self) { return generator_state(&generator_of(self.ptr())); },
       "get_state(self) -> Tensor\n\nThe state as uint8, in PyTorch's layout.");
   type.def(
       "set_state",
@@ -76,14 +94,16 @@ void bind_random(py::module_& m) {
         if (t.dtype() != DType::UInt8 || !t.contiguous())
           fail(ErrorKind::Type, "set_state: new_state must be a contiguous uint8 tensor, got ",
                name(t.dtype()), " of shape ", t.shape());
-        auto& g = self.cast<Generator&>();
-        std::lock_guard lock(g.mutex());
-        g.set_state(t->data, static_cast<std::size_t>(t.numel()));
+        set_generator_state(&generator_of(self.ptr()), t);
         return self;
       },
       py::arg("new_state"), "set_state(self, new_state: Tensor) -> Generator\n\nContinues there.");
   type.def(
-      "clone_state", [](const Generator& g) { return new Generator(g); },
+      "clone_state",
+      [](const Generator& g) {
+        refuse_in_capture("clone_state", "makes a stream of random numbers");
+        return new Generator(g);
+      },
       "clone_state(self) -> Generator\n\nA generator that continues the same stream.");
   type.def(
       "__reduce__",
@@ -102,7 +122,7 @@ void bind_random(py::module_& m) {
       "manual_seed", [](const py::object& seed) { return default_object->attr("manual_seed")(seed); },
       py::arg("seed"), "manual_seed(seed: int) -> Generator\n\nSeeds the default generator and returns it.");
   m.def(
-      "seed", [] { return default_generator().seed(); },
+      "seed", [] { return default_object->attr("seed")(); },
       "seed() -> int\n\nSeeds the default generator from the operating system.");
   m.def(
       "initial_seed", [] { return default_generator().initial_seed(); },

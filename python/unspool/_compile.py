@@ -7,101 +7,20 @@ Here are the calls' arguments and results, the guards, and the plans that one fu
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from unspool import _core
+from unspool._guards import Guard, guards_of, settings_in, settings_of, tensors_held, tensors_in
 from unspool._tree import flatten, rebuild_with
 
 __all__ = ["Compiled", "compile"]
 
 _MOST_PLANS = 32
-_SIMPLE = (int, float, bool, str, bytes, complex, type(None))
-_FUNCTIONS = (types.FunctionType, types.MethodType)
-_ITEM, _CELL, _SIZE = range(3)
-_Guard = tuple[int, Any, Any, Any]
-
-
-def _is_simple(value: Any) -> bool:
-    return isinstance(value, _SIMPLE) or (isinstance(value, tuple) and all(map(_is_simple, value)))
-
-
-def _guards_of_module(module: Any) -> Iterator[_Guard]:
-    """Mode, attributes, parameters, buffers and children, of a module and all in it."""
-    for part in module.modules():
-        own = vars(part)
-        yield _SIZE, own, None, len(own)
-        for name, value in own.items():
-            if name in ("_parameters", "_buffers", "_modules"):
-                yield _SIZE, value, None, len(value)
-                for key, entry in value.items():
-                    yield _ITEM, value, key, entry
-            elif name.endswith("_hooks") and isinstance(value, dict):
-                yield _SIZE, value, None, len(value)
-            elif _is_simple(value) or _core.is_tensor(value):
-                yield _ITEM, own, name, value
-
-
-def _guards_of_value(value: Any) -> Iterator[_Guard]:
-    """A module's, what simple attributes another callable has, such as a loss that is an object, and whether an
-    optimizer has got something, such as a `step` with hooks."""
-    from unspool.nn import Module
-    from unspool.optim import Optimizer
-
-    if isinstance(value, Module):
-        yield from _guards_of_module(value)
-    elif isinstance(value, Optimizer):
-        yield _SIZE, vars(value), None, len(vars(value))
-    elif callable(value) and not isinstance(value, (type, *_FUNCTIONS)):
-        own = getattr(value, "__dict__", None)
-        if type(own) is dict:
-            yield from ((_ITEM, own, name, entry) for name, entry in own.items() if _is_simple(entry))
-
-
-def _guards_of_function(function: Any, seen: set[int] | None = None) -> Iterator[_Guard]:
-    """What the function names: globals, closure cells, defaults, and the object it is a method of; and what functions
-    name that are in closure cells, or global in the same module."""
-    seen = set() if seen is None else seen
-    seen.add(id(function))
-    if isinstance(function, types.MethodType):
-        owner, function = function.__self__, function.__func__
-        yield from _guards_of_value(owner)
-        own = getattr(owner, "__dict__", {})
-        if type(own) is dict and isinstance(function, types.FunctionType):
-            for name in function.__code__.co_names:
-                if name in own:
-                    yield _ITEM, own, name, own[name]
-                    yield from _guards_of_value(own[name])
-    if not isinstance(function, types.FunctionType):
-        yield from _guards_of_value(function)
-        return
-    inner: list[Any] = []
-    for name in function.__code__.co_names:
-        if name in function.__globals__:
-            value = function.__globals__[name]
-            if isinstance(value, types.ModuleType):
-                continue
-            yield _ITEM, function.__globals__, name, value
-            yield from _guards_of_value(value)
-            if isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
-                inner.append(value)
-    for cell in function.__closure__ or ():
-        try:
-            value = cell.cell_contents
-        except ValueError:  # still empty
-            continue
-        yield _CELL, cell, None, value
-        yield from _guards_of_value(value)
-        if isinstance(value, _FUNCTIONS):
-            inner.append(value)
-    for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-        yield from _guards_of_value(value)
-    for value in inner:
-        if id(value) not in seen:
-            yield from _guards_of_function(value, seen)
 
 
 def _structure(tree: Any) -> Any:
@@ -118,6 +37,9 @@ def _taken_apart(args: Any, kwargs: Any) -> tuple[Any, Any]:
     if not kwargs and not any(isinstance(arg, (tuple, list, dict)) for arg in args):
         return None, args
     return _structure((args, kwargs)), flatten((args, kwargs))
+
+
+_ONCE = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
 
 
 def _rebuilder(result: Any) -> Callable[[list[Any]], Any] | None:
@@ -183,10 +105,21 @@ class Compiled:
         self._budget = -1 if memory_budget is None else memory_budget
         self._plans = _core.Plans()
         self._replay = self._plans.replayer()
-        self._recorded: dict[Any, tuple[_core.Captured, list[_Guard]]] = {}
-        self._eager = False
+        self._recorded: dict[Any, tuple[_core.Captured, list[Guard]]] = {}
+        self._eager = self._sealed = False
+        self._kinds: list[str] = []  # of the plans' arguments, latest first
         self._lock = threading.RLock()
         functools.update_wrapper(self, function, updated=())
+
+    def __reduce__(self) -> Any:
+        """Copies and pickles have the function, and no plans yet. Like a function, what a decorator has put into a
+        module is found there by its name."""
+        found: Any = sys.modules.get(getattr(self, "__module__", ""))
+        for name in self._name().split("."):
+            found = getattr(found, name, None)
+        if found is self:
+            return self._name()
+        return type(self), (self._function, self._fallback, None if self._budget < 0 else self._budget)
 
     @property
     def plans(self) -> int:
@@ -225,35 +158,56 @@ class Compiled:
             if times == 0:
                 return result
 
+    def seal(self) -> Compiled:
+        """Make no more plans: from now on a call that none is for raises PlanError. Returns the function itself."""
+        self._only_plan()
+        self._sealed = True
+        return self
+
+    def _no_plan_for(self, leaves: Any) -> str:
+        here = _kind(leaves)
+        if here in self._kinds:
+            why = "its modules, parameters, gradients, optimizers, globals or closure values are not as they were"
+        else:
+            why = f"arguments are {here}, and were " + " or ".join(dict.fromkeys(self._kinds))
+        return f"compile: {self._name()} is sealed, and none of its {self.plans} plans is for this call: {why}"
+
     def _record(self, structure: Any, leaves: Any, args: Any, kwargs: Any) -> Any:
+        if self._sealed:
+            raise _core.PlanError(self._no_plan_for(leaves))
         tensors = [leaf for leaf in leaves if _core.is_tensor(leaf)]
-        values = tuple(None if _core.is_tensor(leaf) else (type(leaf), leaf) for leaf in leaves)
+        values = tuple(None if _core.is_tensor(leaf) else (type(leaf), _exact(leaf)) for leaf in leaves)
         key = _core.is_grad_enabled(), _core._layout(tensors), structure, values
-        try:
-            hash(key)
-        except TypeError:
+        if not _hashable(key):
             unhashable = next(x for x in leaves if not _core.is_tensor(x) and not _hashable(x))
-            raise _core.PlanError(
-                f"compile: arguments must be tensors or hashable values, got {unhashable!r:.60} "
+            self._forget(
+                f"its arguments must be tensors or hashable values, got {unhashable!r:.60} "
                 f"of type {type(unhashable).__name__}"
-            ) from None
+            )
+            return self._function(*args, **kwargs)
 
         def run() -> tuple[Any, list[Any]]:
             result = self._function(*args, **kwargs)
             return result, [leaf for leaf in flatten(result) if _core.is_tensor(leaf)]
 
         with self._lock:
-            try:
-                result, captured = _core._capture(run, tensors)
-            except _core.PlanError as error:
-                return self._give_up(str(error), args, kwargs, error)
+            held, settings = tensors_held(self._function), settings_of(self._function)
+            result, captured = _core._capture(run, tensors, self._fallback is not None)
             before, guards = self._recorded.pop(key, (None, []))
             if before is not None and not (
                 _core._guards_hold(guards) and before.gradients == captured.gradients and before.alike(captured)
             ):
                 before = None  # a call of another kind
-            guards = list(_guards_of_function(self._function))
-            why = captured.refusal or (before.difference(captured) if before is not None else "")
+            guards = guards_of(self._function)
+            once = [leaf for leaf in flatten(result) if isinstance(leaf, _ONCE)]
+            if once:
+                self._forget(f"it returns a {type(once[0]).__name__}, which runs once")
+                return result
+            why = (
+                captured.refusal
+                or _changed(held, settings)
+                or (before.difference(captured) if before is not None else "")
+            )
             if why:
                 self._forget(why)
             elif before is None:
@@ -269,6 +223,7 @@ class Compiled:
                     self._go_eager(str(error))
                 else:
                     self._plans.add(plan, _MOST_PLANS)
+                    self._kinds = [_kind(leaves), *self._kinds[: _MOST_PLANS - 1]]
             return result
 
     def _forget(self, why: str) -> None:
@@ -277,15 +232,10 @@ class Compiled:
             raise _core.PlanError(text)
         self._go_eager(text)
 
-    def _give_up(self, text: str, args: Any, kwargs: Any, error: Exception) -> Any:
-        if self._fallback is None:
-            raise error
-        self._go_eager(text)
-        return self._function(*args, **kwargs)
-
     def _go_eager(self, text: str) -> None:
-        self._eager = True
-        warnings.warn(f"{text}. It runs eagerly from now on", UserWarning, stacklevel=5)
+        if not self._eager:  # a call of itself may have said so
+            self._eager = True
+            warnings.warn(f"{text}. It runs eagerly from now on", UserWarning, stacklevel=_levels_above())
 
     def _name(self) -> str:
         return getattr(self._function, "__qualname__", type(self._function).__name__)
@@ -335,14 +285,56 @@ def _optimized_module() -> Any:
 
         forward = __call__
 
+        def __reduce__(self) -> Any:
+            made = self.__dict__["_compiled"].__reduce__()
+            return _compiled_again, (self._orig_mod, *made[1][1:], self.training)
+
         def __getattr__(self, name: str) -> Any:
-            if name in ("plans", "explain", "memory", "repeat", "draw"):
+            if name in ("plans", "explain", "memory", "repeat", "draw", "seal"):
                 return getattr(self.__dict__["_compiled"], name)
             if name == "_orig_mod":
                 return super().__getattr__(name)
             return getattr(self._orig_mod, name)
 
     return OptimizedModule
+
+
+def _levels_above() -> int:
+    """How far up the first frame of the caller's own is, as `warnings.warn` counts."""
+    frame, levels = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("unspool."):
+        frame, levels = frame.f_back, levels + 1
+    return levels
+
+
+def _compiled_again(module: Any, fallback: str | None, memory_budget: int | None, training: bool) -> Any:
+    made = _optimized_module()(module, Compiled(module, fallback, memory_budget))
+    made.training = training
+    return made
+
+
+def _kind(leaves: Any) -> str:
+    """The arguments of a call, for messages."""
+    shown = (f"{x.dtype} {tuple(x.shape)}" if _core.is_tensor(x) else f"{x!r:.40}" for x in leaves)
+    return f"[{', '.join(shown)}]"
+
+
+def _exact(value: Any) -> Any:
+    """Equal for numbers that are the same: neither zeros of two signs, nor NaN and another."""
+    return repr(value) if isinstance(value, (float, complex)) else value
+
+
+def _changed(held: list[tuple[str, Any, list[Any]]], settings: list[tuple[Any, list[dict[str, Any]]]]) -> str:
+    """What a replay would leave out."""
+    for name, box, before in held:
+        now = tensors_in(box)
+        if len(now) != len(before) or any(a is not b for a, b in zip(now, before, strict=True)):
+            return (
+                f"it changes which tensors the {type(box).__name__} {name} holds, which a replay would not; return them"
+            )
+    if any(settings_in(groups) != before for groups, before in settings):
+        return "it changes settings of an optimizer, which a replay would not; change them outside"
+    return ""
 
 
 def _hashable(value: Any) -> bool:
@@ -395,6 +387,7 @@ def compile(
         raise TypeError(f"compile: expected a function or a module, got {type(model).__name__}")
     if disable:
         return model
+    model = model._function if isinstance(model, Compiled) else model
     compiled = Compiled(model, fallback, memory_budget)
     from unspool.nn import Module
 

@@ -4,6 +4,7 @@
 
 #include "unspool/base/pool.h"
 #include "unspool/base/profile.h"
+#include "unspool/ops/before_write.h"
 #include "unspool/ops/halves.h"
 #include "unspool/ops/map.h"
 #include "unspool/ops/op.h"
@@ -15,6 +16,7 @@ Recorder recorder;
 Sites sites;
 Tracer tracer;
 UNSPOOL_NEAR constinit thread_local bool capturing = false;
+void (*before_write)(const Tensor&) = nullptr;
 
 namespace {
 
@@ -238,6 +240,7 @@ void call_inplace(const OpDef& op, std::span<Tensor> inputs, AttrsView attrs) {
   c.attrs = attrs;
   c.recording = grad_mode && recorder.wants(op, inputs);
   recorder.check_inplace(c);
+  if (before_write) before_write(target);
   if (op.composite || in_floats(op, inputs, attrs)) return write_by_copy(c, target);
 
   // An input on the target's own memory is copied first where the write would disturb its reading,

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "unspool/ops/before_write.h"
 #include "unspool/ops/ops.h"
 #include "unspool/plan/recording.h"
 #include "unspool/tape/node.h"
@@ -69,6 +70,14 @@ int written(Recording& r, const Tensor& t) {
   return place;
 }
 
+// A write to what was there before the call.
+void keep_original(const Tensor& t) {
+  if (!current || !t || t->storage->born == current->number) return;
+  if (!current->kept.insert(t->storage).second) return;
+  const auto* data = static_cast<const char*>(t->storage->data);
+  current->originals.emplace_back(alias(t), std::vector<char>(data, data + t->storage->bytes));
+}
+
 Step step_of(Recording& r, Call& c) {
   Step s;
   s.op = c.op;
@@ -80,6 +89,8 @@ Step step_of(Recording& r, Call& c) {
   const bool target_first =
       c.op->cls == Class::Update && c.out[0] && !c.in.empty() && c.in[0].get() == c.out[0].get();
   if (target_first) written(r, c.in[0]);
+  if (c.op->cls == Class::Update)  // which write their state, too
+    for (const Tensor& t : c.in) keep_original(t);
   for (const Tensor& t : c.in) s.in.push_back(read(r, t, *c.op));
   s.recording = c.recording;
   s.inplace = c.inplace;
@@ -160,7 +171,7 @@ void gradient(TensorImpl* leaf, bool reads) {
   Recording& r = *current;
   if (r.slot_of.contains(leaf)) return;
   r.slot_of[leaf] = r.gradients.size();
-  GradientSlot slot{.leaf = Tensor::borrow(leaf), .read = reads};
+  GradientSlot slot{.leaf = Tensor::borrow(leaf), .read = reads, .was = leaf->grad};
   if (reads && leaf->grad) slot.before = r.place_of(leaf->grad);
   r.gradients.push_back(std::move(slot));
 }
@@ -214,10 +225,30 @@ Capture::Capture(Recording& recording, const std::vector<Tensor>& inputs) {
   capturing = true;
 }
 
-Capture::~Capture() {
+namespace {
+
+void no_more() {
   capturing = false;
   capture_number = 0;
   current = nullptr;
+}
+
+}  // namespace
+
+Capture::~Capture() { no_more(); }
+
+void stop_capture(const std::string& why) {
+  current->refuse(why);
+  no_more();
+}
+
+void undo(Recording& r) {
+  const Pause pause;
+  for (const auto& [t, bytes] : r.originals) {
+    if (!bytes.empty()) std::memcpy(t->storage->data, bytes.data(), bytes.size());
+    bump_version(t);
+  }
+  for (const GradientSlot& g : r.gradients) g.leaf->grad = g.was;
 }
 
 void finish(Recording& r, const std::vector<Tensor>& outputs,
@@ -233,6 +264,16 @@ void finish(Recording& r, const std::vector<Tensor>& outputs,
   }
   for (Buffer& b : r.buffers)
     if (b.kind == Buffer::Constant) take_bits(b);
+  r.originals.clear();
+  r.kept.clear();
+  for (GradientSlot& g : r.gradients) g.was = Tensor();
+  // Nobody looks at the gradient of a leaf that only the recording has, or that was made for the call, such
+  // as one that a checkpoint cuts off.
+  std::erase_if(r.gradients, [&](const GradientSlot& g) {
+    const auto returned = [&](const Tensor& t) { return t.get() == g.leaf.get(); };
+    if (g.leaf->storage->born == r.number) return std::none_of(outputs.begin(), outputs.end(), returned);
+    return g.leaf->refs.load(std::memory_order_relaxed) == 1 && !g.leaf->handle;
+  });
   for (GradientSlot& g : r.gradients)
     if (const Tensor& now = g.leaf->grad) g.after = keep(r.place_of(now));
   for (std::size_t i = 0; i < r.buffers.size(); ++i)
@@ -248,6 +289,7 @@ void finish(Recording& r, const std::vector<Tensor>& outputs,
 void install_capture() {
   tracer = {run, composite, copied, constant, gradient};
   tensor_hooks.storage_died = storage_died;
+  before_write = keep_original;
 }
 
 }  // namespace unspool

@@ -101,11 +101,24 @@ std::string Plan::explain() const {
   std::int64_t flops = 0, bytes = 0;
   for (std::size_t k = 0; k < instructions_.size(); ++k) {
     const Instruction& i = *instructions_[k];
+    const Step& s = r_.steps[k];
     std::string line = std::to_string(k) + ": ", results;
-    for (const Tensor& t : i.out)
+    auto result = [&](const Tensor& t) {
       if (t) results += (results.empty() ? "" : ", ") + name(t);
-    line += results + " = " + label_of(i) + "(";
+    };
     std::vector<Tensor> in = i.checks ? i.given : i.in;
+    if (i.chain)  // whose results stand among what it reads
+      std::erase_if(in, [&](const Tensor& t) {
+        if (!t) return false;
+        const int p = place_of.at(t.get());
+        return std::find(s.wrote.begin(), s.wrote.end(), p) != s.wrote.end() &&
+               names[r_.places[static_cast<std::size_t>(p)].buffer].empty();
+      });
+    for (const Tensor& t : i.out) result(t);
+    for (int p : i.update ? s.parts[1].wrote : s.wrote)
+      if (std::find(s.out, s.out + s.n_out, p) == s.out + s.n_out)
+        result(at_place_[static_cast<std::size_t>(p)]);
+    line += results + (results.empty() ? "" : " = ") + label_of(i) + "(";
     if (i.update)
       for (const Tensor& t : i.update->in)
         if (t.get() != i.out[1].get() && (!i.in[2] || t.get() != i.in[2].get())) in.push_back(t);
@@ -115,6 +128,12 @@ std::string Plan::explain() const {
     if (i.again) line += "  a second time";
     if (i.flops) line += "  " + std::to_string(i.flops) + " flop";
     line += "  " + std::to_string(bytes_of(i)) + " bytes" + at_site(i.site);
+    std::vector<std::uint32_t> more{i.site};
+    for (const Step& part : s.parts)
+      if (sites.text && part.site && std::find(more.begin(), more.end(), part.site) == more.end()) {
+        line += ", " + sites.text(part.site);
+        more.push_back(part.site);
+      }
     flops += i.flops;
     bytes += bytes_of(i);
     text += line + "\n";

@@ -176,6 +176,9 @@ Plan::Plan(Recording r, std::size_t given, std::int64_t budget) : own_(given), r
   for (int p : r_.inputs) tensor_at(p);
   for (int p : r_.outputs) tensor_at(p);
   for (const GradientSlot& g : r_.gradients) tensor_at(g.after);
+  for (std::size_t k = 0; k < r_.outputs.size(); ++k)
+    for (std::size_t i = 0; i < r_.gradients.size(); ++i)
+      if (r_.gradients[i].after == r_.outputs[k]) returned_gradients_.emplace_back(k, i);
   for (const Tensor& t : r_.leaves) leaves_.push_back({t, t->storage});
 }
 

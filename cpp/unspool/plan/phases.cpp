@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "unspool/ops/ops.h"
+#include "unspool/tape/hooks.h"
 #include "unspool/tape/node.h"
 #include "unspool/tape/sweep.h"
 
@@ -25,6 +26,9 @@ class Reached {
       if (!n || !seen_.insert(n).second) continue;
       hold(n->y);
       hold(n->aux);
+      if (n->hooks)
+        for (const Hook& h : n->hooks->all)
+          if (h.when == Hook::Owned) hook_calls.kept(h.target, held);
       for (int i = 0; i < n->n_in; ++i) {
         InputSlot& slot = n->inputs()[i];
         hold(slot.saved);
@@ -73,14 +77,16 @@ Backward record_backward(Recording& r, const std::vector<Tensor>& inputs,
                          const std::vector<Tensor>& outputs) {
   Backward b;
   std::vector<Tensor> roots, cotangents;
-  Reached reached(inputs);
+  Reached reached(inputs), spent(inputs);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const Tensor& t = outputs[i];
+    if (t->node && t->node->released) spent.follow(t->node);  // its contexts may keep something still
     if (!t->node || t->node->released || !needs_grad(t)) continue;
     b.roots.push_back(i);
     roots.push_back(t);
     reached.follow(history(t));
   }
+  b.held = std::move(spent.held);
   if (roots.empty()) return b;
   b.there = true;
   if (!r.gradients.empty()) {
@@ -92,18 +98,15 @@ Backward record_backward(Recording& r, const std::vector<Tensor>& inputs,
   for (const Tensor& leaf : reached.leaves) {
     const bool argument =
         std::any_of(inputs.begin(), inputs.end(), [&](const Tensor& t) { return t.get() == leaf.get(); });
-    if (argument) continue;
-    if (leaf->hooks) r.refuse("a leaf that its result depends on has a backward hook");
-    if (leaf->storage->born == r.number)
-      r.refuse("it makes a leaf that requires a gradient; make it outside");
-    b.leaves.push_back(leaf);
+    if (!argument) b.leaves.push_back(leaf);
   }
+  const std::size_t outside = b.leaves.size();
   for (std::size_t i = 0; i < inputs.size(); ++i)
     if (inputs[i].requires_grad()) {
       b.inputs.push_back(i);
       b.leaves.push_back(inputs[i]);
     }
-  b.held = std::move(reached.held);
+  b.held.merge(reached.held);
   b.boundary = r.steps.size();
   for (const Tensor& t : roots) {
     const Tensor g = full(t.shape(), 1.0, t.dtype());
@@ -111,9 +114,21 @@ Backward record_backward(Recording& r, const std::vector<Tensor>& inputs,
     b.cotangents.push_back(r.place_of(g));
     cotangents.push_back(g);
   }
-  const Vector<Tensor> grads =
-      grad(roots, cotangents, b.leaves, {.retain_graph = true, .create_graph = false});
-  for (const Tensor& g : grads) b.grads.push_back(g ? r.place_of(g) : -1);
+  // As many times as something is sent to it is a leaf an input of the call that replays are recorded as:
+  // sums with what comes from elsewhere, or was in .grad, are rounded in the eager order.
+  const auto sent = contributions(roots, cotangents, b.leaves, {.retain_graph = true, .create_graph = false});
+  const std::vector<Tensor> leaves = std::exchange(b.leaves, {});
+  for (std::size_t i = 0; i < outside; ++i)
+    if (leaves[i]->storage->born == r.number)
+      r.refuse("it makes a leaf that requires a gradient; make it outside");
+  const std::vector<std::size_t> arguments = std::exchange(b.inputs, {});
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    const std::size_t times = std::max<std::size_t>(sent[i].size(), 1);
+    b.leaves.insert(b.leaves.end(), times, leaves[i]);
+    if (i >= outside) b.inputs.insert(b.inputs.end(), times, arguments[i - outside]);
+    if (sent[i].empty()) b.grads.push_back(-1);
+    for (const Tensor& g : sent[i]) b.grads.push_back(r.place_of(g));
+  }
   return b;
 }
 

@@ -12,9 +12,10 @@ namespace unspool {
 
 struct Backward {
   bool there = false;
-  std::size_t boundary = 0;                 // the first step of backward
-  std::vector<std::size_t> roots;           // results that have a history, by their number
-  std::vector<Tensor> leaves;               // what gradients are for: leaves from outside, then arguments
+  std::size_t boundary = 0;        // the first step of backward
+  std::vector<std::size_t> roots;  // results that have a history, by their number
+  // What gradients are for, once for each that is sent there: leaves from outside, then arguments.
+  std::vector<Tensor> leaves;
   std::vector<std::size_t> inputs;          // the arguments among them, by their number
   std::vector<int> cotangents;              // places
   std::vector<int> grads;                   // places, -1 where the roots do not reach

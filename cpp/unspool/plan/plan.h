@@ -141,6 +141,9 @@ class Plan {
   std::vector<std::pair<Tensor, Storage*>> leaves_;
   std::vector<const Storage*> outside_;
   std::vector<int> written_;  // buffers from outside that are written
+  // (result, gradient slot) where the function returned what it left in .grad: one tensor, not two of one
+  // memory.
+  std::vector<std::pair<std::size_t, std::size_t>> returned_gradients_;
   Recomputed recomputed_;
   std::int64_t work_ = 0;  // of a replay, about nanoseconds of one core
 };

@@ -67,6 +67,7 @@ struct Step {
 struct GradientSlot {
   Tensor leaf;
   bool read;           // before it was replaced
+  Tensor was{};        // until the function has returned: what was there before
   int before = -1;     // place of what was there, if that was read and there was something
   int after = -1;      // what is there in the end
   bool stays = false;  // it is the very tensor that was there before
@@ -82,6 +83,7 @@ struct Recording {
   std::vector<std::pair<std::size_t, int>> settings;  // (step, attribute) that is read anew at each replay
   std::vector<int> inputs, outputs;                   // places
   std::string refusal;                                // why this cannot be frozen; empty where it can
+  bool goes_on = false;                               // what cannot be frozen ends the capture, not the call
 
   int place_of(const Tensor& t);
   int add_place(const Place& p);
@@ -92,6 +94,10 @@ struct Recording {
   void refuse(const std::string& why) {
     if (refusal.empty()) refusal = why;
   }
+
+  // Until the function has returned: what memory from outside held before it was written.
+  std::vector<std::pair<Tensor, std::vector<char>>> originals;
+  std::unordered_set<const Storage*> kept;  // theirs
 
   std::unordered_map<const Storage*, int> at;          // of living buffers
   std::unordered_multimap<std::int64_t, int> numbers;  // of places, by buffer and offset
@@ -112,10 +118,14 @@ class Capture {
 void finish(Recording& recording, const std::vector<Tensor>& outputs,
             const std::unordered_set<const Storage*>* held = nullptr);
 Recording* current_recording();  // of this thread, or null
+// From here on nothing is noted: the rest of the call runs as if it were not recorded.
+void stop_capture(const std::string& why);
+// Where the function did not return: memory from outside and gradients are as they were.
+void undo(Recording& recording);
 // Calls between are not noted.
 struct Pause {
   Pause() : before(capturing) { capturing = false; }
-  ~Pause() { capturing = before; }
+  ~Pause() { capturing = before && current_recording(); }  // it may have been stopped
   Pause(const Pause&) = delete;
   Pause& operator=(const Pause&) = delete;
   bool before;

@@ -131,6 +131,7 @@ bool Plan::alone() const {
 
 void Plan::run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
   const GradMode off(false);
+  const std::size_t first = results.size();
   std::optional<ProfileScope> event;
   if (__atomic_load_n(&profiling, __ATOMIC_RELAXED)) [[unlikely]]
     event.emplace("replay", Shape(), true);
@@ -206,6 +207,7 @@ void Plan::run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
     const Tensor& t = at_place_[static_cast<std::size_t>(g.after)];
     if (!now || now->storage != t->storage) now = alias(t);
   }
+  for (const auto& [k, i] : returned_gradients_) results[first + k] = r_.gradients[i].leaf->grad;
 }
 
 }  // namespace unspool

@@ -2,6 +2,7 @@
 // sequence number is above all its inputs', so when it is taken every consumer has contributed.
 // The rules of the engine stand here and in no op: un-broadcasting, dtype, accumulation.
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "unspool/base/pool.h"
@@ -71,6 +72,29 @@ class Targets {
  private:
   Map<Node*, bool> nodes_, inner_;
   Map<TensorImpl*, bool> leaves_;
+};
+
+// What arrives at some edges, in the order of its arrival.
+class Arrivals {
+ public:
+  explicit Arrivals(std::span<const Tensor> inputs) : all(inputs.size()) {
+    for (std::size_t i = 0; i < inputs.size(); ++i) number_.emplace(key(edge_of(inputs[i])), i);
+  }
+  // Whether the edge is one of them, and g has been taken.
+  bool take(const Edge& e, Tensor& g) {
+    const auto found = number_.find(key(e));
+    if (found == number_.end()) return false;
+    all[found->second].push_back(std::move(g));
+    return true;
+  }
+  std::vector<std::vector<Tensor>> all;
+
+ private:
+  static std::pair<const void*, std::uint32_t> key(const Edge& e) {
+    return e.leaf ? std::pair<const void*, std::uint32_t>(e.leaf, 0)
+                  : std::pair<const void*, std::uint32_t>(e.node, e.output);
+  }
+  std::map<std::pair<const void*, std::uint32_t>, std::size_t> number_;
 };
 
 class Sweep {
@@ -211,6 +235,7 @@ class Sweep {
   }
 
   void send(const Edge& e, Tensor g) {
+    if (arrivals && arrivals->take(e, g)) return;
     if (e.leaf) {
       to_leaf(e.leaf, std::move(g));
     } else if (e.node) {
@@ -324,6 +349,7 @@ class Sweep {
 
  public:
   bool collect_into_grad = false;  // backward(inputs=): targets, but into .grad
+  Arrivals* arrivals = nullptr;
 
  private:
   SweepOptions options_;
@@ -415,6 +441,18 @@ Vector<Tensor> grad(std::span<const Tensor> roots, std::span<const Tensor> grads
     result.push_back(std::move(g));
   }
   return result;
+}
+
+std::vector<std::vector<Tensor>> contributions(std::span<const Tensor> roots, std::span<const Tensor> grads,
+                                               std::span<const Tensor> inputs, const SweepOptions& options) {
+  GradMode mode(options.create_graph);
+  const Targets targets(roots, inputs);
+  Arrivals arrivals(inputs);
+  Sweep sweep(options, &targets);
+  sweep.arrivals = &arrivals;
+  start_all(sweep, roots, grads);
+  sweep.run();
+  return std::move(arrivals.all);
 }
 
 }  // namespace unspool

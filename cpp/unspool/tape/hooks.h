@@ -2,6 +2,7 @@
 // knows when; what a callable is, the bindings know (HookCalls).
 #pragma once
 
+#include <unordered_set>
 #include <vector>
 
 #include "unspool/tape/node.h"
@@ -36,6 +37,7 @@ struct HookCalls {
   void (*before)(void* callable, Tensor* g, int n) = nullptr;
   void (*after)(void* callable, Tensor* gx, int n_in, const Tensor* g, int n_out) = nullptr;
   void (*freed)(void* owned) = nullptr;  // backward has freed what the node saved
+  void (*kept)(void* owned, std::unordered_set<const Storage*>& all) = nullptr;  // adds what it keeps
   void (*drop)(void* callable) noexcept = nullptr;
   // A TensorImpl or Node that may be part of a cycle; and the end of one.
   void (*suspect)(void* p, bool is_node) = nullptr;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "unspool/tensor/tensor.h"
 
@@ -20,6 +21,11 @@ void backward(std::span<const Tensor> roots, std::span<const Tensor> grads, std:
 // The gradients with respect to `inputs` as values; null for one that the roots do not reach.
 Vector<Tensor> grad(std::span<const Tensor> roots, std::span<const Tensor> grads,
                     std::span<const Tensor> inputs, const SweepOptions& options);
+
+// Each input's gradient as what is sent to it, one by one and in that order, not added up. What lies behind
+// an input is not visited.
+std::vector<std::vector<Tensor>> contributions(std::span<const Tensor> roots, std::span<const Tensor> grads,
+                                               std::span<const Tensor> inputs, const SweepOptions& options);
 
 // The tangents of `outputs` for tangents of `inputs`, by one pass over the graph that the
 // outputs' forward pass recorded. Null for an output that no input reaches.

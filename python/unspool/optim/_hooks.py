@@ -83,7 +83,7 @@ class Hooked:
                 nonlocal result
                 result = hooked(args, kwargs)
 
-            _core._python_step(run, own.param_groups)
+            _core._python_step(run, own)
             return result
 
         own.step = step

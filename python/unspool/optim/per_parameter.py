@@ -39,7 +39,7 @@ class PerParameter(Optimizer):
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        _core._python_step(self._step_all, self.param_groups)
+        _core._python_step(self._step_all, self)
         self._opt_called = True
         return loss
 

@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from unspool import _core
-from unspool._compile import Compiled
 from unspool._core import cat, stack
 from unspool._tree import flatten
 from unspool.autograd.grad_mode import no_grad
 from unspool.nn import modules
 from unspool.nn.utils import clip_grad_norm_, clip_grad_value_
 
-__all__ = ["Step", "evaluation", "named", "of_rows", "prediction", "training"]
+__all__ = ["evaluation", "named", "of_rows", "prediction", "training"]
 
 # Losses whose input and target must have one shape: broadcast, they are pairs of everything with everything.
 _ELEMENTWISE = (
@@ -24,26 +23,6 @@ _ELEMENTWISE = (
     modules.BCELoss,
     modules.BCEWithLogitsLoss,
 )
-
-
-class Step(Compiled):
-    """A frozen function. Where it turns out in the middle of a call that it can't be frozen, what the call has changed
-    so far is undone before it is made again, eagerly; `before()` gives what does that."""
-
-    def __init__(self, function: Callable[..., Any], before: Callable[[], Callable[[], None]]) -> None:
-        super().__init__(function, "eager")
-        self._before = before
-
-    def _record(self, *call: Any) -> Any:
-        self._undo = self._before()
-        try:
-            return super()._record(*call)
-        finally:
-            del self._undo  # it holds gradients and copies of buffers
-
-    def _give_up(self, *call: Any) -> Any:
-        self._undo()
-        return super()._give_up(*call)
 
 
 def _loss(op: str, criterion: Any, predicted: Any, target: Any, keep: bool) -> Any:

@@ -12,6 +12,7 @@ from operator import mul
 from typing import Any
 
 from unspool import _core
+from unspool._compile import Compiled
 from unspool.autograd.grad_mode import no_grad
 from unspool.nn import Module
 from unspool.optim import LBFGS, Optimizer
@@ -119,6 +120,7 @@ class Trainer:
         self.history = History()
         self.epoch = self.step = self.epochs = 0
         self.stop = self.failed = False
+        self._clipping = clip_norm, clip_value
         model = getattr(model, "_orig_mod", model)  # what unspool.compile made would be frozen twice
         self._accumulate = accumulate
         self._by_step = schedule == "step"
@@ -136,8 +138,15 @@ class Trainer:
             for drops in (True, False)
         )
         self._look = steps.evaluation(model, loss, keep)
-        self._predict = steps.Step(steps.prediction(model), self._undo)
+        self._predict = Compiled(steps.prediction(model), "eager")
         self._frozen: dict[Any, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return whole.parts_of(self)
+
+    def __setstate__(self, parts: dict[str, Any]) -> None:
+        Trainer.__init__(self, *parts["made_of"], **parts["arguments"])
+        self.__dict__.update(parts["progress"])
 
     # ---- What is given ------------------------------------------------------------------------------------
 
@@ -156,11 +165,8 @@ class Trainer:
         wanted = tuple(p.requires_grad for group in self.optimizer.param_groups for p in group["params"])
         key = step, source.kind, wanted  # which gradients there are is no guard of a plan
         if key not in self._frozen:
-            self._frozen[key] = steps.Step(source.taking(step), self._undo)
+            self._frozen[key] = Compiled(source.taking(step), "eager")
         return self._frozen[key]
-
-    def _undo(self) -> Undo:
-        return Undo(self, self._generator, False)
 
     @property
     def losses(self) -> list[float]:
@@ -248,7 +254,7 @@ class Trainer:
     def _try(self, watched: Rows | Stream | None) -> None:
         """Look at one batch of the validation data, so that wrong ones are told now, not after an epoch."""
         if isinstance(watched, Rows):
-            undo = self._undo()
+            undo = Undo(self, self._generator, False)
             with self._evaluating():
                 self._look(watched.first())
             undo()

@@ -17,7 +17,7 @@ from unspool.train.history import History
 if TYPE_CHECKING:
     from unspool.train.trainer import Trainer
 
-__all__ = ["Interrupts", "Undo", "checkpoint", "resume", "state_of"]
+__all__ = ["Interrupts", "Undo", "checkpoint", "parts_of", "resume", "state_of"]
 
 _KEYS = (
     "model", "optimizer", "scheduler", "random_state", "generator", "epoch", "step", "begun", "order", "losses",
@@ -117,6 +117,25 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
         "lr": trainer._lr,
         "history": trainer.history.to_dict(),
         "callbacks": states_of(trainer._callbacks),
+    }
+
+
+def parts_of(trainer: Trainer) -> dict[str, Any]:
+    """What a copy or a pickle has: what the trainer is made of, and how far it is; no plans, and no data."""
+    if trainer._lock.locked():
+        raise RuntimeError("Trainer: it is training; it can be copied afterwards, and state_dict() copies its state")
+    clip_norm, clip_value = trainer._clipping
+    return {
+        "made_of": (trainer.model, trainer.loss, trainer.optimizer, trainer.scheduler),
+        "arguments": {
+            "metrics": trainer.metrics,
+            "clip_norm": clip_norm,
+            "clip_value": clip_value,
+            "accumulate": trainer._accumulate,
+            "schedule": "step" if trainer._by_step else "epoch",
+            "nonfinite": "raise" if trainer._finite else "continue",
+        },
+        "progress": {name: getattr(trainer, name) for name in ("history", "epoch", "step", "epochs", "stop", "failed")},
     }
 
 

@@ -179,7 +179,8 @@ class Region:
         _core._record_function(self, slots, outputs)
 
     def _free(self) -> None:
-        self._call = None
+        self._call = self._rng_state = None
+        self._tensors = []
 
     def _run_backward(self, node: Any, grads: tuple[Any, ...]) -> tuple[Any, ...]:
         """The contributions to each use of each tensor from outside, None for uses that got none."""

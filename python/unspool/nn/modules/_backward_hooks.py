@@ -64,7 +64,7 @@ class _Backward:
 
     def inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         args, places, call = _mark(args)
-        self._n_inputs = len(args)
+        n = self._n_inputs = len(args)  # the hooks below keep no tensor: it would keep its own history
         blanks = [(a.shape, a.dtype) if isinstance(a, _core.Tensor) else None for a in args]
         if call is not None:
             self._has_inputs = True
@@ -75,7 +75,7 @@ class _Backward:
                 # as in PyTorch a tensor that no gradient goes to has one of zeros
                 full = [
                     _core.zeros(*blank[:1], dtype=blank[1]) if g is None and blank else g
-                    for g, blank in zip(_spread(grads, places, len(args)), blanks, strict=True)
+                    for g, blank in zip(_spread(grads, places, n), blanks, strict=True)
                 ]
                 got = self._run(tuple(full))
                 return tuple(got[i] for i in places)
@@ -88,9 +88,10 @@ class _Backward:
         values, places, call = _mark(result if several else (result,))
         if call is None:
             return result
+        n = len(values)
 
         def on_outputs(grads: Any) -> Any:
-            full = _spread(grads, places, len(values))
+            full = _spread(grads, places, n)
             for hook in self._hooks("_backward_pre_hooks"):
                 got = hook(self._module, full)
                 if got is not None:

@@ -6,9 +6,15 @@ import warnings
 from functools import wraps
 from typing import Any
 
+from unspool import _core
 from unspool.optim.optimizer import Optimizer
 
-__all__ = ["LRScheduler"]
+__all__ = ["LRScheduler", "outside_of_plans"]
+
+
+def outside_of_plans() -> None:
+    """A plan reads rates, and makes none: PlanError where a function that steps a schedule is being frozen."""
+    _core._refuse_in_capture("lr_scheduler.step", "sets learning rates")
 
 
 class LRScheduler:
@@ -64,6 +70,7 @@ class LRScheduler:
 
     def step(self, epoch: int | None = None) -> None:
         """Go to the next epoch (or, deprecated, to `epoch`) and set the rates. Call it after `optimizer.step()`."""
+        outside_of_plans()
         if self._step_count == 1 and not self.optimizer._opt_called:
             warnings.warn(
                 "lr_scheduler.step() was called before optimizer.step(), so the first rate of the schedule is skipped; "

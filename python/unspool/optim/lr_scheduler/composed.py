@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from unspool.optim.lr_scheduler._base import LRScheduler
+from unspool.optim.lr_scheduler._base import LRScheduler, outside_of_plans
 from unspool.optim.optimizer import Optimizer
 
 __all__ = ["ChainedScheduler", "ReduceLROnPlateau", "SequentialLR"]
@@ -73,6 +73,7 @@ class SequentialLR(_Members):
 
     def step(self, epoch: int | None = None) -> None:
         """Go to the next epoch."""
+        outside_of_plans()
         self.last_epoch += 1
         i = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[i]
@@ -175,6 +176,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
         """Take in the metric of an epoch."""
+        outside_of_plans()
         current = float(metrics)
         if epoch is not None:
             warnings.warn("scheduler.step(epoch) is deprecated; call step() once an epoch", UserWarning, stacklevel=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from unspool.optim.lr_scheduler._base import LRScheduler
+from unspool.optim.lr_scheduler._base import LRScheduler, outside_of_plans
 
 __all__ = ["ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "LinearLR", "PolynomialLR"]
 
@@ -164,6 +164,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def step(self, epoch: Any = None) -> None:
         """Go on by one epoch, or to `epoch`, which may be a fraction."""
+        outside_of_plans()
         if epoch is not None and epoch < 0:
             raise ValueError(f"CosineAnnealingWarmRestarts: epoch must be non-negative, got {epoch}")
         self._advance(epoch)
