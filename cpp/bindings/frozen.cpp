@@ -7,6 +7,7 @@
 #include "compile.h"
 #include "guards.h"
 #include "unspool/base/pool.h"
+#include "unspool/ops/halves.h"
 #include "unspool/ops/ops.h"
 #include "unspool/plan/batches.h"
 
@@ -14,6 +15,13 @@ namespace unspool::python {
 namespace {
 
 constexpr std::int64_t kStepsBetweenSignals = 64;  // a look at them costs as much as a tenth of a small step
+
+// What a thread has switched on, on which a recording depends.
+struct Modes {
+  bool grad = grad_enabled();
+  Autocast mixed = autocast();
+  bool operator==(const Modes&) const = default;
+};
 
 // A plan, and which calls it is for. Arguments come as a structure (None where they are given one by one, by
 // position) and its leaves.
@@ -35,8 +43,7 @@ class FrozenFunction {
         structure_(std::move(structure)),
         leaves_(leaves.begin(), leaves.end()),
         rebuild_(std::move(rebuild)),
-        apply_(std::move(apply)),
-        grad_(grad_enabled()) {
+        apply_(std::move(apply)) {
     record_.there = captured.backward.there;
     for (py::object& leaf : leaves_) {
       if (!is_tensor(leaf.ptr())) continue;
@@ -60,7 +67,7 @@ class FrozenFunction {
   // A new reference to the result of the last of so many replays; null, without an error, where this is not
   // the plan for the call.
   PyObject* call(PyObject* structure, std::span<PyObject* const> leaves, std::int64_t times = 1) {
-    if (leaves.size() != leaves_.size() || grad_ != grad_enabled()) return nullptr;
+    if (leaves.size() != leaves_.size() || !(modes_ == Modes())) return nullptr;
     if (structure != structure_.ptr() && !equal(structure, structure_.ptr())) return nullptr;
     for (std::size_t i = 0; i < leaves.size(); ++i)
       if (!leaves_[i] ? !is_tensor(leaves[i]) : !same_value(leaves[i], leaves_[i].ptr())) return nullptr;
@@ -92,7 +99,7 @@ class FrozenFunction {
   // How many of the batches from `start` to `stop` are done when the time is over; 0 where this is not the
   // plan for them. Python runs in other threads meanwhile, unless an instruction forbids it.
   std::int64_t replay(Batches& batches, std::int64_t start, std::int64_t stop, double seconds) {
-    if (backward_ || structure_.ptr() != Py_None || grad_ != grad_enabled()) return 0;
+    if (backward_ || structure_.ptr() != Py_None || !(modes_ == Modes())) return 0;
     for (const py::object& leaf : leaves_)
       if (leaf) return 0;
     if (std::find(wants_.begin(), wants_.end(), true) != wants_.end() || !guards_.hold()) return 0;
@@ -306,7 +313,7 @@ class FrozenFunction {
   std::vector<bool> wants_;                             // a gradient, of the arguments
   std::vector<std::uint64_t> marks_;                    // of plan_.leaves()
   std::vector<std::pair<std::size_t, Tensor>> pinned_;  // arguments, and where they must lie
-  bool grad_;
+  Modes modes_;
   std::vector<Tensor> inputs_, results_;  // of the call that has the lock: kept for their memory
 };
 

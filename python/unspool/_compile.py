@@ -177,7 +177,7 @@ class Compiled:
             raise _core.PlanError(self._no_plan_for(leaves))
         tensors = [leaf for leaf in leaves if _core.is_tensor(leaf)]
         values = tuple(None if _core.is_tensor(leaf) else (type(leaf), _exact(leaf)) for leaf in leaves)
-        key = _core.is_grad_enabled(), _core._layout(tensors), structure, values
+        key = _core.is_grad_enabled(), _core._autocast(), _core._layout(tensors), structure, values
         if not _hashable(key):
             unhashable = next(x for x in leaves if not _core.is_tensor(x) and not _hashable(x))
             self._forget(

@@ -22,6 +22,7 @@ void call_in_floats(Call& c, std::span<Tensor> in, const AttrsView& attrs);
 struct Autocast {
   bool on = false;
   DType to = DType::BFloat16;
+  bool operator==(const Autocast&) const = default;
 };
 Autocast autocast();
 void set_autocast(const Autocast& state);
