@@ -116,6 +116,8 @@ def repair(args: argparse.Namespace) -> None:
             break
         if spec.width < 32 or spec.depth > (100 if eased else 30) or spec.scale == 1.0:
             continue
+        if spec.depth * spec.width**2 < args.least:
+            continue
         x, y = _task(spec)
         found = {f.kind for f in unspool.diagnose(networks.build(spec), x, y).findings if f.severity != "info"}
         if found <= {"collapsed_linear"}:  # no matter of weights
@@ -157,6 +159,7 @@ def main() -> None:
     campaign.add_argument("--fresh", type=int, default=5, help="seeds of the fresh network (5)")
     campaign.add_argument("--sick", type=int, default=3, help="seeds of each sick network (3)")
     campaign.add_argument("--work", type=float, default=3e5, help="depth·width² at most (3e5)")
+    campaign.add_argument("--least", type=float, default=0.0, help="depth·width² at least (0)")
     campaign.add_argument("--verbose", action="store_true", help="a line for each")
     campaign.set_defaults(run=repair)
     args = parser.parse_args()

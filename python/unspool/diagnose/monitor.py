@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -90,7 +91,7 @@ class Monitor:
         self._before: dict[str, Any] = {}
         self._taken = 0  # batches of a trainer's epoch
         self._bad: set[str] = set()
-        self.losses: list[float] = []
+        self.losses = array("d")  # 8 bytes each: fresh memory costs more than all that is done with a loss
         self.samples: list[Sample] = []
         self.events: list[tuple[int, str, str]] = []
 
@@ -118,7 +119,7 @@ class Monitor:
         if not math.isfinite(value):
             self._turn("non_finite", f"the loss is {value}")
         if len(self.losses) % self._window == 0:
-            self._judge_losses(self.losses[-self._window :])
+            self._judge_losses(self.losses[-self._window :].tolist())
 
     def _take(self, values: list[float]) -> None:
         """The losses of several steps."""
@@ -130,10 +131,10 @@ class Monitor:
             return
         at = 0
         for end in range(window - len(losses) % window, len(values) + 1, window):
-            losses += values[at:end]
+            losses.fromlist(values[at:end])
             at = end
-            self._judge_losses(losses[-window:])
-        losses += values[at:]
+            self._judge_losses(losses[-window:].tolist())
+        losses.fromlist(values[at:])
 
     def _copy_weights(self) -> None:
         begun = time.perf_counter()
