@@ -112,6 +112,17 @@ def test_what_gets_no_better_stays_as_it_was() -> None:
     assert [p.detach().numpy().tobytes() for p in model.parameters()] == before
 
 
+def test_weights_that_only_make_steps_small_get_their_size() -> None:
+    """Behind a normalisation their size changes no number of the report but gradient / weight."""
+    layers = [part for _ in range(30) for part in (nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU())]
+    model = nn.Sequential(*layers, nn.Linear(32, 10))
+    for linear in model[::3]:
+        nn.init.normal_(linear.weight, 0.0, math.sqrt(8 / 32))
+    said = unspool.diagnose(model, *batch()).repair(model)
+    assert said[-1].startswith("left: exploding_backward")
+    assert model[0].weight.var().item() == pytest.approx(2 / 32, rel=0.01)
+
+
 @pytest.mark.parametrize("act", [nn.Sigmoid, nn.Softplus])
 def test_a_nonlinearity_that_is_nowhere_0_is_mended_with_biases(act: Any) -> None:
     """Their mean is most of what the next layer reads: scaled weights alone leave gradients to vanish."""

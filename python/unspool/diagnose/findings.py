@@ -153,6 +153,21 @@ def unlikely_share(units: int) -> float:
     return 0.5 + 2.4 / math.sqrt(units)
 
 
+def no_gradient(facts: Facts) -> Iterator[Finding]:
+    """Layers of which no call gets anything back from the loss. It may leave out one output of several."""
+    layers = facts.measures.layers
+    reached = {layer.path for layer in layers if layer.gradient is not None}
+    cut = list(dict.fromkeys(layer.path for layer in layers if layer.path not in reached))
+    if cut:
+        more = f", nor on {len(cut) - 1} more layers" if len(cut) > 1 else ""
+        yield Finding(
+            "no_gradient", "warning" if facts.measures.one_output else "info", cut[0],
+            f"the loss does not depend on what it gives{more}: no gradient comes back",
+            {"layers": cut},
+            "look for detach(), no_grad() or a result that is not used behind it",
+        )  # fmt: skip
+
+
 def dead_units(facts: Facts) -> Iterator[Finding]:
     """Units whose nonlinearity is flat for every example: no gradient reaches their weights."""
     some = [x for x in facts.exact.layers if x.z.examples > 1 and x.dead >= 0.1]
@@ -270,7 +285,16 @@ def far_biases(facts: Facts) -> Iterator[Finding]:
 
 
 def unscaled_inputs(facts: Facts) -> Iterator[Finding]:
-    """Inputs of a size far from 1, or features of very different sizes."""
+    """Inputs that are the same for all examples, of a size far from 1, or with features of very different sizes."""
+    inputs = facts.measures.inputs
+    if inputs and all(x.examples > 1 and not x.unit_var.any() for x in inputs):
+        yield Finding(
+            "unscaled_inputs", "warning", "",
+            f"the inputs are the same for all {inputs[0].examples} examples: there is nothing to tell them apart by",
+            {"rms": math.sqrt(float(np.square(inputs[0].unit_mean).mean())), "examples": inputs[0].examples},
+            "look at how x is made",
+        )  # fmt: skip
+        return
     for number, x in enumerate(facts.measures.inputs):
         size = math.sqrt(float(np.mean(x.unit_var + np.square(x.unit_mean))))
         widths = np.sqrt(x.unit_var)
@@ -362,6 +386,7 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     forward_chain,
     backward_chain,
     symmetric_units,
+    no_gradient,
     dead_units,
     saturated_units,
     collapsed_linear,

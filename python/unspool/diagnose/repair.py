@@ -206,12 +206,14 @@ def _kinds(report: Any) -> set[str]:
     return {f.kind for f in _bad(report)}
 
 
-def _badness(report: Any, start: bool) -> tuple[int, int, int]:
-    """What no step of training undoes, other errors, warnings; `start`: with that of the loss at the start."""
+def _badness(report: Any, start: bool) -> tuple[int, int, int, int]:
+    """What no step of training undoes, other errors, warnings; `start`: with that of the loss at the start. At last the
+    layers of weights that are too large: behind a normalisation that shows nowhere else, and makes steps small."""
     found = [f for f in _bad(report) if start or f.kind != "start_loss"]
     severities = [f.severity for f in found]
     lasting = sum(f.kind in _REDRAWN for f in found)
-    return lasting, severities.count("error") - lasting, severities.count("warning")
+    large = sum(layer.weight_var > 2 * layer.weight_target for layer in report.layers)
+    return lasting, severities.count("error") - lasting, severities.count("warning"), large
 
 
 def _round(report: Any, model: Any, places: dict[str, _Place], how: str) -> list[str]:
