@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -173,17 +174,25 @@ def test_one_loss_that_is_not_finite_is_said_again_after_it_has_passed() -> None
     assert [line.split(":")[0] for line in said if "non_finite" in line] == ["step 6", "step 46"]
 
 
-def test_losses_that_come_together_are_judged_as_those_that_come_one_by_one() -> None:
-    losses = [1.0 + (0.9 if step % 2 else -0.9) * (step // 20 % 3 == 1) for step in range(190)]
+@pytest.mark.parametrize("cuts", [(0, 7, 7, 20, 95, 190, 1000), (0, 200, 1000)])
+def test_losses_that_come_together_are_judged_as_those_that_come_one_by_one(cuts: tuple[int, ...]) -> None:
+    """Many windows are looked at all at once."""
+    losses = [1.0 + (0.9 if step % 2 else -0.9) * (step // 20 % 3 == 1) for step in range(1000)]
+    for step in range(200, 1000):
+        level = 2.0 if 400 <= step < 440 else 1.0 + 0.9 * (step % 3) * (700 <= step < 800)
+        losses[step] = (1 + 0.2 * (step % 2)) * level
     losses[150] = math.inf
-    one_by_one, together = (Monitor(mlp(1, 8), every=1000, window=20, tell=[].append) for _ in range(2))
+    one_by_one, together = (
+        Monitor(mlp(1, 8), every=10000, window=20, uninformed=2.2, tell=[].append) for _ in range(2)
+    )
     for loss in losses:
         one_by_one(loss)
-    for first, last in ((0, 7), (7, 7), (7, 20), (20, 95), (95, 190)):
+    for first, last in pairwise(cuts):
         together._take(losses[first:last])
     assert together.losses == one_by_one.losses
     assert together.events == one_by_one.events
-    assert {kind for _, kind, _ in together.events} == {"volatile_loss", "flat_loss", "non_finite"}
+    assert {kind for _, kind, _ in together.events} == {"volatile_loss", "flat_loss", "non_finite", "plateau"}
+    assert max(step for step, _, _ in together.events) > 400
 
 
 def test_looks_keep_the_pace_of_the_steps_and_not_of_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,5 +213,5 @@ def test_looks_keep_the_pace_of_the_steps_and_not_of_a_pause(monkeypatch: pytest
         monitor(1.0)
     assert looks == [100, 1100, 2100]
     now[0] += 3600.0
-    monitor.fit_begin(None)
+    monitor.fit_begin(SimpleNamespace(history=[]))
     assert monitor.every == 700

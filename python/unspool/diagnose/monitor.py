@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from unspool.diagnose.columns import clipped, padded
 from unspool.diagnose.findings import unlikely_share
 from unspool.diagnose.parts import parts
@@ -22,6 +24,7 @@ from unspool.diagnose.statistics import as_matrix, norm_of
 __all__ = ["Monitor", "Sample"]
 
 _EVERY = 100
+_WAIT = 0.05  # seconds between looks at a trainer's losses; a look after each short epoch takes 4 % of the time
 _SHARE = 0.01  # of the time, for looks at the layers
 _VOLATILE = 0.5  # standard deviation of the window's losses, as a part of their mean
 _FLAT = 1e-4  # the same, where nothing moves
@@ -29,6 +32,7 @@ _PLATEAU = 0.02  # distance of the window's mean from the uninformed loss, as a 
 _APART = 1e-6  # of the smallest gradient-to-weight ratio of a layer to the largest: the first layers stand still
 _LARGE = 100.0  # of a gradient to its weight
 _UPDATE = (1e-6, 0.1)  # of an update to its weight; 1e-3 is usual
+_OF_LOSSES = {"non_finite", "volatile_loss", "flat_loss", "plateau"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ class Monitor:
         self._since, self._begun = 0, 0.0  # the step and the time that the present pace is measured from
         self._spent = 0.0  # for the copies of the look to come
         self._before: dict[str, Any] = {}
-        self._taken = 0  # batches of a trainer's epoch
+        self._epoch = self._taken = 0  # of a trainer's losses: epochs, and batches of the next
+        self._took = 0.0  # when that was
         self._bad: set[str] = set()
         self.losses = array("d")  # 8 bytes each: fresh memory costs more than all that is done with a loss
         self.samples: list[Sample] = []
@@ -105,7 +110,7 @@ class Monitor:
     def _attend(self, value: float) -> None:
         """What is due at this step of a loop."""
         step = len(self.losses)
-        self._note(value)
+        self._note(value, step)
         if step == 1:
             self._since, self._begun = 1, time.perf_counter()
         if step == self._next - 1:
@@ -114,27 +119,42 @@ class Monitor:
             self._look_in_time()
         self._wake = min(step - step % self._window + self._window, max(step + 1, self._next - 1))
 
-    def _note(self, value: float) -> None:
-        """The loss of the last step."""
+    def _note(self, value: float, step: int) -> None:
+        """The loss of a step that is in `losses`."""
         if not math.isfinite(value):
-            self._turn("non_finite", f"the loss is {value}")
-        if len(self.losses) % self._window == 0:
-            self._judge_losses(self.losses[-self._window :].tolist())
+            self._turn("non_finite", f"the loss is {value}", step)
+        if step % self._window == 0:
+            self._judge_losses(self.losses[step - self._window : step].tolist(), step)
 
-    def _take(self, values: list[float]) -> None:
+    def _take(self, *several: list[float]) -> None:
         """The losses of several steps."""
-        losses, window = self.losses, self._window
-        if not math.isfinite(sum(values)):
-            for value in values:
-                losses.append(value)
-                self._note(value)
+        losses, window, first = self.losses, self._window, len(self.losses)
+        for values in several:
+            losses.fromlist(values)
+        if not math.isfinite(np.frombuffer(losses)[first:].sum()):
+            for step, value in enumerate(losses[first:], first + 1):
+                self._note(value, step)
             return
-        at = 0
-        for end in range(window - len(losses) % window, len(values) + 1, window):
-            losses.fromlist(values[at:end])
-            at = end
-            self._judge_losses(losses[-window:].tolist())
-        losses.fromlist(values[at:])
+        start = first - first % window
+        count = (len(losses) - start) // window
+        for k, suspect in enumerate(self._suspects(start, count)):
+            if suspect or self._bad & _OF_LOSSES:
+                end = start + (k + 1) * window
+                self._judge_losses(losses[end - window : end].tolist(), end)
+
+    def _suspects(self, start: int, count: int) -> list[bool]:
+        """Which of so many windows _judge_losses may find something in, all at once where they are many."""
+        if count < 8:
+            return [True] * count
+        windows = np.frombuffer(self.losses)[start : start + count * self._window].reshape(count, -1)
+        means = windows.mean(1)
+        with np.errstate(all="ignore"):
+            squares = np.einsum("ij,ij->i", windows, windows) / self._window / np.square(means) - 1
+        usual = (squares < 0.9 * _VOLATILE**2) & (squares > 4 * _FLAT**2)
+        if self._uninformed is not None:
+            usual &= abs(means - self._uninformed) > 1.1 * _PLATEAU * self._uninformed
+        suspects: list[bool] = (~usual).tolist()
+        return suspects
 
     def _copy_weights(self) -> None:
         begun = time.perf_counter()
@@ -162,43 +182,49 @@ class Monitor:
 
     def fit_begin(self, trainer: Any) -> None:
         """The pace is measured anew: there may have been a pause."""
-        self._taken = 0
+        self._epoch, self._taken = len(trainer.history), 0
         self._since, self._begun = len(self.losses), time.perf_counter()
-
-    def epoch_begin(self, trainer: Any) -> None:
-        """Another epoch's losses come."""
-        self._taken = 0
+        self._took = self._begun
 
     def step_begin(self, trainer: Any) -> None:
         """The step to come will be looked at."""
         self._copy_weights()
 
     def step_end(self, trainer: Any) -> None:
-        """Take the losses since the last call, and look where step_begin has come before."""
-        self._take_fresh(trainer)
+        """Look where step_begin has come before, and now and then take the losses since the last time."""
         if self._before:
+            self._take_fresh(trainer)
             self._look_in_time()
+        elif time.perf_counter() - self._took > _WAIT:
+            self._take_fresh(trainer)
 
     def _take_fresh(self, trainer: Any) -> None:
-        fresh = trainer.losses_from(self._taken)
-        self._taken += len(fresh)
-        self._take(fresh)
+        """The losses of epochs that are over, and of this one so far."""
+        over = trainer.history.batch_losses[self._epoch :]
+        if over and self._taken:
+            over[0], self._taken = over[0][self._taken :], 0
+        self._epoch += len(over)
+        last = trainer.losses_from(self._taken)
+        self._taken += len(last)
+        if over or last:
+            self._take(*over, last)
+        self._took = time.perf_counter()
 
     def fit_end(self, trainer: Any) -> None:
         """The report, with the steps before an error."""
         self._take_fresh(trainer)
         self._tell(str(self))
 
-    def _turn(self, kind: str, text: str | None) -> None:
+    def _turn(self, kind: str, text: str | None, step: int) -> None:
         """Something is bad (with what to say), or is not (None)."""
         if text is None:
             self._bad.discard(kind)
         elif kind not in self._bad:
             self._bad.add(kind)
-            self.events.append((len(self.losses), kind, text))
-            self._tell(f"step {len(self.losses)}: {kind}: {text}")
+            self.events.append((step, kind, text))
+            self._tell(f"step {step}: {kind}: {text}")
 
-    def _judge_losses(self, window: list[float]) -> None:
+    def _judge_losses(self, window: list[float], step: int) -> None:
         # Sums that run in C: a window of 50 takes 1.5 µs, and 50 steps of a small network in a Trainer 250.
         n, total = len(window), sum(window)
         mean = total / n
@@ -213,11 +239,12 @@ class Monitor:
             half = sum(window[: n // 2])
             falls = (total - half) / (n - n // 2) < 0.9 * half / (n // 2)
             volatile, stuck = volatile and not falls, stuck and not falls
-        if volatile or flat or stuck or self._bad:
-            self._turn("volatile_loss", f"it varies by {spread:.0%} over {n} steps" if volatile else None)
-            self._turn("flat_loss", f"it stays at {mean:.6g} over {n} steps" if flat else None)
-            self._turn("plateau", f"the loss stays at {mean:.4g}, what ignoring the input gives" if stuck else None)
-            self._turn("non_finite", None)
+        if volatile or flat or stuck or self._bad & _OF_LOSSES:
+            known = f"the loss stays at {mean:.4g}, what ignoring the input gives"
+            self._turn("volatile_loss", f"it varies by {spread:.0%} over {n} steps" if volatile else None, step)
+            self._turn("flat_loss", f"it stays at {mean:.6g} over {n} steps" if flat else None, step)
+            self._turn("plateau", known if stuck else None, step)
+            self._turn("non_finite", None, step)
 
     def _look(self, step: int, loss: float) -> None:
         gradient, update, dead = {}, {}, {}
@@ -240,16 +267,18 @@ class Monitor:
             least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
             apart = known[least] < _APART * known[most] or known[most] == 0
             few = f"gradient / weight is {known[least]:.2g} at {least!r}, {known[most]:.2g} at {most!r}"
-            self._turn("vanishing_gradients", few if apart else None)
-            self._turn("exploding_gradients", few if known[most] > _LARGE else None)
+            self._turn("vanishing_gradients", few if apart else None, s.step)
+            self._turn("exploding_gradients", few if known[most] > _LARGE else None, s.step)
         dying = [p for p, v in s.dead.items() if v > min(unlikely_share(len(self._layers[p].weight)), 0.999)]
-        self._turn("dying_units", f"{s.dead[dying[0]]:.0%} of units at {dying[0]!r} get no gradient" if dying else None)
+        few = f"{s.dead[dying[0]]:.0%} of units at {dying[0]!r} get no gradient" if dying else ""
+        self._turn("dying_units", few or None, s.step)
         moved = {path: v for path, v in s.update.items() if math.isfinite(v)}
         if moved:
-            least, most = min(moved, key=moved.__getitem__), max(moved, key=moved.__getitem__)
+            most = max(moved, key=moved.__getitem__)
             large, small = moved[most] > _UPDATE[1], moved[most] < _UPDATE[0]
-            self._turn("large_updates", f"a step changes {most!r} by {moved[most]:.2g} of its size" if large else None)
-            self._turn("small_updates", f"a step changes no layer by more than {moved[most]:.2g}" if small else None)
+            by = f"{moved[most]:.2g}"
+            self._turn("large_updates", f"a step changes {most!r} by {by} of its size" if large else None, s.step)
+            self._turn("small_updates", f"a step changes no layer by more than {by}" if small else None, s.step)
 
     def __str__(self) -> str:
         """The report at the end: steps, losses, events, and the last look at each layer."""
