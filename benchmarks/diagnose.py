@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from statistics import geometric_mean, median
+from statistics import geometric_mean, median, quantiles
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
@@ -29,17 +29,27 @@ DEPTH, WIDTH, BATCH = 50, 512, 256
 STEPS, RATES, SLACK = 200, (1e-3, 1e-4), 1.2
 
 
-def _median(run: Callable[[], Any], times: int) -> float:
-    taken = []
-    for _ in range(times):
-        begun = time.perf_counter()
+def _interleaved(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each run, one after the other in each round, so that what disturbs one disturbs all."""
+    for run in runs.values():
         run()
-        taken.append(time.perf_counter() - begun)
-    return median(taken)
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            begun = time.perf_counter()
+            run()
+            taken[name].append(time.perf_counter() - begun)
+    return taken
+
+
+def _ratio(times: list[float], base: list[float], less: float = 0.0) -> tuple[float, float, float]:
+    """Quartiles of the rounds' ratios, the median in the middle."""
+    low, middle, high = quantiles([a / b - less for a, b in zip(times, base, strict=True)], n=4)
+    return low, middle, high
 
 
 def cost(args: argparse.Namespace) -> None:
-    """Times of a diagnosis and of a monitored step, as multiples of an eager Adam step of the same network."""
+    """Times of a diagnosis as multiples of an eager Adam step of the same network, and what a monitor adds to steps."""
     model = networks.build(networks.Spec(DEPTH, WIDTH, "relu", 1.0, False, False, "", 0))
     x, y = unspool.randn(BATCH, WIDTH), unspool.randn(BATCH, WIDTH)
     optimizer = unspool.optim.Adam(model.parameters(), lr=1e-9)
@@ -51,21 +61,64 @@ def cost(args: argparse.Namespace) -> None:
         optimizer.step()
         return loss
 
-    step()
-    one = _median(step, 11)
-    print(f"{DEPTH} layers of {WIDTH}, {BATCH} examples: an Adam step takes {1e3 * one:.0f} ms; in such steps:")
-    for name, options in (
-        ("diagnose", {}),
-        ("with the float64 shadow", {"shadow": True}),
-        ("with shadow and curvature", {"shadow": True, "curvature": True}),
-    ):
-        print(f"  {name:<28}{_median(lambda options=options: unspool.diagnose(model, x, y, **options), 5) / one:6.1f}")
-    monitor = unspool.diagnose.Monitor(model, every=100, tell=lambda line: None)
-    loss = step().detach()
-    begun = time.perf_counter()
-    for _ in range(1000):
-        monitor(loss)
-    print(f"  {'a monitored step, beside it':<28}{(time.perf_counter() - begun) / 1000 / one:6.1%}")
+    runs = {
+        "step": step,
+        "diagnose": lambda: unspool.diagnose(model, x, y),
+        "with the float64 shadow": lambda: unspool.diagnose(model, x, y, shadow=True),
+        "with shadow and curvature": lambda: unspool.diagnose(model, x, y, shadow=True, curvature=True),
+    }
+    taken = _interleaved(runs, args.rounds)
+    one = taken.pop("step")
+    print(f"{DEPTH} layers of {WIDTH}, {BATCH} examples: an Adam step takes {1e3 * median(one):.0f} ms; in such steps:")
+    for name, times in taken.items():
+        low, middle, high = _ratio(times, one)
+        print(f"  {name:<28}{middle:6.1f}  ({low:.1f} to {high:.1f})")
+    _monitored(args.rounds)
+
+
+def _smallest(monitored: bool) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """1,000 frozen steps of the notes' network, in a loop and in a Trainer."""
+    unspool.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 40), nn.ReLU(), nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 5))
+    x, y = unspool.randn(1000, 10), unspool.randn(1000, 5)
+    optimizer = unspool.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    trainer = unspool.Trainer(model, nn.MSELoss(), optimizer)
+    watching = [unspool.diagnose.Monitor(model, tell=lambda line: None) for _ in range(2)]
+    few, target = x[:10].clone(), y[:10].clone()
+
+    @unspool.compile
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(few), target)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    def loop() -> None:
+        for _ in range(1000):
+            loss = float(step())
+            if monitored:
+                watching[0](loss)
+
+    def fit() -> None:
+        trainer.fit(x, y, epochs=10, batch_size=10, callbacks=watching[1:] if monitored else [], progress=False)
+
+    return loop, fit
+
+
+def _monitored(rounds: int) -> None:
+    """The monitor's part of a step, where steps are shortest: 10-40-40-5, batches of 10, SGD with momentum."""
+    plain, watched = _smallest(False), _smallest(True)
+    for name, without, monitored in zip(("a frozen loop", "a Trainer"), plain, watched, strict=True):
+        for _ in range(5):  # a look's time decides when the next one comes
+            monitored()
+        taken = _interleaved({"without": without, "monitored": monitored}, 20 * rounds)
+        low, middle, high = _ratio(taken["monitored"], taken["without"], 1.0)
+        least = min(taken["monitored"]) / min(taken["without"]) - 1.0
+        print(
+            f"{name} with a step of {1e3 * median(taken['without']):.2f} µs: a monitor adds {middle:.1%} "
+            f"({low:.1%} to {high:.1%}; of the fastest rounds, which have no look at layers, {least:.1%})"
+        )
 
 
 def _trained(model: Any, x: Any, y: Any) -> float:
@@ -116,6 +169,8 @@ def repair(args: argparse.Namespace) -> None:
             break
         if spec.width < 32 or spec.depth > (100 if eased else 30) or spec.scale == 1.0:
             continue
+        if spec.depth * spec.width**2 < args.least:
+            continue
         x, y = _task(spec)
         found = {f.kind for f in unspool.diagnose(networks.build(spec), x, y).findings if f.severity != "info"}
         if found <= {"collapsed_linear"}:  # no matter of weights
@@ -151,12 +206,15 @@ def repair(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(required=True)
-    commands.add_parser("cost").set_defaults(run=cost)
+    costs = commands.add_parser("cost")
+    costs.add_argument("--rounds", type=int, default=11, help="interleaved rounds (11)")
+    costs.set_defaults(run=cost)
     campaign = commands.add_parser("repair")
     campaign.add_argument("--networks", type=int, default=40, help="how many sick ones (40)")
     campaign.add_argument("--fresh", type=int, default=5, help="seeds of the fresh network (5)")
     campaign.add_argument("--sick", type=int, default=3, help="seeds of each sick network (3)")
     campaign.add_argument("--work", type=float, default=3e5, help="depth·width² at most (3e5)")
+    campaign.add_argument("--least", type=float, default=0.0, help="depth·width² at least (0)")
     campaign.add_argument("--verbose", action="store_true", help="a line for each")
     campaign.set_defaults(run=repair)
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What `unspool.diagnose` finds beside its verdicts, what `repair` does about it, and what it refuses."""
+"""What `unspool.diagnose` finds beside its verdicts, in models of all kinds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import unspool
-from test_diagnose import fingerprint, kinds, mlp
+from test_diagnose import kinds, mlp
 from unspool import nn
 from unspool.nn import functional as F
 
@@ -241,217 +241,88 @@ def test_parameters_that_are_not_finite() -> None:
     assert unspool.diagnose(model, *batch()).healthy
 
 
-# repair
-
-
-def _residual(scale: float) -> Any:
-    blocks = [nn.Residual(mlp(1, 32, scale, out=32)) for _ in range(20)]
-    return nn.Sequential(nn.Linear(32, 32), *blocks, nn.Linear(32, 10))
-
-
-def _all(fill: Any) -> Any:
-    model = mlp(5, 32)
-    for p in model.parameters():
-        fill(p)
-    return model
-
-
-SICK: dict[str, Any] = {
-    "vanishing": lambda: mlp(30, 32, 1 / 16),
-    "exploding": lambda: mlp(30, 32, 16),
-    "tanh": lambda: mlp(30, 32, 16, act=nn.Tanh),
-    "selu": lambda: mlp(30, 32, 1 / 16, act=nn.SELU),
-    "gelu": lambda: mlp(30, 32, 8, act=nn.GELU),
-    "residual": lambda: _residual(4.0),
-    "constant": lambda: _all(lambda p: nn.init.constant_(p, 0.1)),
-    "zero": lambda: _all(nn.init.zeros_),
-    "positive": lambda: _all(nn.init.uniform_),
-    "overflow": lambda: mlp(100, 32, 16),
-    "dead": lambda: mlp(4, 32, bias=-60.0),
-    "always on": lambda: mlp(4, 32, bias=60.0),
-}
-
-
-@pytest.mark.parametrize("name", list(SICK))
-def test_what_is_repaired_is_healthy_then(name: str) -> None:
-    model = SICK[name]()
-    x, y = batch()
-    report = unspool.diagnose(model, x, y)
-    assert not report.healthy
-    said = report.repair(model)
-    assert said
-    assert not any(line.startswith("left") for line in said)
-    again = unspool.diagnose(model, x, y)
-    assert again.healthy, str(again)
-    assert again.repair(model) == []
-
-
-@pytest.mark.parametrize("scale", [1 / 16, 16])
-@pytest.mark.parametrize("classes", [True, False])
-def test_what_is_repaired_starts_near_the_loss_of_knowing_nothing(scale: float, classes: bool) -> None:
-    """Outputs of a tenth of the targets' variance add a tenth to Var y, and half of 0.1 to ln 10."""
-    model, (x, y) = mlp(20, 32, scale, act=nn.SELU), batch()
-    if not classes:
-        y = 2 * unspool.randn(128, 10)
-        y -= y.mean(0)
-    unspool.diagnose(model, x, y).repair(model)
-    start = unspool.diagnose(model, x, y)
-    expected = math.log(10) + 0.05 if classes else 1.1 * y.numpy().var(0).mean()
-    assert start.loss == pytest.approx(expected, rel=0.03)
-
-
-def test_a_last_layer_that_is_not_the_output_keeps_its_scale() -> None:
-    model, x = nn.Sequential(*mlp(20, 32, 1 / 16), nn.LayerNorm(10)), unspool.randn(64, 32)
-    said = unspool.diagnose(model, x, unspool.randn(64, 10)).repair(model)
-    assert not any("for a start" in line for line in said)
-    assert model[40].weight.detach().numpy().var() == pytest.approx(1 / 32, rel=0.01)
-
-
-@pytest.mark.parametrize("depth", [1, 5, 30])
-def test_repairing_the_healthy_changes_no_bit(depth: int) -> None:
-    model = mlp(depth, 64)
-    report = unspool.diagnose(model, *batch(64))
-    assert report.healthy
-    before = fingerprint(model)
-    assert report.repair(model) == []
-    assert fingerprint(model) == before
-
-
-def test_what_weights_cannot_mend_is_said() -> None:
-    model = nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10))
-    report = unspool.diagnose(model, 1000 * unspool.randn(64, 32))
-    before = fingerprint(model)
-    said = report.repair(model)
-    assert [line.split(":")[1].strip() for line in said] == ["collapsed_linear at 0", "unscaled_inputs"]
-    assert fingerprint(model) == before
-
-
-def test_what_gets_no_better_stays_as_it_was() -> None:
-    """A sigmoid's slope is at most 1/4."""
-    model = mlp(10, 32, act=nn.Sigmoid)
+def test_values_that_are_flat_at_the_right_scale_are_no_finding() -> None:
+    """A third of N(0, 1) lies where hardtanh is flat."""
+    model = nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32), nn.Hardtanh(), nn.Linear(32, 10))
     report = unspool.diagnose(model, *batch())
-    before = [p.detach().numpy().tobytes() for p in model.parameters()]
-    said = report.repair(model)
-    assert [line.split(":")[:2] for line in said] == [["left", f" vanishing_backward at {report.findings[0].layer}"]]
-    assert [p.detach().numpy().tobytes() for p in model.parameters()] == before
+    assert report.layers[0].saturated > 0.3
+    assert report.healthy
+    with unspool.no_grad():
+        model[1].weight.fill_(4.0)
+    assert "saturated_units" in kinds(unspool.diagnose(model, *batch()))
 
 
-def test_another_model_is_refused() -> None:
-    report = unspool.diagnose(mlp(30, 32, 16), unspool.randn(64, 32))
-    for other, word in ((mlp(32, 32)[:9], "no layer '10'"), (mlp(30, 16), r"'0' has a weight of shape \(16, 16\)")):
-        before = fingerprint(other)
-        with pytest.raises(ValueError, match=word):
-            report.repair(other)
-        assert fingerprint(other) == before
+def test_two_layers_as_they_are_built_are_healthy() -> None:
+    """From one output to 256 units the gradient's variance falls by 1500, which is no chain's doing."""
+    model = nn.Sequential(nn.Linear(10, 256), nn.ReLU(), nn.Linear(256, 1))
+    x = unspool.randn(256, 10)
+    report = unspool.diagnose(model, x, unspool.randn(256, 1))
+    assert report.layers[0].gradient.variance < report.layers[1].gradient.variance / 1000
+    assert report.healthy
+    assert "forward:  no verdict: a chain is two layers and more" in str(report)
 
 
-def test_a_repair_that_fails_puts_everything_back() -> None:
-    class Fragile(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body, self.broken = mlp(30, 32, 16), False
-
-        def forward(self, x: Any) -> Any:
-            if self.broken:
-                raise RuntimeError("no")
-            return self.body(x)
-
-    model = Fragile()
-    report = unspool.diagnose(model, unspool.randn(64, 32))
-    model.broken = True
-    before = [p.detach().numpy().tobytes() for p in model.parameters()]
-    with pytest.raises(RuntimeError, match="no"):
-        report.repair(model)
-    assert [p.detach().numpy().tobytes() for p in model.parameters()] == before
-
-
-# what is refused
-
-
-class Nested(nn.Module):
-    def __init__(self) -> None:
+class Cut(nn.Module):
+    def __init__(self, several: bool) -> None:
         super().__init__()
-        self.stem = nn.Linear(8, 8)
-        self.blocks = nn.ModuleList([mlp(1, 8, out=8), mlp(1, 9, out=9)])
+        self.several = several
+        self.first, self.second, self.head = nn.Linear(32, 32), nn.Linear(32, 32), nn.Linear(32, 10)
 
     def forward(self, x: Any) -> Any:
-        for block in self.blocks:
-            x = block(x)
-        return x
+        h = F.relu(self.first(x))
+        other = self.second(h)
+        out = self.head(h if self.several else F.relu(other).detach())
+        return (out, other) if self.several else out
 
 
-class Constant(nn.Module):
+@pytest.mark.parametrize("several", [False, True])
+def test_layers_that_the_loss_does_not_depend_on(several: bool) -> None:
+    x, y = batch()
+    report = unspool.diagnose(Cut(several), x, y, lambda out, y: F.cross_entropy(out[0] if several else out, y))
+    found = finding(report, "no_gradient")
+    assert found.evidence["layers"] == (["second"] if several else ["first", "second"])
+    assert found.severity == ("info" if several else "warning")
+
+
+class LastStep(nn.Module):
+    """Its last state is made and not read."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.unused = nn.Linear(8, 8)
+        self.cell, self.head = nn.Linear(32, 32), nn.Linear(32, 10)
 
     def forward(self, x: Any) -> Any:
-        return x * 2
+        for _ in range(3):
+            before, x = x, unspool.tanh(self.cell(x))
+        return self.head(before)
 
 
-def X(*shape: int) -> Any:
-    return unspool.ones(*shape)
+def test_a_layer_of_which_one_call_counts_is_none_of_them() -> None:
+    assert "no_gradient" not in kinds(unspool.diagnose(LastStep(), *batch()), "info")
 
 
-REFUSED: dict[str, tuple[Any, Any, type[Exception], str]] = {
-    "no module": (lambda: F.relu, lambda: (X(4, 8),), TypeError, "model must be a Module, got"),
-    "no parameters": (
-        lambda: nn.Sequential(nn.ReLU()), lambda: (X(4, 8),), ValueError, r"the model \(Sequential\) has no parameters"
-    ),
-    "no linear layer": (
-        lambda: nn.Sequential(nn.BatchNorm1d(8)), lambda: (X(4, 8),), ValueError, "the model .* has no linear layer"
-    ),
-    "lazy": (
-        lambda: nn.Sequential(nn.ReLU(), nn.LazyLinear(3)), lambda: (X(4, 8),), ValueError, r"'1' \(LazyLinear\)"
-    ),
-    "empty batch": (lambda: mlp(1, 8), lambda: (X(0, 8),), ValueError, r"x is empty, its shape is \(0, 8\)"),
-    "no batch": (lambda: mlp(1, 8), lambda: ((),), ValueError, "x is an empty tuple"),
-    "inf": (lambda: mlp(1, 8), lambda: (X(4, 8) / 0,), ValueError, r"x is not finite: x\[0, 0\] is inf"),
-    "list": (lambda: mlp(1, 8), lambda: ([[1.0]],), TypeError, r"x\[0\] must be a tensor, got list"),
-    "NaN labels": (lambda: mlp(1, 8), lambda: (X(4, 8), X(4, 10) * math.nan), ValueError, "y is not finite"),
-    "labels that are none": (lambda: mlp(1, 8), lambda: (X(4, 8), [1]), TypeError, "y must be a tensor, got list"),
-    "no labels": (
-        lambda: mlp(1, 8), lambda: (X(4, 8), None, nn.CrossEntropyLoss()), ValueError, "CrossEntropyLoss needs labels"
-    ),
-    "no labels for a function": (
-        lambda: mlp(1, 8), lambda: (X(4, 8), None, F.mse_loss), ValueError, "mse_loss needs labels, and y is None"
-    ),
-    "labels of another shape": (
-        lambda: mlp(1, 8), lambda: (X(4, 8), X(4, 3)), ValueError, r"y has shape \(4, 3\), the output \(4, 10\)"
-    ),
-    "a loss that fails": (
-        lambda: mlp(1, 8), lambda: (X(4, 8), X(4), F.cross_entropy), RuntimeError, "the loss cross_entropy failed"
-    ),
-    "a loss of many numbers": (
-        lambda: mlp(1, 8), lambda: (X(4, 8), None, F.relu), ValueError, r"must give one number, got shape \(4, 10\)"
-    ),
-    "a loss that is none": (lambda: mlp(1, 8), lambda: (X(4, 8), None, 3), TypeError, "loss must be callable, got int"),
-    "a loss without history": (
-        lambda: mlp(1, 8), lambda: (X(4, 8), None, lambda out: X(1)), ValueError, "does not depend on the model"
-    ),
-    "forward": (Nested, lambda: (X(4, 8),), RuntimeError, r"forward failed in 'blocks\.1\.0' \(Linear\)"),
-    "forward of the model": (
-        lambda: nn.Linear(3, 3), lambda: (X(4, 8),), RuntimeError, r"forward failed in the model \(Linear\)"
-    ),
-    "nothing depends": (Constant, lambda: (X(4, 8),), ValueError, r"\(Constant\) returned depends on no parameter"),
-    "dtype": (lambda: mlp(1, 8), lambda: (X(4, 8), None, None, unspool.int64), TypeError, "dtype must be one of float"),
-}  # fmt: skip
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_inputs_that_are_the_same_for_all_examples(value: float) -> None:
+    x, y = batch()
+    model = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10))
+    assert "unscaled_inputs" not in kinds(unspool.diagnose(model, x, y), "info")
+    assert "same for all 128" in finding(unspool.diagnose(model, 0 * x + value, y), "unscaled_inputs").message
 
 
-@pytest.mark.parametrize("name", list(REFUSED))
-def test_bad_input(name: str) -> None:
-    make, arguments, error, text = REFUSED[name]
-    model, given = make(), arguments()
-    before = fingerprint(model) if isinstance(model, nn.Module) else None
-    with pytest.raises(error, match=text):
-        unspool.diagnose(model, *given)
-    assert before is None or fingerprint(model) == before
-
-
-@pytest.mark.parametrize("lr", [0.0, -1.0, "fast"])
-def test_rates_that_are_none(lr: Any) -> None:
-    with pytest.raises(ValueError, match=f"lr must be a number above 0, got {lr!r}"):
-        unspool.diagnose(mlp(1, 8), X(4, 8), lr=lr)
+@pytest.mark.parametrize("dtype", [unspool.float32, unspool.float64])
+@pytest.mark.parametrize("value", [0.1, 0.3])
+def test_equal_units_whose_gradients_are_what_rounding_left(value: float, dtype: Any) -> None:
+    """What equal classes send back cancels; dropout makes different numbers of the rest."""
+    model = nn.Sequential(nn.Linear(128, 128), nn.LayerNorm(128), nn.GELU(), nn.Dropout(0.1), nn.Linear(128, 10))
+    model.to(dtype)
+    for linear in (model[0], model[4]):
+        nn.init.constant_(linear.weight, value)
+        nn.init.zeros_(linear.bias)
+    for _ in range(5):
+        x, y = unspool.randn(256, 128, dtype=dtype) + 1, unspool.randint(0, 10, (256,))
+        found = finding(unspool.diagnose(model, x, y), "symmetric_units")
+        assert found.layer == "0"
+        assert found.evidence["groups"] == [list(range(128))]
 
 
 def test_several_inputs_and_outputs_and_shared_layers() -> None:

@@ -1,4 +1,4 @@
-"""How a report is shown: text, HTML, a picture, JSON, the command line; and `diagnose.Monitor`."""
+"""How a report is shown: text, HTML, a picture, JSON, and the command line."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ import unspool
 from test_diagnose import mlp
 from test_html import Table
 from unspool import nn
-from unspool.diagnose import Monitor, Report
-from unspool.nn import functional as F
+from unspool.diagnose import Report
 
 CASES: dict[str, Any] = {
     "healthy": lambda: (mlp(3, 32), unspool.randn(64, 32)),
@@ -294,118 +293,6 @@ def test_a_page_that_the_command_cannot_write(path: str, said: str, tmp_path: Pa
     assert "Traceback" not in done.stderr
 
 
-# the monitor
-
-
-def train(model: Any, monitor: Any, steps: int, lr: float, labels: Any = None) -> None:
-    unspool.manual_seed(2)
-    optimizer = unspool.optim.SGD(model.parameters(), lr=lr)
-    x = unspool.randn(64, 32)
-    y = (x[:, :10].argmax(1)) if labels is None else labels
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        monitor(loss)
-
-
-def watched(model: Any, **kwargs: Any) -> tuple[Any, list[str]]:
-    said: list[str] = []
-    return Monitor(model, tell=said.append, every=20, window=20, **kwargs), said
-
-
-def events(monitor: Any) -> set[str]:
-    return {kind for _, kind, _ in monitor.events}
-
-
-def test_nothing_is_said_of_a_good_run() -> None:
-    unspool.manual_seed(1)
-    monitor, said = watched(model := mlp(3, 32), uninformed=math.log(10))
-    train(model, monitor, 100, 0.05)
-    assert said == []
-    assert [s.step for s in monitor.samples] == [20, 40, 60, 80, 100]
-    last = monitor.samples[-1]
-    assert list(last.gradient) == ["0", "2", "4", "6"]
-    assert last.update["0"] == pytest.approx(0.05 * last.gradient["0"], rel=0.01)  # of SGD
-    assert "nothing turned bad" in str(monitor)
-    assert max(map(len, str(monitor).splitlines())) <= 80
-
-
-def test_a_monitor_s_table_of_wide_names() -> None:
-    model = nn.Sequential()
-    for name in ("変数の層" * 8, "head"):
-        model.add_module(name, nn.Linear(32, 32))
-    monitor, _ = watched(model)
-    train(model, monitor, 20, 0.05)
-    *_, head, first, second = str(monitor).splitlines()
-    assert {columns(first), columns(second)} == {len(head)}
-
-
-@pytest.mark.parametrize(
-    ("make", "lr", "kind"),
-    [
-        (lambda: mlp(30, 32, 1 / 16), 0.05, "plateau"),
-        (lambda: mlp(30, 32, 1 / 16), 0.05, "vanishing_gradients"),
-        (lambda: mlp(12, 32, 16.0), 1e-12, "exploding_gradients"),
-        (lambda: mlp(12, 32, 16.0), 1.0, "non_finite"),
-        (lambda: mlp(3, 32, bias=-60.0), 0.05, "dying_units"),
-        (lambda: mlp(3, 32), 2.0, "large_updates"),
-        (lambda: mlp(3, 32), 1e-9, "small_updates"),
-        (lambda: mlp(3, 32), 1e-9, "flat_loss"),
-    ],
-)
-def test_what_turns_bad_is_said_once(make: Any, lr: float, kind: str) -> None:
-    unspool.manual_seed(1)
-    monitor, said = watched(model := make(), uninformed=math.log(10))
-    train(model, monitor, 60, lr)
-    assert kind in events(monitor)
-    assert sum(f": {kind}: " in line for line in said) == 1
-    assert kind in str(monitor)
-
-
-def test_a_volatile_loss_and_its_return() -> None:
-    monitor, said = watched(mlp(1, 8))
-    for step in range(120):
-        monitor(1.0 + (0.9 if step % 2 else -0.9) * (step < 20 or step >= 60))
-    assert [line.split(":")[0] for line in said if "volatile_loss" in line] == ["step 20", "step 80"]
-
-
-def test_a_frozen_step_stays_frozen() -> None:
-    unspool.manual_seed(1)
-    model = mlp(2, 32)
-    optimizer = unspool.optim.SGD(model.parameters(), lr=0.05)
-
-    @unspool.compile
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    monitor, _ = watched(model)
-    x, y = unspool.randn(64, 32), unspool.randint(0, 10, (64,))
-    for _ in range(60):
-        monitor(step(x, y))
-    assert step.plans == 1
-    assert all(math.isfinite(v) for s in monitor.samples for v in s.gradient.values())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "text"),
-    [
-        ((F.relu,), TypeError, "model must be a Module"),
-        ((nn.ReLU(),), ValueError, r"the model \(ReLU\) has no linear layer"),
-        ((nn.Linear(2, 2), {"every": 1}), ValueError, "every must be an int of at least 2, got 1"),
-        ((nn.Linear(2, 2), {"window": 2.5}), ValueError, r"window must be an int of at least 2, got 2\.5"),
-    ],
-)
-def test_bad_arguments_of_a_monitor(arguments: tuple[Any, ...], error: type[Exception], text: str) -> None:
-    with pytest.raises(error, match=text):
-        Monitor(arguments[0], **(arguments[1] if len(arguments) > 1 else {}))
-
-
 def test_importing_unspool_does_not_import_this() -> None:
     code = "import sys, unspool; print('unspool.diagnose' in sys.modules, callable(unspool.diagnose))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -431,32 +318,3 @@ def test_its_page_names_every_kind(root: Path) -> None:
     assert len(kinds) >= 11
     page = (root / "docs" / "diagnose.md").read_text(encoding="utf-8")
     assert {kind for kind in kinds if f"`{kind}`" not in page} == set()
-
-
-def test_a_trainer_s_monitor_sees_what_a_loop_s_sees() -> None:
-    said: list[str] = []
-    x, y = unspool.randn(70, 8), unspool.randint(0, 10, (70,))
-    seen = []
-    for by_hand in (True, False):
-        unspool.manual_seed(3)
-        model = mlp(3, 32)
-        x = unspool.randn(70, model[0].in_features)
-        monitor = Monitor(model, tell=said.append, every=20, window=20)
-        optimizer = unspool.optim.SGD(model.parameters(), lr=0.05)
-        criterion = nn.CrossEntropyLoss()
-        unspool.manual_seed(4)
-        if by_hand:
-            for _ in range(15):
-                rows = unspool.utils.data.TensorDataset(x, y)
-                for a, b in unspool.utils.data.DataLoader(rows, batch_size=10, shuffle=True):
-                    optimizer.zero_grad()
-                    loss = criterion(model(a), b)
-                    loss.backward()
-                    optimizer.step()
-                    monitor(loss)
-        else:
-            unspool.Trainer(model, criterion, optimizer).fit(x, y, epochs=15, batch_size=10, callbacks=[monitor])
-            assert said[-1] == str(monitor)
-        seen.append((monitor.losses, monitor.samples, monitor.events))
-    assert seen[0] == seen[1]
-    assert [sample.step for sample in seen[0][1]] == [20, 40, 60, 80, 100]

@@ -71,7 +71,17 @@ def _needs_confirmation(measures: Measures) -> bool:
     if facts.forward.label != "healthy" or facts.backward.label != "healthy":
         return True
     gone = [s for layer in measures.layers for s in (layer.z, layer.gradient) if s is not None]
-    return not measures.broken and any(not math.isfinite(s.ln_var) for s in gone)
+    return not measures.broken and (_doubts(measures) or any(not math.isfinite(s.ln_var) for s in gone))
+
+
+def _doubts(measures: Measures) -> bool:
+    """Whether units of equal weights got different gradients: by their readers, or by rounding."""
+    return any(layer.told_apart > 0 for layer in measures.layers)
+
+
+def _shadow(model: Any, inputs: tuple[Any, ...], y: Any, loss: Any, coarse: Measures) -> Measures:
+    noise = [layer.told_apart for layer in coarse.layers]
+    return measure(model, inputs, y, loss, _core.float64, rank=False, noise=noise)
 
 
 def diagnose(
@@ -120,10 +130,13 @@ def diagnose(
     measures = measure(model, inputs, y, loss, dtype)
     double = None
     if measures.dtype != "float64" and shadow:
-        double = measure(model, inputs, y, loss, _core.float64, rank=False)
+        double = _shadow(model, inputs, y, loss, measures)
     elif measures.dtype != "float64" and _needs_confirmation(measures):
         with suppress(RuntimeError):  # of a model that can't run in float64: it goes unconfirmed
-            double = measure(model, inputs, y, loss, _core.float64, rank=False)
+            double = _shadow(model, inputs, y, loss, measures)
+    elif measures.dtype == "float64" and _doubts(measures):
+        with suppress(RuntimeError):
+            double = _shadow(model, inputs, y, loss, measure(model, inputs, y, loss, _core.float32, rank=False))
     largest = largest_curvature(model, inputs, y, loss) if curvature or lr is not None else None
     facts = Facts(measures, double, largest, lr)
     return Report(

@@ -43,6 +43,14 @@ class Activation:
     near: tuple[float, float] | None = None
 
     @property
+    def usually_saturated(self) -> float:
+        """The share of N(0, 1) that lies beyond `near`."""
+        if self.near is None:
+            return 0.0
+        below, above = (0.5 * math.erfc(z / math.sqrt(2)) for z in (-self.near[0], self.near[1]))
+        return below + above
+
+    @property
     def is_rectifier(self) -> bool:
         """Whether a unit whose inputs are all positive is linear."""
         return self.name in ("relu", "leaky_relu", "prelu", "rrelu", "relu6")

@@ -17,9 +17,10 @@ from unspool.diagnose.measure import Layer, Measures
 from unspool.diagnose.statistics import Stats
 from unspool.diagnose.verdict import TOTAL, Verdict, judge, limit_depths
 
-__all__ = ["RULES", "SEVERITIES", "Facts", "Finding", "find", "unlikely_share"]
+__all__ = ["FAR", "RULES", "SEVERITIES", "Facts", "Finding", "find", "unlikely_share"]
 
 SEVERITIES = ("info", "warning", "error")
+FAR = 0.5  # root mean square of biases that are not small themselves
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ class Facts:
     @property
     def chain(self) -> list[Layer]:
         """The layers that the verdicts are about, in the order of their calls: without those aside, and without the
-        last, where there are three or more. The last one's variance is the output's, and its gradient the loss's own,
-        at the scale that they choose; the step between it and the layer before depends on how many outputs there are.
+        last. Its variance is the output's, and its gradient the loss's own, at the scale that they choose; the step
+        between it and the layer before depends on how many outputs there are: of 256 units and one output, as PyTorch
+        draws them, the gradient's variance falls by 1500.
         """
-        layers = [layer for layer in self.exact.layers if not layer.aside]
-        return layers[:-1] if len(layers) > 2 else layers
+        return [layer for layer in self.exact.layers if not layer.aside][:-1]
 
     @property
     def forward(self) -> Verdict:
@@ -152,6 +153,21 @@ def unlikely_share(units: int) -> float:
     return 0.5 + 2.4 / math.sqrt(units)
 
 
+def no_gradient(facts: Facts) -> Iterator[Finding]:
+    """Layers of which no call gets anything back from the loss. It may leave out one output of several."""
+    layers = facts.measures.layers
+    reached = {layer.path for layer in layers if layer.gradient is not None}
+    cut = list(dict.fromkeys(layer.path for layer in layers if layer.path not in reached))
+    if cut:
+        more = f", nor on {len(cut) - 1} more layers" if len(cut) > 1 else ""
+        yield Finding(
+            "no_gradient", "warning" if facts.measures.one_output else "info", cut[0],
+            f"the loss does not depend on what it gives{more}: no gradient comes back",
+            {"layers": cut},
+            "look for detach(), no_grad() or a result that is not used behind it",
+        )  # fmt: skip
+
+
 def dead_units(facts: Facts) -> Iterator[Finding]:
     """Units whose nonlinearity is flat for every example: no gradient reaches their weights."""
     some = [x for x in facts.exact.layers if x.z.examples > 1 and x.dead >= 0.1]
@@ -190,9 +206,11 @@ def always_on_units(facts: Facts) -> Iterator[Finding]:
 
 
 def saturated_units(facts: Facts) -> Iterator[Finding]:
-    """More than 0.3 of the values where the slope is under a twentieth: tanh at Var 1 has 0.03, at Var 4 about 0.28."""
+    """More values where the slope is under a twentieth than at Var 1, by 0.3 of the rest. At Var 1 tanh has 0.03 of
+    them and hardtanh 0.32; tanh has about 0.28 at Var 4."""
     for layer in facts.exact.layers:
-        if layer.saturated > 0.3:
+        usual = layer.activation.usually_saturated
+        if layer.saturated > usual + 0.3 * (1 - usual):
             yield Finding(
                 "saturated_units", "error" if layer.saturated > 0.9 else "warning", layer.path,
                 f"{layer.saturated:.0%} of the pre-activations lie where {layer.activation.name} is flat",
@@ -256,7 +274,7 @@ def far_biases(facts: Facts) -> Iterator[Finding]:
     """Biases of three times the size of what they are added to, and not small themselves. The last layer's are as far
     from 0 as the targets are."""
     for layer in facts.measures.layers[:-1]:
-        if layer.bias_rms > 0.5 and layer.bias_rms > 3 * layer.signal_rms:
+        if layer.bias_rms > FAR and layer.bias_rms > 3 * layer.signal_rms:
             yield Finding(
                 "far_biases", "warning", layer.path,
                 f"the biases are {layer.bias_rms:.3g} (root mean square), the sums that they are added to "
@@ -267,7 +285,16 @@ def far_biases(facts: Facts) -> Iterator[Finding]:
 
 
 def unscaled_inputs(facts: Facts) -> Iterator[Finding]:
-    """Inputs of a size far from 1, or features of very different sizes."""
+    """Inputs that are the same for all examples, of a size far from 1, or with features of very different sizes."""
+    inputs = facts.measures.inputs
+    if inputs and all(x.examples > 1 and not x.unit_var.any() for x in inputs):
+        yield Finding(
+            "unscaled_inputs", "warning", "",
+            f"the inputs are the same for all {inputs[0].examples} examples: there is nothing to tell them apart by",
+            {"rms": math.sqrt(float(np.square(inputs[0].unit_mean).mean())), "examples": inputs[0].examples},
+            "look at how x is made",
+        )  # fmt: skip
+        return
     for number, x in enumerate(facts.measures.inputs):
         size = math.sqrt(float(np.mean(x.unit_var + np.square(x.unit_mean))))
         widths = np.sqrt(x.unit_var)
@@ -359,6 +386,7 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     forward_chain,
     backward_chain,
     symmetric_units,
+    no_gradient,
     dead_units,
     saturated_units,
     collapsed_linear,

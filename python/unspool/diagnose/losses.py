@@ -43,13 +43,19 @@ def loss_of(result: Any, outputs: list[Any], y: Any, loss: Any) -> tuple[Any, st
     combination of the outputs, whose name is ''.
 
     Raises:
-        ValueError: the loss needs labels and y is None, or it gives no scalar.
+        ValueError: the loss needs labels and y is None, it gives no scalar, or none was given for a model that gives
+            no tensor.
         RuntimeError: the loss raised; the cause is attached.
     """
     from unspool.nn import functional
 
     if loss is None and y is None:
         return _probe(outputs), ""
+    if loss is None and not _core.is_tensor(result):
+        raise ValueError(
+            f"diagnose: the model gives a {type(result).__name__}, which no loss takes by default; give loss=, a "
+            "function of (output, y)"
+        )
     if loss is None:
         loss = functional.mse_loss if y.is_floating_point() else functional.cross_entropy
         if loss is functional.mse_loss and tuple(y.shape) != tuple(outputs[0].shape):

@@ -7,6 +7,7 @@ Which nonlinearity follows which layer is read off the recorded graph (flow.py).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +33,8 @@ class Layer:
     `z` is the layer's output, the pre-activation; `h` what the next layer reads of it, None where that isn't seen;
     `gradient` that of the loss for z. `weight_target` is gain / fan_in for the nonlinearity that follows.
     `signal_rms` is of z without the bias. `code` is Python for the weight and the bias; `aside` is as in Part. `twins`
-    are groups of units that training can't tell apart, `collapses_into` the number of the linear layer that follows
+    are groups of units that training can't tell apart, `told_apart` the largest norm of a gradient that tells units of
+    equal weights apart, `collapses_into` the number of the linear layer that follows
     without a nonlinearity.
     """
 
@@ -58,6 +60,7 @@ class Layer:
     always_on: float
     saturated: float
     twins: list[list[int]] = field(default_factory=list)
+    told_apart: float = 0.0
     collapses_into: int | None = None
 
     @property
@@ -80,8 +83,8 @@ class Measures:
     """All that a pass gives. `loss` is None without one; `uninformed` what it would be for a constant prediction.
 
     `broken` are the names of parameters and buffers that are not finite, `output` the outputs' Stats, `labels` those of
-    y where y is of floating point, and `weights` the weights, by number, of layers that follow one another without a
-    nonlinearity.
+    y where y is of floating point, `one_output` says that there was but one, and `weights` are the weights, by number,
+    of layers that follow one another without a nonlinearity.
     """
 
     layers: list[Layer]
@@ -94,6 +97,7 @@ class Measures:
     uninformed: float | None
     dtype: str
     broken: list[str]
+    one_output: bool = True
     weights: dict[int, Any] = field(repr=False, default_factory=dict)
 
 
@@ -159,7 +163,7 @@ class _Recorder:
             self.blocks.setdefault(out.grad_fn, Block(path, stats_of(x).ln_var, stats_of(out).ln_var))
 
 
-def _layers(seen: _Recorder, flow: Flow, gradients: dict[int, Any]) -> list[Layer]:
+def _layers(seen: _Recorder, flow: Flow, gradients: dict[int, Any], noise: Sequence[float]) -> list[Layer]:
     """The calls, each with its weight's numbers and with what follows it."""
     reads: dict[Any, Stats] = {}
     for call in seen.calls:
@@ -202,7 +206,8 @@ def _layers(seen: _Recorder, flow: Flow, gradients: dict[int, Any]) -> list[Laye
                 collapses_into=following,
             )
         if gradient is not None and fan_out > 1:
-            layer.twins = twins(w, b, gradient, bias_gradient)
+            doubt = noise[number] if number < len(noise) else 0.0
+            layer.twins, layer.told_apart = twins(w, b, gradient, bias_gradient, doubt)
         layers.append(layer)
     return layers
 
@@ -226,8 +231,17 @@ def _broken(model: Any) -> list[str]:
     return [n for n, t in named if t.is_floating_point() and not bool(_core.isfinite(t).all())]
 
 
-def measure(model: Any, inputs: tuple[Any, ...], y: Any, loss: Any, dtype: Any = None, rank: bool = True) -> Measures:
-    """The numbers of one pass through `model` in its present mode, in `dtype` where one is given.
+def measure(
+    model: Any,
+    inputs: tuple[Any, ...],
+    y: Any,
+    loss: Any,
+    dtype: Any = None,
+    rank: bool = True,
+    noise: Sequence[float] = (),
+) -> Measures:
+    """The numbers of one pass through `model` in its present mode, in `dtype` where one is given; `noise` are the
+    layers' `told_apart` of a pass in a coarser one.
 
     Raises:
         RuntimeError: the model failed; the message names the module. The cause is attached.
@@ -255,7 +269,7 @@ def measure(model: Any, inputs: tuple[Any, ...], y: Any, loss: Any, dtype: Any =
         from unspool.autograd import grad
 
         gradients = dict(zip(wanted, grad(value, list(wanted.values()), allow_unused=True), strict=True))
-        layers = _layers(seen, flow, gradients)
+        layers = _layers(seen, flow, gradients, noise)
         return Measures(
             layers=layers,
             blocks=list(seen.blocks.values()),
@@ -267,5 +281,6 @@ def measure(model: Any, inputs: tuple[Any, ...], y: Any, loss: Any, dtype: Any =
             uninformed=uninformed(name, result, y),
             dtype=str(outputs[0].dtype).rpartition(".")[2],
             broken=_broken(model),
+            one_output=len(outputs) == 1,
             weights=_chained_weights(seen, layers),
         )

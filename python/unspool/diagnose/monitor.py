@@ -1,18 +1,20 @@
 """`Monitor`: an eye on a training loop, one call a step, or a callback of a Trainer. It looks at the loss each time, at
 the layers now and then.
 
-Between samples a call takes about a microsecond. A sample reads gradients and weights that are there anyway; there are
-no hooks, so frozen steps stay frozen.
+Between samples a call takes a fraction of a microsecond. A sample reads gradients and weights that are there anyway;
+there are no hooks, so frozen steps stay frozen.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import mul
 from typing import Any
+
+import numpy as np
 
 from unspool.diagnose.columns import clipped, padded
 from unspool.diagnose.findings import unlikely_share
@@ -22,6 +24,7 @@ from unspool.diagnose.statistics import as_matrix, norm_of
 __all__ = ["Monitor", "Sample"]
 
 _EVERY = 100
+_WAIT = 0.05  # seconds between looks at a trainer's losses; a look after each short epoch takes 4 % of the time
 _SHARE = 0.01  # of the time, for looks at the layers
 _VOLATILE = 0.5  # standard deviation of the window's losses, as a part of their mean
 _FLAT = 1e-4  # the same, where nothing moves
@@ -29,6 +32,7 @@ _PLATEAU = 0.02  # distance of the window's mean from the uninformed loss, as a 
 _APART = 1e-6  # of the smallest gradient-to-weight ratio of a layer to the largest: the first layers stand still
 _LARGE = 100.0  # of a gradient to its weight
 _UPDATE = (1e-6, 0.1)  # of an update to its weight; 1e-3 is usual
+_OF_LOSSES = {"non_finite", "volatile_loss", "flat_loss", "plateau"}
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ class Monitor:
 
     Args:
         model: the Module that is trained.
-        every: steps between looks at the layers; left out 100, or more where looks would take over 1 % of the time.
-            The loss is looked at each time.
+        every: steps between looks at the layers; left out 100, or more where looks would take over 1 % of the time (the
+            first, which tells how long one takes, comes after 100). The loss is looked at each time.
         uninformed: what the loss is for a prediction that ignores the input, ln C for C classes; for the plateau.
         window: steps that the loss is judged by.
         tell: where lines go.
@@ -84,40 +88,73 @@ class Monitor:
         if not self._layers:
             raise ValueError(f"Monitor: the model ({model._get_name()}) has no linear layer with a weight of its own")
         self._every, self._uninformed, self._window, self._tell = every, uninformed, window, tell
-        self._next, self._spent, self._begun = every or _EVERY, 0.0, time.perf_counter()
+        self._next = every or _EVERY  # step of the next look
+        self._wake = 1  # the step until which a call has nothing to do but to note the loss
+        self._since, self._begun = 0, 0.0  # the step and the time that the present pace is measured from
+        self._spent = 0.0  # for the copies of the look to come
         self._before: dict[str, Any] = {}
-        self._taken = 0  # batches of a trainer's epoch
+        self._epoch = self._taken = 0  # of a trainer's losses: epochs, and batches of the next
+        self._took = 0.0  # when that was
         self._bad: set[str] = set()
-        self.losses: list[float] = []
+        self.losses = array("d")  # 8 bytes each: fresh memory costs more than all that is done with a loss
         self.samples: list[Sample] = []
         self.events: list[tuple[int, str, str]] = []
 
     def __call__(self, loss: Any) -> None:
         """Take note of a step, and of the layers at every `every`th."""
-        self._take(float(loss))
+        value, losses = float(loss), self.losses
+        losses.append(value)
+        if len(losses) >= self._wake or value - value != 0.0:  # inf or NaN
+            self._attend(value)
+
+    def _attend(self, value: float) -> None:
+        """What is due at this step of a loop."""
         step = len(self.losses)
+        self._note(value, step)
+        if step == 1:
+            self._since, self._begun = 1, time.perf_counter()
         if step == self._next - 1:
             self._copy_weights()
         elif step >= self._next:
             self._look_in_time()
+        self._wake = min(step - step % self._window + self._window, max(step + 1, self._next - 1))
 
-    def _take(self, value: float) -> None:
-        losses = self.losses
-        losses.append(value)
-        if value - value != 0.0:  # inf or NaN
-            self._turn("non_finite", f"the loss is {value}")
-        if len(losses) % self._window == 0:
-            self._judge_losses(losses[-self._window :])
+    def _note(self, value: float, step: int) -> None:
+        """The loss of a step that is in `losses`."""
+        if not math.isfinite(value):
+            self._turn("non_finite", f"the loss is {value}", step)
+        if step % self._window == 0:
+            self._judge_losses(self.losses[step - self._window : step].tolist(), step)
 
-    def _take_many(self, values: list[float]) -> None:
-        """The same of finite ones, a window at a time."""
-        losses, window = self.losses, self._window
-        while values:
-            part = values[: window - len(losses) % window]
-            losses += part
-            values = values[len(part) :]
-            if len(losses) % window == 0:
-                self._judge_losses(losses[-window:])
+    def _take(self, *several: list[float]) -> None:
+        """The losses of several steps."""
+        losses, window, first = self.losses, self._window, len(self.losses)
+        for values in several:
+            losses.fromlist(values)
+        if not math.isfinite(np.frombuffer(losses)[first:].sum()):
+            for step, value in enumerate(losses[first:], first + 1):
+                self._note(value, step)
+            return
+        start = first - first % window
+        count = (len(losses) - start) // window
+        for k, suspect in enumerate(self._suspects(start, count)):
+            if suspect or self._bad & _OF_LOSSES:
+                end = start + (k + 1) * window
+                self._judge_losses(losses[end - window : end].tolist(), end)
+
+    def _suspects(self, start: int, count: int) -> list[bool]:
+        """Which of so many windows _judge_losses may find something in, all at once where they are many."""
+        if count < 8:
+            return [True] * count
+        windows = np.frombuffer(self.losses)[start : start + count * self._window].reshape(count, -1)
+        means = windows.mean(1)
+        with np.errstate(all="ignore"):
+            squares = np.einsum("ij,ij->i", windows, windows) / self._window / np.square(means) - 1
+        usual = (squares < 0.9 * _VOLATILE**2) & (squares > 4 * _FLAT**2)
+        if self._uninformed is not None:
+            usual &= abs(means - self._uninformed) > 1.1 * _PLATEAU * self._uninformed
+        suspects: list[bool] = (~usual).tolist()
+        return suspects
 
     def _copy_weights(self) -> None:
         begun = time.perf_counter()
@@ -125,13 +162,14 @@ class Monitor:
         self._spent = time.perf_counter() - begun
 
     def _look_in_time(self) -> None:
-        """Look at the layers, and choose the next time so that looks take 1 % of all."""
+        """Look at the layers, and choose the next time so that looks take 1 % of the time at the present pace."""
         begun, step = time.perf_counter(), len(self.losses)
         self._look(step, self.losses[-1])
         now = time.perf_counter()
-        a_step = max(now - self._begun, 1e-9) / step
+        a_step = max(begun - self._begun, 1e-9) / max(step - self._since, 1)
         rare = math.ceil((self._spent + now - begun) / (_SHARE * a_step))
         self._next = step + (self._every or max(_EVERY, rare))
+        self._since, self._begun = step, now
 
     # As a Trainer's callback.
 
@@ -142,54 +180,71 @@ class Monitor:
         """Steps until the next look at the layers."""
         return max(1, self._next - len(self.losses))
 
-    def epoch_begin(self, trainer: Any) -> None:
-        """Another epoch's losses come."""
-        self._taken = 0
+    def fit_begin(self, trainer: Any) -> None:
+        """The pace is measured anew: there may have been a pause."""
+        self._epoch, self._taken = len(trainer.history), 0
+        self._since, self._begun = len(self.losses), time.perf_counter()
+        self._took = self._begun
 
     def step_begin(self, trainer: Any) -> None:
         """The step to come will be looked at."""
         self._copy_weights()
 
     def step_end(self, trainer: Any) -> None:
-        """Take the losses since the last call, and look where step_begin has come before."""
-        fresh = trainer.losses_from(self._taken)
-        self._taken += len(fresh)
-        if math.isfinite(sum(fresh)):
-            self._take_many(fresh)
-        else:
-            for value in fresh:
-                self._take(value)
+        """Look where step_begin has come before, and now and then take the losses since the last time."""
         if self._before:
+            self._take_fresh(trainer)
             self._look_in_time()
+        elif time.perf_counter() - self._took > _WAIT:
+            self._take_fresh(trainer)
+
+    def _take_fresh(self, trainer: Any) -> None:
+        """The losses of epochs that are over, and of this one so far."""
+        over = trainer.history.batch_losses[self._epoch :]
+        if over and self._taken:
+            over[0], self._taken = over[0][self._taken :], 0
+        self._epoch += len(over)
+        last = trainer.losses_from(self._taken)
+        self._taken += len(last)
+        if over or last:
+            self._take(*over, last)
+        self._took = time.perf_counter()
 
     def fit_end(self, trainer: Any) -> None:
-        """The report."""
+        """The report, with the steps before an error."""
+        self._take_fresh(trainer)
         self._tell(str(self))
 
-    def _turn(self, kind: str, text: str | None) -> None:
+    def _turn(self, kind: str, text: str | None, step: int) -> None:
         """Something is bad (with what to say), or is not (None)."""
         if text is None:
             self._bad.discard(kind)
         elif kind not in self._bad:
             self._bad.add(kind)
-            self.events.append((len(self.losses), kind, text))
-            self._tell(f"step {len(self.losses)}: {kind}: {text}")
+            self.events.append((step, kind, text))
+            self._tell(f"step {step}: {kind}: {text}")
 
-    def _judge_losses(self, window: list[float]) -> None:
-        n, half = len(window), len(window) // 2
-        first, second = sum(window[:half]), sum(window[half:])
-        mean = (first + second) / n
+    def _judge_losses(self, window: list[float], step: int) -> None:
+        # Sums that run in C: a window of 50 takes 1.5 µs, and 50 steps of a small network in a Trainer 250.
+        n, total = len(window), sum(window)
+        mean = total / n
         if not math.isfinite(mean):
             return
-        falls = second / (n - half) < 0.9 * first / half
-        # Sums that run in C: of 50 losses 4 µs, where a step of a small network takes 6. What cancels is below _FLAT.
-        spread = math.sqrt(max(sum(map(mul, window, window)) / n - mean * mean, 0.0)) / (abs(mean) or 1.0)
-        few = f"over {len(window)} steps"
-        self._turn("volatile_loss", f"it varies by {spread:.0%} {few}" if spread > _VOLATILE and not falls else None)
-        self._turn("flat_loss", f"it stays at {mean:.6g} {few}" if spread < _FLAT else None)
-        aim = self._uninformed
-        stuck = aim is not None and abs(mean - aim) < _PLATEAU * aim and not falls
-        self._turn("plateau", f"the loss stays at {mean:.4g}, what ignoring the input gives" if stuck else None)
+        # The root of the mean square by the mean; what cancels below is less than _FLAT.
+        root = math.hypot(*window) / math.sqrt(n) / (abs(mean) or 1.0)
+        spread = math.sqrt(max(root * root - (mean != 0.0), 0.0))
+        flat, aim = spread < _FLAT, self._uninformed
+        volatile, stuck = spread > _VOLATILE, aim is not None and abs(mean - aim) < _PLATEAU * aim
+        if volatile or stuck:
+            half = sum(window[: n // 2])
+            falls = (total - half) / (n - n // 2) < 0.9 * half / (n // 2)
+            volatile, stuck = volatile and not falls, stuck and not falls
+        if volatile or flat or stuck or self._bad & _OF_LOSSES:
+            known = f"the loss stays at {mean:.4g}, what ignoring the input gives"
+            self._turn("volatile_loss", f"it varies by {spread:.0%} over {n} steps" if volatile else None, step)
+            self._turn("flat_loss", f"it stays at {mean:.6g} over {n} steps" if flat else None, step)
+            self._turn("plateau", known if stuck else None, step)
+            self._turn("non_finite", None, step)
 
     def _look(self, step: int, loss: float) -> None:
         gradient, update, dead = {}, {}, {}
@@ -212,16 +267,18 @@ class Monitor:
             least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
             apart = known[least] < _APART * known[most] or known[most] == 0
             few = f"gradient / weight is {known[least]:.2g} at {least!r}, {known[most]:.2g} at {most!r}"
-            self._turn("vanishing_gradients", few if apart else None)
-            self._turn("exploding_gradients", few if known[most] > _LARGE else None)
+            self._turn("vanishing_gradients", few if apart else None, s.step)
+            self._turn("exploding_gradients", few if known[most] > _LARGE else None, s.step)
         dying = [p for p, v in s.dead.items() if v > min(unlikely_share(len(self._layers[p].weight)), 0.999)]
-        self._turn("dying_units", f"{s.dead[dying[0]]:.0%} of units at {dying[0]!r} get no gradient" if dying else None)
+        few = f"{s.dead[dying[0]]:.0%} of units at {dying[0]!r} get no gradient" if dying else ""
+        self._turn("dying_units", few or None, s.step)
         moved = {path: v for path, v in s.update.items() if math.isfinite(v)}
         if moved:
-            least, most = min(moved, key=moved.__getitem__), max(moved, key=moved.__getitem__)
+            most = max(moved, key=moved.__getitem__)
             large, small = moved[most] > _UPDATE[1], moved[most] < _UPDATE[0]
-            self._turn("large_updates", f"a step changes {most!r} by {moved[most]:.2g} of its size" if large else None)
-            self._turn("small_updates", f"a step changes no layer by more than {moved[most]:.2g}" if small else None)
+            by = f"{moved[most]:.2g}"
+            self._turn("large_updates", f"a step changes {most!r} by {by} of its size" if large else None, s.step)
+            self._turn("small_updates", f"a step changes no layer by more than {by}" if small else None, s.step)
 
     def __str__(self) -> str:
         """The report at the end: steps, losses, events, and the last look at each layer."""

@@ -101,7 +101,7 @@ def plot(report: Any) -> Any:
     forward = [x.z.ln_var for x in layers]
     backward = [math.nan if x.gradient is None else x.gradient.ln_var for x in layers]
     aside = np.array([x.aside for x in layers])
-    chain = np.flatnonzero(~aside)[: len(report.facts.chain)]
+    chain = np.flatnonzero(~aside)[: max(1, len(report.facts.chain))]
     _chain(top[0], "pre-activations", verdict_label(report, report.forward), forward, chain[0], aside)
     _chain(top[1], "gradients", verdict_label(report, report.backward), backward, chain[-1], aside)
     _histograms(middle[0], "pre-activations", [x.z for x in layers])

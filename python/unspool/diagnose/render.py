@@ -58,7 +58,7 @@ def _summary(report: Any) -> str:
 
 def verdict_label(report: Any, verdict: Any) -> str:
     """The verdict's label; 'no verdict' where fewer than two layers of a chain have a variance."""
-    return "no verdict" if verdict.layers < min(2, len(report.facts.chain)) else str(verdict.label)
+    return "no verdict" if verdict.layers < 2 else str(verdict.label)
 
 
 def _chains(report: Any) -> list[str]:
@@ -66,6 +66,8 @@ def _chains(report: Any) -> list[str]:
     for name, verdict in (("forward", report.forward), ("backward", report.backward)):
         total = math.exp(max(min(verdict.total, 700.0), -700.0))
         known = f"{verdict.layers} of {len(report.facts.chain)} layers have a variance"
+        if len(report.facts.chain) < 2:
+            known = "a chain is two layers and more, without the last"
         label = verdict_label(report, verdict)
         if label == "no verdict":
             out.append(f"{name + ':':<9} {label}: {known}")

@@ -1,9 +1,13 @@
 """What is done about findings: weights drawn anew, biases set to 0, layers scaled, by rule and then on the batch.
 
-The first round gives weights the variance gain / fan_in. Where that isn't enough, the next ones scale as LSUV does
+The first round gives weights the variance gain / fan_in. Where that isn't enough, the next two scale as LSUV does
 (Mishkin and Matas 2016; without its orthogonal start), in one pass: each layer's output is divided by its standard
-deviation as it passes, so that the next layer reads what it will read afterwards. At last the outputs are made small,
-where the loss says how small: what a network gives before it has learnt anything is an error to be unlearnt.
+deviation as it passes, so that the next layer reads what it will read afterwards. Another takes each unit's mean
+off, too: a nonlinearity whose values lie around another number than 0, as those of sigmoid and softplus do, gives
+layers that vary by what little its values vary, and gradients that vanish however large the weights are. Where
+gradients explode, as those of a deep hardtanh do at variance 1, smaller weights are tried. The best of all rounds
+stays. At last the outputs are made small, where the loss says how small: what a network gives before it has
+learnt anything is an error to be unlearnt.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import numpy as np
 
 from unspool import _core
 from unspool.autograd.grad_mode import no_grad
+from unspool.diagnose.findings import FAR
 from unspool.diagnose.guard import stand_ins
 from unspool.diagnose.measure import Layer
 from unspool.diagnose.parts import Part, linear_maps, parts
@@ -25,7 +30,8 @@ from unspool.diagnose.statistics import as_matrix
 
 __all__ = ["repair"]
 
-_ROUNDS = 4
+_ROUNDS = ("rule", "batch", "batch", "units", "less", "less")
+_FROM_BEST = {"units", "less"}
 _START = 0.1  # variance of outputs, as a part of the targets', that a start is to have
 _REDRAWN = {"symmetric_units", "non_finite"}
 _CHAINS = {
@@ -59,20 +65,24 @@ def _checked(report: Any, model: Any) -> dict[str, _Place]:
     return places
 
 
+def _values(model: Any) -> list[tuple[Any, Any]]:
+    return [(t, t.detach().clone()) for t in (*model.parameters(), *model.buffers())]
+
+
+def _restore(kept: list[tuple[Any, Any]]) -> None:
+    with no_grad():
+        for t, before in kept:
+            t.copy_(before)
+
+
 @contextmanager
 def _all_or_nothing(model: Any) -> Iterator[Callable[[], None]]:
     """Gives a function that puts the values of all parameters and buffers back; an exception within calls it."""
-    kept = [(t, t.detach().clone()) for t in (*model.parameters(), *model.buffers())]
-
-    def put_back() -> None:
-        with no_grad():
-            for t, before in kept:
-                t.copy_(before)
-
+    kept = _values(model)
     try:
-        yield put_back
+        yield lambda: _restore(kept)
     except BaseException:
-        put_back()
+        _restore(kept)
         raise
 
 
@@ -102,10 +112,14 @@ def _reset_broken(report: Any, model: Any, places: dict[str, _Place]) -> Iterato
             yield f"{path}: reset_parameters()"
 
 
-def _batch_factors(model: Any, batch: tuple[Any, ...], places: dict[str, _Place]) -> dict[str, float]:
-    """What to multiply each weight by, so that in one pass every layer's output without its bias has variance 1."""
+def _batch_factors(
+    model: Any, batch: tuple[Any, ...], places: dict[str, _Place], centred: bool
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """What to multiply each weight by, so that in one pass every layer's output without its bias has variance 1; and
+    where `centred`, the biases that give its units the mean 0."""
     inputs = batch[0]
     factors: dict[str, float] = {}
+    shifts: dict[str, Any] = {}
 
     def passed(path: str, part: Part, x: Any, out: Any) -> Any:
         if path not in places:
@@ -113,13 +127,17 @@ def _batch_factors(model: Any, batch: tuple[Any, ...], places: dict[str, _Place]
         bias = 0.0 if part.bias is None else part.bias
         sums = out - bias
         if path not in factors:
-            spread = float(as_matrix(sums).std())
+            seen = as_matrix(sums)
+            means = seen.mean(0) if centred and part.owns_bias else 0.0
+            spread = float((seen - means).std())
             factors[path] = 1 / spread if math.isfinite(spread) and spread > 0 else 1.0
-        return sums * factors[path] + bias
+            if part.owns_bias and centred:
+                shifts[path] = _core.tensor(-means * factors[path]).to(out.dtype)
+        return sums * factors[path] + shifts.get(path, bias)
 
     with stand_ins(model), no_grad(), linear_maps(model, passed):
         model(*inputs)
-    return factors
+    return factors, shifts
 
 
 def _target_factors(places: dict[str, _Place]) -> dict[str, float]:
@@ -128,16 +146,31 @@ def _target_factors(places: dict[str, _Place]) -> dict[str, float]:
     return {path: math.sqrt(places[path].layer.weight_target) / s for path, s in spreads.items() if 0 < s < math.inf}
 
 
-def _scale(model: Any, batch: tuple[Any, ...], places: dict[str, _Place], by_batch: bool) -> Iterator[str]:
+_AIMS = {
+    "rule": "for the variance gain / fan_in",
+    "batch": "for pre-activations of variance 1 on the batch",
+    "less": "against gradients that explode",
+    "units": "and biases set, for units of mean 0 and layers of variance 1 on the batch",
+}
+
+
+def _scale(report: Any, model: Any, places: dict[str, _Place], how: str) -> Iterator[str]:
     places = {path: place for path, place in places.items() if place.part.owns_weight}
-    factors = _batch_factors(model, batch, places) if by_batch else _target_factors(places)
-    if all(abs(factor - 1) < 1e-3 for factor in factors.values()):
+    shifts: dict[str, Any] = {}
+    if how == "rule":
+        factors = _target_factors(places)
+    elif how == "less":
+        factors = dict.fromkeys(places, math.exp(-0.4 * report.backward.slope))
+    else:
+        factors, shifts = _batch_factors(model, report.batch, places, how == "units")
+    if not shifts and all(abs(factor - 1) < 1e-3 for factor in factors.values()):
         return
     for path, factor in factors.items():
         places[path].part.weight.mul_(factor)
+    for path, shift in shifts.items():
+        places[path].part.bias.copy_(shift)
     low, high = min(factors.values()), max(factors.values())
-    aim = "for pre-activations of variance 1 on the batch" if by_batch else "for the variance gain / fan_in"
-    yield f"{len(factors)} layers: weights times {low:.3g} … {high:.3g}, {aim}"
+    yield f"{len(factors)} layers: weights times {low:.3g} … {high:.3g}, {_AIMS[how]}"
 
 
 def _settle_loss(report: Any, place: _Place) -> Iterator[str]:
@@ -160,26 +193,45 @@ def _settle_loss(report: Any, place: _Place) -> Iterator[str]:
     if centre is not None and part.owns_bias and np.abs(part.bias.double().numpy() - centre).max() > aim:
         part.bias.copy_(_core.tensor(centre).to(part.bias.dtype))
         yield f"{layer.path or '(model)'}: bias set to the mean of y"
+    elif "start_loss" in _kinds(report) and centre is None and part.owns_bias and layer.bias_rms > aim:
+        part.bias.zero_()
+        yield f"{layer.path or '(model)'}: bias 0"
 
 
 def _bad(report: Any) -> list[Any]:
     return [f for f in report.findings if f.severity != "info"]
 
 
-def _round(report: Any, model: Any, places: dict[str, _Place], by_batch: bool) -> list[str]:
+def _kinds(report: Any) -> set[str]:
+    return {f.kind for f in _bad(report)}
+
+
+def _badness(report: Any, start: bool) -> tuple[int, int, int, int]:
+    """What no step of training undoes, other errors, warnings; `start`: with that of the loss at the start. At last the
+    layers of weights that are too large: behind a normalisation that shows nowhere else, and makes steps small."""
+    found = [f for f in _bad(report) if start or f.kind != "start_loss"]
+    severities = [f.severity for f in found]
+    lasting = sum(f.kind in _REDRAWN for f in found)
+    large = sum(layer.weight_var > 2 * layer.weight_target for layer in report.layers)
+    return lasting, severities.count("error") - lasting, severities.count("warning"), large
+
+
+def _round(report: Any, model: Any, places: dict[str, _Place], how: str) -> list[str]:
     """One pass over the findings; a line for each thing done."""
     found = _bad(report)
     kinds = {f.kind for f in found}
     done: list[str] = []
     zeroed: list[str] = []
-    chains = bool(kinds & _CHAINS)
+    chains, far = bool(kinds & _CHAINS), "far_biases" in kinds
     redraw = {f.layer for f in found if f.kind in _REDRAWN}
     freed = {f.layer for f in found if f.kind in _BIASES}
     if "non_finite" in kinds:
         done += _reset_broken(report, model, places)
+    last = report.layers[-1].path
     for path, place in places.items():
         part = place.part
-        hit = chains or path in freed
+        # one layer's far biases may be hidden by those of others
+        hit = chains or path in freed or (far and path != last and place.layer.bias_rms > FAR)
         off_centre = part.owns_weight and hit and _is_off_centre(as_matrix(part.weight))
         if off_centre or (part.owns_weight and path in redraw):
             done.append(_redraw(place))
@@ -189,7 +241,7 @@ def _round(report: Any, model: Any, places: dict[str, _Place], by_batch: bool) -
     if zeroed:
         done.append(f"{zeroed[0]}{f' and {len(zeroed) - 1} more layers' if len(zeroed) > 1 else ''}: bias 0")
     if chains or kinds & _LOCAL:
-        done += _scale(model, report.batch, places, by_batch)
+        done += _scale(report, model, places, how)
     return done
 
 
@@ -201,22 +253,38 @@ def repair(report: Any, model: Any) -> list[str]:
     places = _checked(report, model)
     inputs, y, loss, dtype = report.batch
     done: list[str] = []
+
+    def again() -> Any:
+        return diagnose(model, inputs, y, loss, dtype)
+
     with _all_or_nothing(model) as put_back, no_grad():
-        now = report
-        for number in range(_ROUNDS):
-            step = [] if now.healthy else _round(now, model, places, by_batch=number > 0)
-            if not step and number > 0:
-                break
+        now, best, kept, said = report, report, _values(model), list[str]()
+        for how in _ROUNDS:
+            if how in _FROM_BEST and now is not best:
+                _restore(kept)
+                now, done = best, list(said)
+            if now.healthy or (how == "less" and now.backward.label != "exploding"):
+                continue
+            step = _round(now, model, places, how)
+            if not step:
+                continue
             done += step
-            now = diagnose(model, inputs, y, loss, dtype) if step else now
-        if {f.kind for f in _bad(report)} & _LAST:
-            step = list(_settle_loss(now, places[now.layers[-1].path]))
-            done += step
-            now = diagnose(model, inputs, y, loss, dtype) if step else now
-        if done and {f.kind for f in _bad(report)} <= {f.kind for f in _bad(now)}:  # it didn't help
+            now = again()
+            if _badness(now, False) < _badness(best, False):
+                best, kept, said = now, _values(model), list(done)
+        if now is not best:
+            _restore(kept)
+        if _kinds(report) & _LAST:
+            step = list(_settle_loss(best, places[best.layers[-1].path]))
+            now = again() if step else best
+            if _badness(now, True) > _badness(best, True):  # what reaches the layers before is too little then
+                _restore(kept)
+            else:
+                best, said = now, said + step
+        if said and _badness(best, True) >= _badness(report, True):  # it didn't help
             put_back()
-            done, now = [], report
-    return done + [_left(f) for f in _bad(now)]
+            best, said = report, []
+    return said + [_left(f) for f in _bad(best)]
 
 
 def _left(finding: Any) -> str:

@@ -338,7 +338,7 @@ class Trainer:
 
     def _steps(self, source: Rows | Stream, bar: Bar, interrupts: Interrupts) -> None:
         """The rest of an epoch's batches."""
-        frozen = self._frozen_for(source, self._fit)
+        frozen: Any = None
         while not self.stop and (source.steps is None or self.step < source.steps):
             stop = self.step + 1 if self._by_step else source.steps
             looks = [w for w in self._watches if w.gradients and w.due == self._done + 1]
@@ -349,7 +349,10 @@ class Trainer:
                 watch.callback.step_begin(self)
             interrupts.inside = True
             try:
-                step = self._frozen_for(source, self._fit_and_keep) if looks else frozen
+                if looks:
+                    step = self._frozen_for(source, self._fit_and_keep)
+                else:
+                    step = frozen = frozen or self._frozen_for(source, self._fit)
                 done = source.run(step, self.step, stop, _CHUNK)
             except NotFinite as error:
                 raise FloatingPointError(f"fit: epoch {self.epoch}, step {self.step}: {error}") from None
@@ -377,7 +380,7 @@ class Trainer:
                 if due:
                     watch.again(self._done)
             if self._watches:  # which may have frozen a layer
-                frozen = self._frozen_for(source, self._fit)
+                frozen = None
             if looks:
                 self.optimizer.zero_grad()
             interrupts.raise_now()
