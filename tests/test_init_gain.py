@@ -40,7 +40,7 @@ CLOSED: list[tuple[Any, float]] = [
 ]
 
 
-@pytest.mark.parametrize(("phi", "moment"), CLOSED, ids=[str(phi) for phi, _ in CLOSED])
+@pytest.mark.parametrize(("phi", "moment"), CLOSED, ids=[getattr(phi, "__name__", str(phi)) for phi, _ in CLOSED])
 def test_closed_forms(phi: Any, moment: float) -> None:
     assert init.integrated_gain(phi) ** -2 == pytest.approx(moment, rel=2e-7)
 
