@@ -149,12 +149,13 @@ class _Recorder:
         if out.grad_fn is None:
             return
         number, gradients = len(self.calls), self.gradients
-        read = stats_of(x, rank=self._rank)
+        read = stats_of(x, part.axis, rank=self._rank)
         if x.grad_fn is None and read.ln_max == -math.inf:  # a recurrent net's first state says nothing
             return
-        self.calls.append(_Call(path, part, out.grad_fn, x.grad_fn, stats_of(out), read))
+        axis = part.axis
+        self.calls.append(_Call(path, part, out.grad_fn, x.grad_fn, stats_of(out, axis), read))
         # holds no node: with one it would be a cycle that keeps the whole graph
-        out.register_hook(lambda g: gradients.__setitem__(number, stats_of(g)))
+        out.register_hook(lambda g: gradients.__setitem__(number, stats_of(g, axis)))
 
     def _maybe_block(self, path: str, module: Any, x: Any, out: Any) -> None:
         from unspool.nn import Residual
@@ -175,7 +176,7 @@ def _layers(seen: _Recorder, flow: Flow, gradients: dict[int, Any], noise: Seque
         met = seen.norms.get(node, call.z)
         bias = call.part.bias
         gradient, bias_gradient = call.part.gradients(gradients)
-        w = as_matrix(call.part.weight)
+        w = as_matrix(call.part.matrix)
         weight_mean, weight_norm = float(w.mean()), norm_of(w)
         b = None if bias is None else bias.detach().double().numpy()
         fan_out, fan_in = w.shape
@@ -203,13 +204,20 @@ def _layers(seen: _Recorder, flow: Flow, gradients: dict[int, Any], noise: Seque
                 dead=float(np.mean((met.unit_max <= activation.low) | (met.unit_min >= activation.high))),
                 always_on=float(np.mean(met.unit_min > 0)) if activation.is_rectifier else 0.0,
                 saturated=_saturated(met.sample, activation.near),
-                collapses_into=following,
+                collapses_into=_matrix_after(seen.calls, number, following),
             )
         if gradient is not None and fan_out > 1:
             doubt = noise[number] if number < len(noise) else 0.0
             layer.twins, layer.told_apart = twins(w, b, gradient, bias_gradient, doubt)
         layers.append(layer)
     return layers
+
+
+def _matrix_after(calls: list[_Call], number: int, following: int | None) -> int | None:
+    """The layer that follows without a nonlinearity, where both are plain matrices: convolutions make no product."""
+    if following is None or any(calls[i].part.weight.dim() != 2 for i in (number, following)):
+        return None
+    return following
 
 
 def _saturated(sample: Any, near: tuple[float, float] | None) -> float:
@@ -219,7 +227,13 @@ def _saturated(sample: Any, near: tuple[float, float] | None) -> float:
 def _chained_weights(seen: _Recorder, layers: list[Layer]) -> dict[int, Any]:
     """Of the layers that collapse, by their numbers."""
     pairs = [(i, layer.collapses_into) for i, layer in enumerate(layers) if layer.collapses_into is not None]
-    return {i: as_matrix(seen.calls[i].part.weight) for i in sorted({i for pair in pairs for i in pair})}
+    return {i: as_matrix(seen.calls[i].part.matrix) for i in sorted({i for pair in pairs for i in pair})}
+
+
+def _units_of(x: Any, calls: list[_Call]) -> int:
+    """The dim of an input's features: of a picture its channels."""
+    axis = calls[0].part.axis
+    return axis if x.dim() >= -axis else -1
 
 
 def _in_dtype(value: Any, dtype: Any) -> Any:
@@ -273,7 +287,7 @@ def measure(
         return Measures(
             layers=layers,
             blocks=list(seen.blocks.values()),
-            inputs=[stats_of(x) for x in inputs if x.is_floating_point()],
+            inputs=[stats_of(x, _units_of(x, seen.calls)) for x in inputs if x.is_floating_point()],
             output=stats_of(outputs[0]),
             labels=stats_of(y) if _core.is_tensor(y) and y.is_floating_point() else None,
             loss=None if loss is None and y is None else float(value.detach()),

@@ -158,7 +158,7 @@ class Monitor:
 
     def _copy_weights(self) -> None:
         begun = time.perf_counter()
-        self._before = {path: m.weight.detach().clone() for path, m in self._layers.items()}
+        self._before = {path: m.matrix.detach().clone() for path, m in self._layers.items()}
         self._spent = time.perf_counter() - begun
 
     def _look_in_time(self) -> None:
@@ -249,9 +249,9 @@ class Monitor:
     def _look(self, step: int, loss: float) -> None:
         gradient, update, dead = {}, {}, {}
         for path, part in self._layers.items():
-            w = as_matrix(part.weight)
+            w = as_matrix(part.matrix)
             size = norm_of(w) or math.nan
-            g = None if part.weight_grad is None else as_matrix(part.weight_grad)
+            g = None if part.matrix_grad is None else as_matrix(part.matrix_grad)
             before = self._before.get(path)
             gradient[path] = norm_of(g) / size
             update[path] = math.nan if before is None else norm_of(w - as_matrix(before)) / size

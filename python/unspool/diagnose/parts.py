@@ -1,4 +1,5 @@
-"""Where a model's linear maps are: modules with one weight, and the three within an attention's `in_proj_weight`."""
+"""Where a model's linear maps are: modules with one weight, convolutions among them, and the three within an
+attention's `in_proj_weight`."""
 
 from __future__ import annotations
 
@@ -13,11 +14,13 @@ __all__ = ["Part", "is_linear", "linear_maps", "parts"]
 
 
 def is_linear(module: Any) -> bool:
-    """Whether a module is a `Linear`, or computes one: it has no modules below, and a weight of two dims that is no
-    table (Embedding) and no scale (LayerNorm)."""
+    """Whether a module is a `Linear`, a convolution or computes a linear map.
+
+    Such a one has no modules below, and a weight of two dims that is no table (Embedding) and no scale (LayerNorm).
+    """
     from unspool import nn
 
-    if isinstance(module, nn.Linear):
+    if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
         return True
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)) or module._modules:
         return False
@@ -46,6 +49,17 @@ class Part:
         return _rows(getattr(self.module, self.weight_name), self.weight_rows)
 
     @property
+    def matrix(self) -> Any:
+        """The weight as a matrix of units × fan_in: a convolution's units are its channels."""
+        return self.weight.flatten(1)
+
+    @property
+    def axis(self) -> int:
+        """The dim of inputs and outputs along which the units lie."""
+        dims: int = self.weight.dim()
+        return min(-1, 1 - dims)
+
+    @property
     def bias(self) -> Any:
         """The bias, or a view of its entries; None where there is none."""
         return _rows(getattr(self.module, self.bias_name, None), self.bias_rows)
@@ -61,14 +75,18 @@ class Part:
         return self.module._parameters.get(self.bias_name) is not None
 
     @property
-    def weight_grad(self) -> Any:
-        """What backward() left in the weight's `grad`; None where it left nothing."""
-        return _rows(getattr(self.module, self.weight_name).grad, self.weight_rows)
+    def matrix_grad(self) -> Any:
+        """What backward() left in the weight's `grad`, as a matrix; None where it left nothing."""
+        return _flat(_rows(getattr(self.module, self.weight_name).grad, self.weight_rows))
 
     def gradients(self, of: dict[int, Any]) -> tuple[Any, Any]:
-        """Of the weight and of the bias, from those of parameters by their ids; None where there is none."""
+        """Of the matrix and of the bias, from those of parameters by their ids; None where there is none."""
         weight, bias = (of.get(id(getattr(self.module, name, None))) for name in (self.weight_name, self.bias_name))
-        return _rows(weight, self.weight_rows), _rows(bias, self.bias_rows)
+        return _flat(_rows(weight, self.weight_rows)), _rows(bias, self.bias_rows)
+
+    def along_units(self, t: Any) -> Any:
+        """A number for each unit, in the shape in which it is added to the outputs."""
+        return t.reshape(-1, *(1,) * (-self.axis - 1))
 
     @property
     def code(self) -> tuple[str, str]:
@@ -83,6 +101,10 @@ class Part:
 
 def _rows(t: Any, rows: slice | None) -> Any:
     return t if t is None or rows is None else t[rows]
+
+
+def _flat(t: Any) -> Any:
+    return None if t is None else t.flatten(1)
 
 
 def _joined(path: str, name: str) -> str:

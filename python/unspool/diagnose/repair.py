@@ -57,7 +57,7 @@ def _checked(report: Any, model: Any) -> dict[str, _Place]:
     for layer in report.layers:
         if layer.path not in found:
             raise ValueError(f"repair: the model has no layer {layer.path!r}, which the report speaks of")
-        shape = tuple(found[layer.path].weight.shape)
+        shape = tuple(found[layer.path].matrix.shape)
         if shape != (layer.fan_out, layer.fan_in):
             expected = (layer.fan_out, layer.fan_in)
             raise ValueError(f"repair: {layer.path!r} has a weight of shape {shape}; the report's has {expected}")
@@ -124,16 +124,16 @@ def _batch_factors(
     def passed(path: str, part: Part, x: Any, out: Any) -> Any:
         if path not in places:
             return out
-        bias = 0.0 if part.bias is None else part.bias
+        bias = 0.0 if part.bias is None else part.along_units(part.bias)
         sums = out - bias
         if path not in factors:
-            seen = as_matrix(sums)
+            seen = as_matrix(sums, part.axis)
             means = seen.mean(0) if centred and part.owns_bias else 0.0
             spread = float((seen - means).std())
             factors[path] = 1 / spread if math.isfinite(spread) and spread > 0 else 1.0
             if part.owns_bias and centred:
                 shifts[path] = _core.tensor(-means * factors[path]).to(out.dtype)
-        return sums * factors[path] + shifts.get(path, bias)
+        return sums * factors[path] + (part.along_units(shifts[path]) if path in shifts else bias)
 
     with stand_ins(model), no_grad(), linear_maps(model, passed):
         model(*inputs)
@@ -142,7 +142,7 @@ def _batch_factors(
 
 def _target_factors(places: dict[str, _Place]) -> dict[str, float]:
     """What to multiply each weight by, so that it has the variance gain / fan_in."""
-    spreads = {path: float(as_matrix(place.part.weight).std()) for path, place in places.items()}
+    spreads = {path: float(as_matrix(place.part.matrix).std()) for path, place in places.items()}
     return {path: math.sqrt(places[path].layer.weight_target) / s for path, s in spreads.items() if 0 < s < math.inf}
 
 
@@ -232,7 +232,7 @@ def _round(report: Any, model: Any, places: dict[str, _Place], how: str) -> list
         part = place.part
         # one layer's far biases may be hidden by those of others
         hit = chains or path in freed or (far and path != last and place.layer.bias_rms > FAR)
-        off_centre = part.owns_weight and hit and _is_off_centre(as_matrix(part.weight))
+        off_centre = part.owns_weight and hit and _is_off_centre(as_matrix(part.matrix))
         if off_centre or (part.owns_weight and path in redraw):
             done.append(_redraw(place))
         elif hit and part.owns_bias and bool((part.bias != 0).any()):
