@@ -121,3 +121,21 @@ def test_a_monitor_sees_channels(batch: tuple[Tensor, Tensor]) -> None:
         monitor(loss)
     assert monitor.samples[-1].dead["2"] == 0.5
     assert math.isfinite(monitor.samples[-1].update["2"])
+
+
+def test_what_is_not_looked_at_is_named() -> None:
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.memory = nn.Embedding(9, 6), nn.LSTM(6, 8, batch_first=True)
+            self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 2)
+
+        def forward(self, words: Tensor) -> Tensor:
+            return self.head(self.norm(self.memory(self.embedding(words))[0][:, -1]))
+
+    report = unspool.diagnose(Reader(), unspool.tensor([[1, 2, 3], [4, 5, 8]]))
+    (found,) = [f for f in report.findings if f.kind == "passed_over"]
+    assert (found.layer, found.severity, found.evidence) == ("memory", "info", {"modules": {"memory": "LSTM"}})
+    made = nn.utils.parametrizations.weight_norm(nn.Linear(3, 4))
+    model = nn.Sequential(made, nn.PReLU(), nn.Conv1d(1, 1, 1), nn.Linear(4, 2))
+    assert "passed_over" not in [f.kind for f in unspool.diagnose(model, unspool.randn(5, 1, 3)).findings]

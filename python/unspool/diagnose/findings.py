@@ -168,6 +168,20 @@ def no_gradient(facts: Facts) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def passed_over(facts: Facts) -> Iterator[Finding]:
+    """Modules of which nothing is known, so that nobody takes the rest's health for theirs."""
+    modules = facts.measures.passed_over
+    if modules:
+        first, kind = next(iter(modules.items()))
+        more = f"; so have {len(modules) - 1} more modules" if len(modules) > 1 else ""
+        yield Finding(
+            "passed_over", "info", first,
+            f"{kind} has weights that are in no linear layer, and aren't looked at{more}",
+            {"modules": modules},
+            "what is said of the other layers holds for them alone",
+        )  # fmt: skip
+
+
 def dead_units(facts: Facts) -> Iterator[Finding]:
     """Units whose nonlinearity is flat for every example: no gradient reaches their weights."""
     some = [x for x in facts.exact.layers if x.z.examples > 1 and x.dead >= 0.1]
@@ -387,6 +401,7 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     backward_chain,
     symmetric_units,
     no_gradient,
+    passed_over,
     dead_units,
     saturated_units,
     collapsed_linear,

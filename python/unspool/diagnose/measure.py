@@ -19,7 +19,7 @@ from unspool.diagnose.activations import Activation
 from unspool.diagnose.flow import Flow, adds_its_input
 from unspool.diagnose.guard import stand_ins
 from unspool.diagnose.losses import loss_of, uninformed
-from unspool.diagnose.parts import Part, is_linear, linear_maps
+from unspool.diagnose.parts import Part, is_linear, linear_maps, passed_over
 from unspool.diagnose.statistics import Stats, as_matrix, norm_of, stats_of
 from unspool.diagnose.symmetry import twins
 
@@ -83,7 +83,8 @@ class Measures:
     """All that a pass gives. `loss` is None without one; `uninformed` what it would be for a constant prediction.
 
     `broken` are the names of parameters and buffers that are not finite, `output` the outputs' Stats, `labels` those of
-    y where y is of floating point, `one_output` says that there was but one, and `weights` are the weights, by number,
+    y where y is of floating point, `passed_over` the types by path of modules with matrices that aren't looked at,
+    `one_output` says that there was but one, and `weights` are the weights, by number,
     of layers that follow one another without a nonlinearity.
     """
 
@@ -97,6 +98,7 @@ class Measures:
     uninformed: float | None
     dtype: str
     broken: list[str]
+    passed_over: dict[str, str]
     one_output: bool = True
     weights: dict[int, Any] = field(repr=False, default_factory=dict)
 
@@ -295,6 +297,7 @@ def measure(
             uninformed=uninformed(name, result, y),
             dtype=str(outputs[0].dtype).rpartition(".")[2],
             broken=_broken(model),
+            passed_over={path: type(module).__name__ for path, module in passed_over(model).items()},
             one_output=len(outputs) == 1,
             weights=_chained_weights(seen, layers),
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from unspool.nn._multihead import watcher
 
-__all__ = ["Part", "is_linear", "linear_maps", "parts"]
+__all__ = ["Part", "is_linear", "linear_maps", "parts", "passed_over"]
 
 
 def is_linear(module: Any) -> bool:
@@ -140,6 +140,20 @@ def parts(model: Any) -> dict[str, Part]:
         elif is_linear(module):
             found[path] = Part(path, module)
     return found
+
+
+def passed_over(model: Any) -> dict[str, Any]:
+    """The modules that have matrices and are no linear layer or table, by path: recurrent ones, say."""
+    from unspool import nn
+
+    known = {id(below) for part in parts(model).values() for below in part.module.modules()}
+    return {
+        path: module
+        for path, module in model.named_modules()
+        if id(module) not in known
+        and not isinstance(module, (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm))
+        and any(p is not None and p.dim() > 1 for p in module._parameters.values())
+    }
 
 
 @contextmanager
