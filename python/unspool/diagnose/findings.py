@@ -173,7 +173,7 @@ def passed_over(facts: Facts) -> Iterator[Finding]:
     modules = facts.measures.passed_over
     if modules:
         first, kind = next(iter(modules.items()))
-        more = f"; so have {len(modules) - 1} more modules" if len(modules) > 1 else ""
+        more = f" (nor are {len(modules) - 1} more)" if len(modules) > 1 else ""
         yield Finding(
             "passed_over", "info", first,
             f"{kind} has weights that are in no linear layer, and aren't looked at{more}",
