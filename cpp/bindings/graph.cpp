@@ -145,7 +145,7 @@ namespace {
 
 // What PyTorch's linear ends with, by the input's dimensions and whether there is a bias.
 const char* name_of_linear(Node& call) {
-  const int ndim = call.inputs()[0].ndim;
+  const auto ndim = call.inputs()[0].ndim;
   const bool bias = call.n_in == 3 && call.inputs()[2].ndim > 0;
   if (ndim == 2) return bias ? "AddmmBackward0" : "MmBackward0";
   if (ndim == 1) return bias ? "ViewBackward0" : "SqueezeBackward4";

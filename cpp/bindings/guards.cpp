@@ -2,7 +2,8 @@
 // size is known, at a third of the price of a look-up for each entry.
 #include "guards.h"
 
-#include <cstring>
+#include <bit>
+#include <cstdint>
 #include <unordered_map>
 
 #include "compile.h"
@@ -27,7 +28,9 @@ bool holds_tensors(PyObject* box, PyObject* then) {
   return i == n;
 }
 
-bool same_bits(double x, double y) { return std::memcmp(&x, &y, sizeof(x)) == 0; }
+bool same_bits(double x, double y) {
+  return std::bit_cast<std::uint64_t>(x) == std::bit_cast<std::uint64_t>(y);
+}
 
 }  // namespace
 
