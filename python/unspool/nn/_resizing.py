@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from unspool import _core
+from unspool._naming import shown_as
 from unspool.errors import ShapeError
 from unspool.nn._convolution import sizes, windows
 from unspool.nn._padding import pad
@@ -146,6 +147,7 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
     )
 
 
+@shown_as("Im2ColBackward0")
 def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
     """The patches of images (N, C, H, W) under a sliding kernel, as columns (N, C · places of the kernel, patches)."""
     if input.dim() not in (3, 4):
@@ -157,7 +159,4 @@ def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
     if min(out) < 1 or 0 in input.shape[-3:]:
         raise ShapeError(f"unfold: input has shape {tuple(input.shape)}; the kernel {kernel} has no place in it")
     columns = _core.stack(windows(x, kernel, out, step, gap), -3)
-    y = columns.reshape(*input.shape[:-3], input.shape[-3] * prod(kernel), prod(out))
-    if y.requires_grad:
-        _core._show_as(y, _core._number_of_name("Im2ColBackward0"))
-    return y
+    return columns.reshape(*input.shape[:-3], input.shape[-3] * prod(kernel), prod(out))
