@@ -50,28 +50,41 @@ UNSPOOL_INLINE ColumnSums<T> joined_lanes(const T* rows, int64_t step, int64_t c
   }
 }
 
+// A as its rows' sums are taken.
+template <class T>
+struct Summed {
+  int64_t m, k;
+  const T* a;
+  int64_t a_row, a_col;
+  T* sums;
+};
+
+// Columns of A to sum at once, and so many numbers of an A that has fewer rows.
+template <class T>
+constexpr int64_t kSummedRows = ColumnSums<T>::kWidth;
+constexpr int64_t kSummedNarrow = 2048;
+
 // Whether the rows are few and near each other: a vector of sums looks at all of them before the next one
 // does.
 template <class T>
-UNSPOOL_INLINE bool sums_are_short(const Product<T>& p) {
+UNSPOOL_INLINE bool sums_are_short(const Summed<T>& p) {
   constexpr int64_t kNear = 96 * 1024;
-  if (p.a_row != 1) return false;
-  if (p.k <= kLanes) return true;
-  return p.m >= ColumnSums<T>::kWidth && p.k <= kChunk &&
-         p.k * p.a_col * static_cast<int64_t>(sizeof(T)) <= kNear;
+  if (p.a_row != 1 || p.k > kChunk) return false;
+  if (p.m < kSummedRows<T>) return p.m * p.k <= kSummedNarrow;
+  return p.k <= kLanes || p.k * p.a_col * static_cast<int64_t>(sizeof(T)) <= kNear;
 }
 
-// So many columns at once; the last of more overlap those before, and fewer have rows of their own, filled
-// up.
+// So many columns at once; the last of more overlap those before. Fewer are read with what follows them, in a
+// copy after whose end there is something to read.
 template <class T>
-inline void sum_short(const Product<T>& p) {
-  constexpr int64_t kWidth = ColumnSums<T>::kWidth, W = kWidth / ColumnSums<T>::kVecs;
+inline void sum_short(const Summed<T>& p) {
+  constexpr int64_t kWidth = kSummedRows<T>, W = kWidth / ColumnSums<T>::kVecs;
   auto put_sums = [&](const T* rows, int64_t step, int64_t i, int64_t columns) {
     const ColumnSums<T> sums = joined_lanes<T, 1>(rows, step, p.k, 0);
     // The lanes' identity, added once: it matters to a sum of nothing but -0.
     for (int v = 0; v < ColumnSums<T>::kVecs; ++v) {
       const auto sum = sums.v[v] + Vec<typename SumOp<T>::Acc>::all(SumOp<T>::identity());
-      for (int l = 0; l < W && v * W + l < columns; ++l) p.a_sums[i + v * W + l] = SumOp<T>::finish(sum.v[l]);
+      for (int l = 0; l < W && v * W + l < columns; ++l) p.sums[i + v * W + l] = SumOp<T>::finish(sum.v[l]);
     }
   };
   if (p.m >= kWidth) {
@@ -81,15 +94,17 @@ inline void sum_short(const Product<T>& p) {
     }
     return;
   }
-  alignas(kVecBytes) T rows[kLanes * kWidth] = {};
-  for (int64_t q = 0; q < p.k; ++q)
-    for (int64_t i = 0; i < p.m; ++i) rows[q * kWidth + i] = p.a[q * p.a_col + i];
-  put_sums(rows, kWidth, 0, p.m);
+  alignas(kVecBytes) T rows[kSummedNarrow + kWidth];
+  const bool dense = p.a_col == p.m;
+  pack_rows(rows, dense ? p.m * p.k : p.m, p.a, p.a_col, int64_t{1}, dense ? 1 : p.k,
+            dense ? p.m * p.k : p.m);
+  for (int64_t i = 0; i < kWidth; ++i) rows[p.m * p.k + i] = 0;
+  put_sums(rows, p.m, 0, p.m);
 }
 
 // The sums over k of A's rows, in the order of reduce.h.
 template <class T>
-inline void sum_rows(const Product<T>& p) {
+inline void sum_rows(const Summed<T>& p) {
   if (sums_are_short(p)) return sum_short(p);
   parallel((p.m + kColumnBlock - 1) / kColumnBlock, p.m * p.k * kReduceWork / 16, [&](int64_t c) {
     const int64_t i = c * kColumnBlock, rows = smaller(kColumnBlock, p.m - i);
@@ -104,7 +119,7 @@ inline void sum_rows(const Product<T>& p) {
       return line;
     };
     reduce_columns<SumOp<T>>(next, p.k, rows, sums);
-    for (int64_t r = 0; r < rows; ++r) p.a_sums[i + r] = SumOp<T>::finish(sums[r]);
+    for (int64_t r = 0; r < rows; ++r) p.sums[i + r] = SumOp<T>::finish(sums[r]);
   });
 }
 
@@ -426,7 +441,8 @@ inline void gemm_floating(const GemmCall& g) {
   }
   const Product<T> p = product<T>(g);
   const GemmPath path = path_of(p);
-  if (p.a_sums != nullptr) sum_rows(p);
+  if (g.a_sums != nullptr)
+    sum_rows<T>({g.m, g.k, static_cast<const T*>(g.a), g.a_row, g.a_col, static_cast<T*>(g.a_sums)});
   gemm_on_path(p, path);
   if (g.done != nullptr && (path != GemmPath::Columns || p.call == nullptr))
     g.done(g.done_context, 0, 0, g.m, g.n);

@@ -21,8 +21,7 @@ struct Product {
   const T* bias;
   int64_t bias_row, bias_col;
   bool accumulate, relu;
-  uint64_t* relu_mask;  // nullptr in what has been transposed, as is a_sums
-  T* a_sums;
+  uint64_t* relu_mask;  // nullptr in what has been transposed
   const GemmTrial* trial;
   const GemmCall* call;  // nullptr in what has been transposed
 
@@ -33,37 +32,28 @@ struct Product {
   }
 };
 
+// Whether Bᵀ·Aᵀ fills vectors that A·B leaves empty. One of the vectors of a row of C may be half full before
+// turning C costs less, and only where B' = Aᵀ need not be packed for it.
+template <class T>
+UNSPOOL_INLINE bool better_turned(const GemmCall& g) {
+  constexpr int64_t L = Vec<T>::kLanes;
+  if (g.relu_mask != nullptr || g.m <= g.n || g.n == 0 || g.n >= 2 * L) return false;
+  if (g.n < L) return true;
+  const int64_t steps = (g.n + L - 1) / L * g.m, turned = (g.m + L - 1) / L * g.n;
+  return g.a_row == 1 && 4 * turned <= 3 * steps;
+}
+
 // Each of the two is made where it stays: copies of it wait for the numbers that have just been written.
 template <class T>
 UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
   const T *a = static_cast<const T*>(g.a), *b = static_cast<const T*>(g.b);
   T* const c = static_cast<T*>(g.c);
   const T* const bias = static_cast<const T*>(g.bias);
-  if (g.n < Vec<T>::kLanes && g.m > g.n && g.relu_mask == nullptr && g.a_sums == nullptr)
-    return {g.n,     g.m,          g.k,    b,       g.b_col, g.b_row, a,
-            g.a_col, g.a_row,      c,      g.c_col, g.c_row, bias,    g.bias_stride,
-            0,       g.accumulate, g.relu, nullptr, nullptr, g.trial, nullptr};
-  return {g.m,
-          g.n,
-          g.k,
-          a,
-          g.a_row,
-          g.a_col,
-          b,
-          g.b_row,
-          g.b_col,
-          c,
-          g.c_row,
-          g.c_col,
-          bias,
-          0,
-          g.bias_stride,
-          g.accumulate,
-          g.relu,
-          g.relu_mask,
-          static_cast<T*>(g.a_sums),
-          g.trial,
-          &g};
+  if (better_turned<T>(g))
+    return {g.n,     g.m,  g.k,           b, g.b_col,      g.b_row, a,       g.a_col, g.a_row, c, g.c_col,
+            g.c_row, bias, g.bias_stride, 0, g.accumulate, g.relu,  nullptr, g.trial, nullptr};
+  return {g.m,     g.n,     g.k,  a, g.a_row,       g.a_col,      b,      g.b_row,     g.b_col, c,
+          g.c_row, g.c_col, bias, 0, g.bias_stride, g.accumulate, g.relu, g.relu_mask, g.trial, &g};
 }
 
 constexpr int64_t kDirectBytes = 96 * 1024;  // of B, read row by row, where A's columns are contiguous

@@ -7,7 +7,7 @@
 // A tile's columns are whole bytes of a ReLU mask, of doubles too: so the generic tile is not 4×2.
 #pragma once
 
-#include "unspool/kernels/simd.h"
+#include "unspool/kernels/gemm_pack.h"
 
 namespace unspool {
 namespace {
@@ -195,52 +195,71 @@ UNSPOOL_INLINE void store_bits(uint8_t* to, uint64_t bits, int64_t columns, int6
   for (int64_t i = 0; i < bytes; ++i, bits >>= 8) to[i] = static_cast<uint8_t>(bits);
 }
 
-template <class T>
-UNSPOOL_INLINE Vec<T> relu_of(Vec<T> x) {
-  return where(x < Vec<T>(0.0), Vec<T>(0.0), x);
-}
-
-// A layer's epilogue, where neighbours in a row lie side by side: bias and perhaps ReLU.
-template <class T, bool kRelu>
-UNSPOOL_INLINE void finish_layer(const Finish<T>& f, const T* acc, int64_t rows, int64_t columns) {
-  constexpr int64_t L = Vec<T>::kLanes;
-  const int64_t c_row = f.c_row, bias_row = f.bias_row, mask_row = f.mask_row, mask_bytes = f.mask_bytes;
+// A layer's epilogue, where neighbours in a row lie side by side: a bias for all rows, and perhaps ReLU.
+template <class T, bool kRelu, int V>
+inline void finish_layer(const Finish<T>& f, const T* acc, int64_t rows, int64_t columns) {
+  constexpr int L = Vec<T>::kLanes;
+  const int64_t last = columns - (V - 1) * L;  // in the last vector
+  const int64_t c_row = f.c_row, mask_row = f.mask_row, mask_bytes = f.mask_bytes;
   T* c = f.c;
-  const T* bias = f.bias;
   uint8_t* mask = f.mask;
-  for (int64_t r = 0; r < rows; ++r, acc += Tile<T>::kColumns, c += c_row, bias += bias_row) {
+  Vec<T> bias[V];
+  unrolled<V - 1>([&](auto v) UNSPOOL_LAMBDA { bias[v.value] = Vec<T>::load(f.bias + v.value * L); });
+  bias[V - 1] = last == L ? Vec<T>::load(f.bias + (V - 1) * L) : Vec<T>::load(f.bias + (V - 1) * L, last);
+  for (int64_t r = 0; r < rows; ++r, acc += Tile<T>::kColumns, c += c_row) {
     uint64_t bits = 0;
-    int64_t j = 0;
-    auto finished = [&](Vec<T> x) UNSPOOL_LAMBDA {
-      if constexpr (kRelu) {
-        bits |= to_bits(!(x <= Vec<T>(0.0))) << j;
-        x = relu_of(x);
-      }
-      return x;
+    auto finished = [&](auto v) UNSPOOL_LAMBDA {
+      const Vec<T> x = Vec<T>::load(acc + v.value * L) + bias[v.value];
+      if constexpr (!kRelu) return x;
+      bits |= passing(x) << v.value * L;
+      return relu_of(x);
     };
-    if (columns == Tile<T>::kColumns)  // a whole tile's: without the loop's counting
-      unrolled<kTileVecs>([&](auto v) UNSPOOL_LAMBDA {
-        j = v.value * L;
-        finished(Vec<T>::load(acc + j) + Vec<T>::load(bias + j)).store(c + j);
-        j += L;
-      });
+    unrolled<V - 1>([&](auto v) UNSPOOL_LAMBDA { finished(v).store(c + v.value * L); });
+    const Vec<T> x = finished(Index<V - 1>{});
+    if (last == L)
+      x.store(c + (V - 1) * L);
     else
-      for (; j + L <= columns; j += L) finished(Vec<T>::load(acc + j) + Vec<T>::load(bias + j)).store(c + j);
-    if (const int64_t n = columns - j; n > 0)
-      finished(Vec<T>::load(acc + j) + Vec<T>::load(bias + j, n)).store(c + j, n);
+      x.store(c + (V - 1) * L, last);
     if (kRelu && mask != nullptr) store_bits(mask + r * mask_row, bits, columns, mask_bytes);
   }
+}
+template <class T, bool kRelu, int V = kTileVecs>
+UNSPOOL_INLINE void finish_layer_of(int64_t vecs, const Finish<T>& f, const T* acc, int64_t rows,
+                                    int64_t columns) {
+  if constexpr (V > 1)
+    if (vecs != V) return finish_layer_of<T, kRelu, V - 1>(vecs, f, acc, rows, columns);
+  finish_layer<T, kRelu, V>(f, acc, rows, columns);
+}
+
+// A narrow C, whose transpose is the product: what does not look at C is done to the chains, which are then
+// turned.
+template <class T>
+inline void finish_turned(const Finish<T>& f, T* acc, int64_t rows, int64_t columns) {
+  constexpr int64_t L = Vec<T>::kLanes;
+  if (f.bias != nullptr || f.relu)
+    for (int64_t r = 0; r < rows; ++r)
+      for (T *x = acc + r * Tile<T>::kColumns, *end = x + columns; x < end; x += L) {
+        Vec<T> y = Vec<T>::load(x);
+        if (f.bias != nullptr) y = y + Vec<T>::all(f.bias[r * f.bias_row]);
+        (f.relu ? relu_of(y) : y).store(x);
+      }
+  pack_rows(f.c, f.c_col, acc, 1, Tile<T>::kColumns, columns, rows);
 }
 
 // Bias, accumulation and ReLU, each with its own rounding. One function for all tiles, which left their
 // chains in `acc`, so many rows of kColumns: unrolled into every tile it made them four times as long.
 template <class T>
-__attribute__((noinline)) inline void finish_tile(const Finish<T>& f, const T* acc, int64_t rows,
-                                                  int64_t columns) {
+__attribute__((noinline)) inline void finish_tile(const Finish<T>& f, T* acc, int64_t rows, int64_t columns) {
   constexpr int64_t L = Vec<T>::kLanes;
-  if (f.c_col == 1 && f.bias != nullptr && f.bias_col == 1 && !f.accumulate)
-    return f.relu ? finish_layer<T, true>(f, acc, rows, columns)
-                  : finish_layer<T, false>(f, acc, rows, columns);
+  const int64_t vecs = (columns + L - 1) / L;  // more than a tile's in gemm_row
+  if (f.c_col == 1 && f.bias != nullptr && f.bias_col == 1 && f.bias_row == 0 && !f.accumulate &&
+      vecs <= kTileVecs) {
+    return f.relu ? finish_layer_of<T, true>(vecs, f, acc, rows, columns)
+                  : finish_layer_of<T, false>(vecs, f, acc, rows, columns);
+  }
+  if (f.c_row == 1 && f.mask == nullptr && (f.bias == nullptr || f.bias_col == 0) && !f.accumulate &&
+      vecs <= kTileVecs)
+    return finish_turned(f, acc, rows, columns);
   for (int64_t r = 0; r < rows; ++r, acc += Tile<T>::kColumns) {
     T* c = f.c + r * f.c_row;
     const T* bias = f.bias == nullptr ? nullptr : f.bias + r * f.bias_row;
@@ -252,7 +271,7 @@ __attribute__((noinline)) inline void finish_tile(const Finish<T>& f, const T* a
         if (f.bias != nullptr) x = x + (n < L ? Vec<T>::load(bias + j, n) : Vec<T>::load(bias + j));
         if (f.accumulate) x = (n < L ? Vec<T>::load(c + j, n) : Vec<T>::load(c + j)) + x;
         if (f.relu) {
-          bits |= to_bits(!(x <= Vec<T>(0.0))) << j;
+          bits |= passing(x) << j;
           x = relu_of(x);
         }
         if (n < L)

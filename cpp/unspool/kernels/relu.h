@@ -6,13 +6,48 @@
 namespace unspool {
 namespace {
 
+// Not x <= 0: -0 stays -0, as PyTorch's clamp does. NaN is not below 0 and passes. The instruction gives its
+// second operand where neither is greater: it costs half of a comparison and a choice.
+template <class T>
+UNSPOOL_INLINE Vec<T> relu_of(Vec<T> x) {
+#if defined(__AVX512F__)
+  if constexpr (kSame<T, float>) return Vec<T>(_mm512_maskz_max_ps(0xffff, __m512{}, x.v));
+  if constexpr (kSame<T, double>) return Vec<T>(_mm512_maskz_max_pd(0xff, __m512d{}, x.v));
+#elif defined(__AVX2__)
+  if constexpr (kSame<T, float>) return Vec<T>(_mm256_max_ps(__m256{}, x.v));
+  if constexpr (kSame<T, double>) return Vec<T>(_mm256_max_pd(__m256d{}, x.v));
+#endif
+  return where(x < Vec<T>(0.0), Vec<T>(0.0), x);
+}
+
+// One bit a lane: whether a gradient passes. Of a comparison as vectors GCC 12 makes a mask three times over.
+template <class T>
+UNSPOOL_INLINE uint64_t passing(Vec<T> x) {
+#if defined(__AVX512F__)
+  if constexpr (kSame<T, float>) return _mm512_cmp_ps_mask(x.v, __m512{}, _CMP_NLE_UQ);
+  if constexpr (kSame<T, double>) return _mm512_cmp_pd_mask(x.v, __m512d{}, _CMP_NLE_UQ);
+#endif
+  return to_bits(!(x <= Vec<T>(0.0)));
+}
+
+// 0 in the lanes whose bits are clear; bits above the lanes are ignored.
+template <class T>
+UNSPOOL_INLINE Vec<T> passed(uint64_t bits, Vec<T> g) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    return Vec<T>((typename Vec<T>::Raw)_mm512_maskz_mov_epi32(static_cast<__mmask16>(bits), (__m512i)g.v));
+  else
+    return Vec<T>((typename Vec<T>::Raw)_mm512_maskz_mov_epi64(static_cast<__mmask8>(bits), (__m512i)g.v));
+#else
+  return where(from_bits_mask<T>(bits), g, Vec<T>(0.0));
+#endif
+}
+
 // n elements of one row, in blocks that are multiples of 64 but for the last.
 template <class T>
 inline void relu_block(T* y, const T* x, int64_t n, uint64_t* mask) {
   constexpr int L = Vec<T>::kLanes;
-  const Vec<T> zero(0.0);
-  // Not x <= 0: -0 stays -0, as PyTorch's clamp does. NaN is not below 0 and passes.
-  auto f = [&](Vec<T> v) { return where(v < zero, zero, v); };
+  auto f = [](Vec<T> v) { return relu_of(v); };
   if (mask == nullptr) return vectors(y, n, f, x);
   int64_t i = 0;
   for (int64_t word = 0; i < n; ++word) {
@@ -21,7 +56,7 @@ inline void relu_block(T* y, const T* x, int64_t n, uint64_t* mask) {
     for (int at = 0; i < end; at += L, i += L) {
       const bool whole = i + L <= end;
       const Vec<T> v = whole ? Vec<T>::load(x + i) : Vec<T>::load(x + i, end - i);
-      bits |= to_bits(!(v <= zero)) << at;  // lanes past the end hold 0: their bits are 0
+      bits |= passing(v) << at;  // lanes past the end hold 0: their bits are 0
       if (whole)
         f(v).store(y + i);
       else
@@ -32,10 +67,14 @@ inline void relu_block(T* y, const T* x, int64_t n, uint64_t* mask) {
   }
 }
 
-// 64 elements and their bits: as many bits as an element has are broadcast at once.
+// 64 elements and their bits: without registers of bits, as many as an element has are broadcast at once.
 template <class T>
 UNSPOOL_INLINE void copy_masked_64(T* to, const T* from, uint64_t bits) {
-  constexpr int L = Vec<T>::kLanes, kBits = 8 * static_cast<int>(sizeof(T));
+  constexpr int L = Vec<T>::kLanes;
+#if defined(__AVX512F__)
+  for (int at = 0; at < 64; at += L) passed(bits >> at, Vec<T>::load(from + at)).store(to + at);
+#else
+  constexpr int kBits = 8 * static_cast<int>(sizeof(T));
   using Raw = typename Mask<T>::Raw;
   using I = __typeof__(Raw{}[0]);
   const Raw first = (I(1) - Raw{}) << lane_numbers<T>();
@@ -47,13 +86,13 @@ UNSPOOL_INLINE void copy_masked_64(T* to, const T* from, uint64_t bits) {
       where(Mask<T>{(word & own) == own}, Vec<T>::load(from + at + j), zero).store(to + at + j);
     }
   }
+#endif
 }
 
 // n elements of a row; 0 where their bits are clear.
 template <class T>
 inline void copy_masked(T* to, const T* from, const uint64_t* mask, int64_t n) {
   constexpr int L = Vec<T>::kLanes;
-  const Vec<T> zero(0.0);
   for (int64_t i = 0; i < n; i += 64) {
     uint64_t bits = *mask++;
     const int64_t count = n - i < 64 ? n - i : 64;
@@ -62,11 +101,8 @@ inline void copy_masked(T* to, const T* from, const uint64_t* mask, int64_t n) {
       continue;
     }
     int64_t j = 0;
-    for (; j + L <= count; j += L, bits >>= L)
-      where(from_bits_mask<T>(bits), Vec<T>::load(from + i + j), zero).store(to + i + j);
-    if (j < count)
-      where(from_bits_mask<T>(bits), Vec<T>::load(from + i + j, count - j), zero)
-          .store(to + i + j, count - j);
+    for (; j + L <= count; j += L, bits >>= L) passed(bits, Vec<T>::load(from + i + j)).store(to + i + j);
+    if (j < count) passed(bits, Vec<T>::load(from + i + j, count - j)).store(to + i + j, count - j);
   }
 }
 
