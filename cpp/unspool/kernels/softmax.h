@@ -2,6 +2,7 @@
 // A row's sum runs in reduce.h's order (double lanes for float).
 #pragma once
 
+#include "unspool/kernels/gemm_pack.h"
 #include "unspool/kernels/rows.h"
 
 namespace unspool {
@@ -56,7 +57,7 @@ inline void log_softmax_row(Row<T> out, Row<T> in, int64_t n) {
   });
 }
 
-// So many rows are a group: the logarithms of their sums are one call.
+// So many rows are a group, whose numbers are a register each of a column.
 template <class T>
 constexpr int64_t kRowGroup = Vec<T>::kLanes;
 
@@ -69,28 +70,45 @@ UNSPOOL_INLINE void each_group(const View& v, const F& f) {
   });
 }
 
+// x[0]: what a Sequence makes of n <= kShort numbers.
+template <class Op>
+UNSPOOL_INLINE void join_halves(Vec<typename Op::Acc>* x, int64_t n) {
+  for (int64_t half = kShort / 2; half >= 1; half /= 2) {
+    for (int64_t i = 0; i + half < n; ++i) x[i] = Op::join(x[i], x[i + half]);
+    n = n < half ? n : half;
+  }
+}
+
+// Of rows of few numbers each step of one waits for the last: 200 of 10 took 7 times as long one by one.
 template <class T>
 inline void log_softmax_group(const View& out, const View& in, int64_t first, int64_t count) {
+  using Sum = SumOp<T>;
+  constexpr int64_t L = kRowGroup<T>, W = Vec<typename Sum::Acc>::kLanes;
   const int64_t n = out.shape.v[1];
-  if (!is_short(Row<T>::of(in, first), n) || !Row<T>::of(out, first).dense()) {
+  const Row<T> from = Row<T>::of(in, first), to = Row<T>::of(out, first);
+  if (!is_short(from, n) || !to.dense()) {
     for (int64_t r = first; r < first + count; ++r) log_softmax_row(Row<T>::of(out, r), Row<T>::of(in, r), n);
     return;
   }
-  ShortRow<T> shifted[kRowGroup<T>];
-  T sums[kRowGroup<T>];
-  for (int64_t i = 0; i < kRowGroup<T>; ++i) sums[i] = 1;
-  for (int64_t i = 0; i < count; ++i) {
-    const ShortRow<T> x(Row<T>::of(in, first + i).p, n, MaxOp<T>::identity());
-    const Vec<T> shift = Vec<T>::all(x.template reduced<MaxOp<T>>());
-    shifted[i] = x.map([&](Vec<T> v) { return v - shift; });
-    const ShortRow<T> e = shifted[i].map([](Vec<T> v) { return exp(v); });
-    sums[i] = static_cast<T>(e.template reduced<SumOp<T>>());
+  alignas(kVecBytes) T x[kShort * L] = {}, powers[L];
+  Vec<T> top[kShort];
+  Vec<typename Sum::Acc> sums[L / W][kShort];
+  pack_rows(x, L, reinterpret_cast<const T*>(from.p), int64_t{1}, in.strides.v[0], n, count);
+  for (int64_t c = 0; c < n; ++c) top[c] = Vec<T>::load(x + c * L);
+  join_halves<MaxOp<T>>(top, n);
+  for (int64_t c = 0; c < n; ++c) {
+    const Vec<T> shifted = Vec<T>::load(x + c * L) - top[0];
+    shifted.store(x + c * L);
+    exp(shifted).store(powers);
+    for (int64_t h = 0; h < L / W; ++h) sums[h][c] = Sum::lift(powers + h * W);
   }
-  log(Vec<T>::load(sums)).store(sums);
-  for (int64_t i = 0; i < count; ++i) {
-    const Vec<T> log_sum = Vec<T>::all(sums[i]);
-    shifted[i].map([&](Vec<T> v) { return v - log_sum; }).store(Row<T>::of(out, first + i).p, n);
+  for (int64_t h = 0; h < L / W; ++h) {
+    join_halves<Sum>(sums[h], n);
+    for (int64_t l = 0; l < W; ++l) powers[h * W + l] = static_cast<T>(sums[h][0].v[l]);
   }
+  const Vec<T> log_sum = log(Vec<T>::load(powers));
+  for (int64_t c = 0; c < n; ++c) (Vec<T>::load(x + c * L) - log_sum).store(x + c * L);
+  pack_rows(reinterpret_cast<T*>(to.p), out.strides.v[0], x, int64_t{1}, L, count, n);
 }
 
 // y (g - Σ g y)
