@@ -31,6 +31,8 @@ std::span<const OpDef* const> scalar_math_ops();
 std::span<const OpDef* const> integer_math_ops();
 std::span<const OpDef* const> special_math_ops();
 std::span<const OpDef* const> statistics_ops();
+std::span<const OpDef* const> scan_ops();
+std::span<const OpDef* const> order_ops();
 std::span<const OpDef* const> take_ops();
 std::span<const OpDef* const> reorder_ops();
 std::span<const OpDef* const> gather_ops();
