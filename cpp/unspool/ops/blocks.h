@@ -34,7 +34,10 @@ std::span<const OpDef* const> statistics_ops();
 std::span<const OpDef* const> scan_ops();
 std::span<const OpDef* const> order_ops();
 std::span<const OpDef* const> take_ops();
+std::span<const OpDef* const> split_ops();
+std::span<const OpDef* const> diagonal_ops();
 std::span<const OpDef* const> reorder_ops();
+std::span<const OpDef* const> product_ops();
 std::span<const OpDef* const> gather_ops();
 
 }  // namespace unspool
