@@ -1,5 +1,5 @@
 // Filling a View from a Generator, with the numbers that PyTorch 2.13's CPU kernels write.
-// Start at fill_uniform and fill_normal; the rules for each stand above its function in the .cpp.
+// Start at fill_uniform and fill_normal; the rules for each stand above its function.
 // The caller holds generator.mutex() and has checked that the tensor may be written.
 //
 // Elements that are not contiguous are filled in the order in which they lie in memory, as PyTorch
