@@ -109,7 +109,7 @@ void release_buffer(PyObject* self, Py_buffer* view);
 void add_number_slots(std::vector<PyType_Slot>& slots);                  // numbers.cpp
 PyObject* subscript(PyObject* self, PyObject* index);                    // indexing.cpp
 int assign_subscript(PyObject* self, PyObject* index, PyObject* value);  // indexing.cpp
-PyObject* to_scalar(const Tensor& t);                                    // methods.cpp: item()
+PyObject* to_scalar(const Tensor& t);                                    // conversions.cpp: item()
 
 }  // namespace unspool::python
 
