@@ -136,8 +136,7 @@ PyObject* new_tensor(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   });
 }
 
-// ---- Attributes
-// ---------------------------------------------------------------------------------------------
+// ---- Attributes ------------------------------------------------------------------------------------------
 
 PyObject* get_shape(PyObject* self, void*) { return size_object(impl_of(self)->shape); }
 PyObject* get_dtype(PyObject* self, void*) { return Py_NewRef(dtype_object(impl_of(self)->dtype)); }
@@ -288,8 +287,7 @@ PyMemberDef members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(TensorObject, weakrefs), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 
-// ---- Sequence and mapping
-// ----------------------------------------------------------------------------------------
+// ---- Sequence and mapping --------------------------------------------------------------------------------
 
 Py_ssize_t length(PyObject* self) {
   const TensorImpl* t = impl_of(self);

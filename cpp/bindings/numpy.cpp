@@ -131,8 +131,7 @@ Tensor copy_of_array(const py::array& a) {
   return made_of_numbers(t);
 }
 
-// ---- Nested sequences
-// ----------------------------------------------------------------------------------------
+// ---- Nested sequences ------------------------------------------------------------------------------------
 
 // NumPy's numbers: its scalars and 0-d arrays.
 bool is_numpy_number(PyObject* o) {
@@ -317,8 +316,7 @@ class Nested {
   py::object unsupported_;  // a NumPy dtype that is no tensor's
 };
 
-// ---- tensor, as_tensor
-// -------------------------------------------------------------------------------------------
+// ---- tensor, as_tensor -----------------------------------------------------------------------------------
 
 Tensor make(const py::object& data, const py::object& dtype, bool copy) {
   DType asked{};
@@ -366,8 +364,7 @@ py::object array_wrap(const py::object&, const py::object& array, const py::obje
   return py::cast(a.writeable() ? share("__array_wrap__", a) : copy_of_array(a));
 }
 
-// ---- To NumPy
-// ------------------------------------------------------------------------------------------------------
+// ---- To NumPy --------------------------------------------------------------------------------------------
 
 py::array to_numpy(const py::object& self, bool force) {
   Tensor t = unwrap(self.ptr());
