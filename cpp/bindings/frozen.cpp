@@ -1,6 +1,7 @@
 // Plans behind their guards: what runs at every call of a frozen function. Start at FrozenFunction::call.
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -228,6 +229,35 @@ class FrozenFunction {
   // Ctrl-C within a step in Python would leave it half done.
   void run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
     if (steps_.empty()) return plan_.run(inputs, results);
+    struct Numbers {
+      Tensor t;
+      std::vector<char> bytes;
+    };
+    std::vector<Numbers> numbers;
+    const auto keep = [&](const Tensor& t) {
+      const auto* from = static_cast<const char*>(t->storage->data);
+      numbers.push_back({t, {from, from + t->storage->bytes}});
+    };
+    StateBefore state;
+    std::vector<std::pair<Tensor, Tensor>> gradients;  // leaf, its gradient
+    for (const auto& step : steps_) {
+      for (const Tensor& leaf : step->leaves) gradients.emplace_back(leaf, leaf->grad);
+      // Alone and without hooks it raises before it has changed anything.
+      if (!step->hooked() && plan_.raises_last_in(step.get())) continue;
+      state.keep(step->optimizer.attr("state"), keep);
+      for (const Tensor& leaf : step->leaves) keep(leaf);
+    }
+    try {
+      run_whole(inputs, results);
+    } catch (...) {
+      for (const auto& [t, bytes] : numbers)
+        if (!bytes.empty()) std::memcpy(t->storage->data, bytes.data(), bytes.size());
+      state.put_back();
+      for (const auto& [leaf, gradient] : gradients) leaf->grad = gradient;
+      throw;
+    }
+  }
+  void run_whole(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
     static const auto& whole = *new py::object(
         py::module_::import("unspool._interrupts").attr("whole"));  // never freed: no Python then
     whole(py::cpp_function([&] { plan_.run(inputs, results); }));

@@ -252,6 +252,7 @@ const OpDef cross_entropy_with_gradient_op = {
                                                       upstream_of(scaled, logits.shape[0]), call);
               });
         },
+    .refuses = true,
 };
 
 const OpDef cross_entropy_rows_op = {
@@ -282,6 +283,7 @@ const OpDef cross_entropy_rows_op = {
           dy[0] = r.attrs.i(1) == kNone ? rows : sum(rows);
         },
         kSaveIn0 | kSaveIn1 | kSaveIn2 | kSaveAux),
+    .refuses = true,
 };
 
 namespace {

@@ -256,6 +256,7 @@ constexpr OpDef indexed_places_op = {
         },
     .forward = find_indexed,
     .derivative = none("its result is an index"),
+    .refuses = true,
 };
 
 void find_gathered(Call& c) {
@@ -294,6 +295,7 @@ constexpr OpDef gathered_places_op = {
     .shape = [](Call& c) { c.allocate(0, c.in[0].shape(), DType::Int64); },
     .forward = find_gathered,
     .derivative = none("its result is an index"),
+    .refuses = true,
 };
 
 }  // namespace
