@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import unspool
+import unspool.nn.functional as F
 from compile_programs import bits, recorded, step_of
 from unspool import nn, optim
 
@@ -81,3 +83,28 @@ def test_random_numbers_come_from_the_stream_also_where_nobody_reads_them() -> N
     expected = [bits(function(unspool.zeros(2))) for _ in range(5)]
     unspool.manual_seed(1)
     assert [bits(frozen(unspool.zeros(2))) for _ in range(5)] == expected
+
+
+@pytest.mark.parametrize("op", ["embedding", "index_select", "index_add", "index_copy", "index_fill"])
+def test_an_index_below_0_is_refused_in_a_replay_as_in_the_eager_call(op: str) -> None:
+    """Only brackets count from the end."""
+    table = unspool.randn(5, 4)
+    calls: dict[str, Callable[[Any], Any]] = {
+        "embedding": lambda i: F.embedding(i, table),
+        "index_select": lambda i: table.index_select(0, i),
+        "index_add": lambda i: table.index_add(0, i, unspool.ones(2, 4)),
+        "index_copy": lambda i: table.index_copy(0, i, unspool.ones(2, 4)),
+        "index_fill": lambda i: table.index_fill(0, i, 3.0),
+    }
+    call = calls[op]
+    frozen = unspool.compile(call)
+    good, bad = unspool.tensor([1, 2]), unspool.tensor([1, -1])
+    for _ in range(3):
+        assert bits(frozen(good)) == bits(call(good))
+    for function in (call, frozen):
+        with pytest.raises(IndexError, match=f"{op}: index -1 is out of bounds for dimension 0 with size 5"):
+            function(bad)
+    brackets = unspool.compile(lambda i: table[i])
+    for _ in range(3):
+        brackets(good)
+    assert bits(brackets(bad)) == bits(table[bad])

@@ -25,15 +25,9 @@ Shape at_least_1d(const Shape& s) { return s.ndim ? s : Shape{1}; }
 Tensor slice_places(const std::string& op, const Shape& shape, int dim, const Tensor& index) {
   if (index.ndim() > 1)
     fail(ErrorKind::Shape, op, ": the index must be a vector or a 0-d tensor, got shape ", index.shape());
-  const std::int64_t size = at_least_1d(shape)[dim];
-  const auto* at = reinterpret_cast<const std::int64_t*>(index->data);
-  for (std::int64_t i = 0; i < index.numel(); ++i)
-    if (at[i] < 0 || at[i] >= size)
-      fail(ErrorKind::Index, op, ": index ", at[i], " is out of bounds for dimension ", dim, " with size ",
-           size);
   Vector<Tensor> indices(static_cast<std::size_t>(dim) + 1);
   indices[static_cast<std::size_t>(dim)] = reshape(index, {index.numel()});
-  return indexed_places(op.c_str(), at_least_1d(shape), indices);
+  return indexed_places(op.c_str(), at_least_1d(shape), indices, false);
 }
 
 constexpr OpDef index_select_op = {
