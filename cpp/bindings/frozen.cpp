@@ -112,6 +112,11 @@ class FrozenFunction {
       return batches.replay(plan_, start, stop,
                             std::chrono::time_point_cast<std::chrono::steady_clock::duration>(deadline));
     };
+    if (!steps_.empty()) {
+      std::int64_t done = 0;
+      run_python([&] { done = batches.replay(plan_, start, start + 1, {}); });
+      return done;
+    }
     if (plan_.alone()) return run();
     const py::gil_scoped_release others_run;
     const Undivided already;
@@ -226,9 +231,15 @@ class FrozenFunction {
   }
 
  private:
-  // Ctrl-C within a step in Python would leave it half done.
   void run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
     if (steps_.empty()) return plan_.run(inputs, results);
+    run_python([&] { plan_.run(inputs, results); });
+  }
+  // One replay that has steps in Python: Ctrl-C within would leave it half done, and what it raises takes
+  // back what they have changed.
+  void run_python(const std::function<void()>& replay) {
+    static const auto& whole = *new py::object(
+        py::module_::import("unspool._interrupts").attr("whole"));  // never freed: no Python then
     struct Numbers {
       Tensor t;
       std::vector<char> bytes;
@@ -248,7 +259,7 @@ class FrozenFunction {
       for (const Tensor& leaf : step->leaves) keep(leaf);
     }
     try {
-      run_whole(inputs, results);
+      whole(py::cpp_function(replay));
     } catch (...) {
       for (const auto& [t, bytes] : numbers)
         if (!bytes.empty()) std::memcpy(t->storage->data, bytes.data(), bytes.size());
@@ -256,11 +267,6 @@ class FrozenFunction {
       for (const auto& [leaf, gradient] : gradients) leaf->grad = gradient;
       throw;
     }
-  }
-  void run_whole(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
-    static const auto& whole = *new py::object(
-        py::module_::import("unspool._interrupts").attr("whole"));  // never freed: no Python then
-    whole(py::cpp_function([&] { plan_.run(inputs, results); }));
   }
   bool refresh() {
     return std::all_of(steps_.begin(), steps_.end(), [](const auto& step) { return step->holds(); }) &&

@@ -160,7 +160,12 @@ std::int64_t Batches::replay(Plan& plan, std::int64_t start, std::int64_t stop,
     fill(arguments, i);
     ask_for(i + 1);
     results.clear();
-    plan.run(arguments, results);
+    try {
+      plan.run(arguments, results);
+    } catch (...) {
+      if (i == start) throw;
+      return i - start;  // it has taken back what it did, and raises again as the first of another call
+    }
     note(i, results);
     ++i;
   } while (i < stop && rows_of(i) == arguments[0].shape()[0] && finite(i - 1) && odd_.empty() &&

@@ -31,8 +31,8 @@ class Batches {
   // Rows that differ from those of the batches before are not kept, but told of in odd(): the step is done.
   void note(std::int64_t i, std::span<const Tensor> results);
   // Runs batches from `start` on, at most to `stop`, as long as they have as many rows as the first and the
-  // deadline has not passed; at least one. Not beyond one with a loss that is not finite. How many there
-  // were.
+  // deadline has not passed; at least one. Not beyond one with a loss that is not finite, and not the one
+  // that raises but as the first. How many there were.
   std::int64_t replay(Plan& plan, std::int64_t start, std::int64_t stop,
                       std::chrono::steady_clock::time_point deadline);
 
