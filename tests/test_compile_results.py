@@ -11,6 +11,7 @@ import unspool
 import unspool.nn.functional as F
 from compile_programs import bits, recorded, step_of
 from unspool import nn, optim
+from unspool.errors import PlanError
 
 
 def test_each_call_returns_tensors_of_its_own() -> None:
@@ -108,3 +109,33 @@ def test_an_index_below_0_is_refused_in_a_replay_as_in_the_eager_call(op: str) -
     for _ in range(3):
         brackets(good)
     assert bits(brackets(bad)) == bits(table[bad])
+
+
+def test_repeats_in_a_tensor_are_read_at_each_replay() -> None:
+    """They were taken for the program's own numbers."""
+
+    def function(x: Any, repeats: Any) -> Any:
+        return x.repeat_interleave(repeats, 0)
+
+    x = unspool.arange(8.0).reshape(4, 2)
+    frozen = recorded(function, x, unspool.tensor([1, 2, 0, 3]))
+    for repeats in ([2, 2, 0, 2], [0, 0, 6, 0]):
+        expected = x.numpy().repeat(repeats, 0)
+        assert frozen(x, unspool.tensor(repeats)).tolist() == expected.tolist()
+    with pytest.raises(PlanError, match="add up to 4, and the function was frozen with repeats that add up to 6"):
+        frozen(x, unspool.tensor([1, 1, 1, 1]))
+    with pytest.raises(RuntimeError, match="repeats can not be negative, got -7"):
+        frozen(x, unspool.tensor([1, 2, -7, 10]))
+    assert frozen.plans == 1
+
+
+def test_one_hot_of_a_given_number_of_classes() -> None:
+    frozen = recorded(lambda i: F.one_hot(i, 5), unspool.tensor([[0, 1], [2, 3]]))
+    for labels in ([[4, 4], [0, 2]], [[1, 3], [3, 0]]):
+        found = frozen(unspool.tensor(labels))
+        assert found.dtype == unspool.int64
+        assert found.tolist() == [[[int(k == c) for c in range(5)] for k in row] for row in labels]
+    for wrong in (5, -1):
+        with pytest.raises(RuntimeError, match=f"one_hot: index {wrong} is out of bounds"):
+            frozen(unspool.tensor([[0, wrong], [0, 0]]))
+    assert frozen.plans == 1

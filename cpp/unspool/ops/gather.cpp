@@ -432,6 +432,14 @@ constexpr OpDef one_hot_op = {
           Shape shape = index.shape();
           shape.push(classes);
           numel_of(shape, "one_hot");
+          if (c.attrs.i(0) > 0) {  // in operations, which a plan runs again
+            const std::int64_t n = index.numel();
+            c.out[0] = zeros(shape, DType::Int64);
+            put_flat_(reshape(c.out[0], {n, classes}),
+                      gathered_places("one_hot", {n, classes}, 1, reshape(index, {n, 1})),
+                      full({}, 1.0, DType::Int64), false);
+            return;
+          }
           Tensor y = empty(shape, DType::Int64);  // not of zeros(): the numbers are the index's
           kernels().fill(y.view(), 0.0, 0);
           auto* out = reinterpret_cast<std::int64_t*>(y->data);
