@@ -411,3 +411,17 @@ def test_a_gradient_that_is_returned_is_the_one_that_stays() -> None:
         g = frozen(unspool.ones(2) * i)
         assert g is w.grad
         assert g.tolist() == [i, i]
+
+
+def test_data_that_is_moved_between_two_recorded_calls() -> None:
+    """Such a call is one of another kind, which is recorded anew: no plan yet, and no refusal."""
+    layer = nn.Linear(3, 2)
+    frozen = unspool.compile(lambda x: layer(x).detach())
+    x = unspool.randn(4, 3)
+    for _ in range(5):
+        layer.weight.data = unspool.randn(2, 3)
+        assert bits(frozen(x)) == bits(layer(x))
+        assert frozen.plans == 0
+    for _ in range(3):
+        assert bits(frozen(x)) == bits(layer(x))
+    assert frozen.plans == 1

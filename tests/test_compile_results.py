@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import unspool
+import unspool.nn.functional as F
 from compile_programs import bits, recorded, step_of
 from unspool import nn, optim
+from unspool.errors import PlanError
 
 
 def test_each_call_returns_tensors_of_its_own() -> None:
@@ -81,3 +84,58 @@ def test_random_numbers_come_from_the_stream_also_where_nobody_reads_them() -> N
     expected = [bits(function(unspool.zeros(2))) for _ in range(5)]
     unspool.manual_seed(1)
     assert [bits(frozen(unspool.zeros(2))) for _ in range(5)] == expected
+
+
+@pytest.mark.parametrize("op", ["embedding", "index_select", "index_add", "index_copy", "index_fill"])
+def test_an_index_below_0_is_refused_in_a_replay_as_in_the_eager_call(op: str) -> None:
+    """Only brackets count from the end."""
+    table = unspool.randn(5, 4)
+    calls: dict[str, Callable[[Any], Any]] = {
+        "embedding": lambda i: F.embedding(i, table),
+        "index_select": lambda i: table.index_select(0, i),
+        "index_add": lambda i: table.index_add(0, i, unspool.ones(2, 4)),
+        "index_copy": lambda i: table.index_copy(0, i, unspool.ones(2, 4)),
+        "index_fill": lambda i: table.index_fill(0, i, 3.0),
+    }
+    call = calls[op]
+    frozen = unspool.compile(call)
+    good, bad = unspool.tensor([1, 2]), unspool.tensor([1, -1])
+    for _ in range(3):
+        assert bits(frozen(good)) == bits(call(good))
+    for function in (call, frozen):
+        with pytest.raises(IndexError, match=f"{op}: index -1 is out of bounds for dimension 0 with size 5"):
+            function(bad)
+    brackets = unspool.compile(lambda i: table[i])
+    for _ in range(3):
+        brackets(good)
+    assert bits(brackets(bad)) == bits(table[bad])
+
+
+def test_repeats_in_a_tensor_are_read_at_each_replay() -> None:
+    """They were taken for the program's own numbers."""
+
+    def function(x: Any, repeats: Any) -> Any:
+        return x.repeat_interleave(repeats, 0)
+
+    x = unspool.arange(8.0).reshape(4, 2)
+    frozen = recorded(function, x, unspool.tensor([1, 2, 0, 3]))
+    for repeats in ([2, 2, 0, 2], [0, 0, 6, 0]):
+        expected = x.numpy().repeat(repeats, 0)
+        assert frozen(x, unspool.tensor(repeats)).tolist() == expected.tolist()
+    with pytest.raises(PlanError, match="add up to 4, and the function was frozen with repeats that add up to 6"):
+        frozen(x, unspool.tensor([1, 1, 1, 1]))
+    with pytest.raises(RuntimeError, match="repeats can not be negative, got -7"):
+        frozen(x, unspool.tensor([1, 2, -7, 10]))
+    assert frozen.plans == 1
+
+
+def test_one_hot_of_a_given_number_of_classes() -> None:
+    frozen = recorded(lambda i: F.one_hot(i, 5), unspool.tensor([[0, 1], [2, 3]]))
+    for labels in ([[4, 4], [0, 2]], [[1, 3], [3, 0]]):
+        found = frozen(unspool.tensor(labels))
+        assert found.dtype == unspool.int64
+        assert found.tolist() == [[[int(k == c) for c in range(5)] for k in row] for row in labels]
+    for wrong in (5, -1):
+        with pytest.raises(RuntimeError, match=f"one_hot: index {wrong} is out of bounds"):
+            frozen(unspool.tensor([[0, wrong], [0, 0]]))
+    assert frozen.plans == 1

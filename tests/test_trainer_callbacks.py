@@ -9,7 +9,7 @@ import pytest
 
 import unspool
 from small_training import SIZE, Parts, started, state_of
-from trainer_runs import Run, checked, numbers
+from trainer_runs import Run, checked, everything, numbers
 from unspool import nn
 from unspool.train import Callback, Checkpoint, EarlyStopping, Trainer
 from unspool.utils.data import DataLoader, TensorDataset
@@ -241,3 +241,29 @@ def test_the_rate_that_epoch_begin_sets_is_the_epochs() -> None:
     model, optimizer, x, y = started()
     history = Trainer(model, nn.MSELoss(), optimizer).fit(x, y, epochs=3, callbacks=[Warms()])
     assert history["lr"] == [0.25, 0.5, 0.75]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_before_the_first_step(tmp_path: Any) -> None:
+    run = Run()
+    before = everything(run)
+    for path in (tmp_path / "no such folder" / "a.safetensors", tmp_path):
+        with pytest.raises(OSError, match="Checkpoint: "):
+            checked(run).fit(run.x, run.y, callbacks=[Checkpoint(path)])
+        assert everything(run) == before
+    checked(run).fit(run.x, run.y, callbacks=[Checkpoint(tmp_path / "{epoch}")], epochs=2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0", "1"]
+
+
+def test_a_callback_with_no_method_of_the_protocol() -> None:
+    """Such as one of another library's names, which would never be called."""
+
+    class Other:
+        def on_epoch_end(self, epoch: int) -> None:
+            raise AssertionError
+
+    run = Run()
+    before = everything(run)
+    for callback in (Other(), 3, None):
+        with pytest.raises(TypeError, match=r"fit: callbacks must have one of fit_begin, .* has none"):
+            checked(run).fit(run.x, run.y, callbacks=[callback])
+        assert everything(run) == before

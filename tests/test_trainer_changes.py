@@ -163,3 +163,13 @@ def test_parameters_added_later_are_clipped_too() -> None:
     before = model[0].weight.detach().clone()
     trainer.fit(x, y, batch_size=ROWS)
     assert (model[0].weight.detach() - before).abs().max().item() <= 1.1e-6
+
+
+def test_a_schedule_by_step_without_a_scheduler() -> None:
+    """There is nothing to call."""
+    states = []
+    for schedule in ("step", "epoch"):
+        model, optimizer, x, y = started()
+        history = Trainer(model, nn.MSELoss(), optimizer, schedule=schedule).fit(x, y, epochs=2, batch_size=SIZE)
+        states.append(state_of(model, history.batch_losses))
+    assert states[0] == states[1]

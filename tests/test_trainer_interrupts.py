@@ -1,4 +1,4 @@
-"""Ctrl-C in a training: answered soon, after a whole step, from which it goes on."""
+"""Ctrl-C in a training: answered soon, after a whole step, from which it goes on. And what else ends one midway."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+import unspool
+from small_training import SIZE, network, state_of
 from trainer_runs import Run, generator, numbers
+from unspool import nn
 from unspool.train import Callback, Trainer
 from unspool.train import trainer as trainer_module
 from unspool.train.data import Rows
@@ -76,3 +79,43 @@ def test_ctrl_c_is_answered_within_a_tenth_of_a_second_of_steps(
     monkeypatch.setattr(Rows, "run", watched)
     Trainer(run.model, run.criterion, run.optimizer).fit(run.x, run.y, batch_size=10)
     assert done == calls  # the first two are recorded
+
+
+class _Sees(Callback):
+    """Weights, statistics and the random state after each step."""
+
+    every = 1
+
+    def __init__(self) -> None:
+        self.states: list[Any] = []
+
+    def step_end(self, trainer: Trainer) -> None:
+        self.states.append(state_of(trainer.model, []))
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adagrad"])
+@pytest.mark.parametrize("bad", [0, 3, 8])
+def test_a_batch_that_raises_in_the_middle_of_native_steps_leaves_whole_counted_ones(bad: int, optimizer: str) -> None:
+    """Steps before it in the same native run are done; what it had changed itself is taken back."""
+    rows = 23 * SIZE
+    labels = unspool.arange(rows) % 3
+    wrong = labels.clone()
+    wrong[bad * SIZE] = 3
+    made = []
+    for every_step in (True, False):
+        unspool.manual_seed(0)
+        model = network()
+        own = getattr(unspool.optim, optimizer)(model.parameters(), lr=0.05)
+        x = unspool.randn(rows, 6)
+        trainer = Trainer(model, nn.CrossEntropyLoss(), own)
+        trainer.fit(x, labels, batch_size=SIZE, shuffle=False)  # there is a plan from now on
+        before, sees = state_of(model, []), _Sees()
+        with pytest.raises(IndexError, match="Target 3 is out of bounds"):
+            trainer.fit(x, wrong, batch_size=SIZE, shuffle=False, callbacks=[sees] if every_step else [])
+        assert trainer.step == bad
+        assert all(p.grad is None for p in model.parameters())
+        if every_step:
+            assert len(sees.states) == bad
+            assert state_of(model, []) == [before, *sees.states][-1]
+        made.append(state_of(model, []))
+    assert made[0] == made[1]

@@ -77,10 +77,16 @@ def test_checkpoints_of_the_best_and_of_every_third(tmp_path: Any) -> None:
 
 
 def test_a_checkpoint_that_cannot_be_written_stops_the_training(tmp_path: Any) -> None:
+    class Goes(Callback):
+        def epoch_end(self, trainer: Trainer) -> None:
+            (tmp_path / "there").rmdir()
+
     run = Run(33)
     trainer = checked(run)
-    with pytest.raises(OSError, match="nowhere"):
-        trainer.fit(run.x, run.y, epochs=3, callbacks=[Checkpoint(tmp_path / "nowhere" / "file.safetensors")])
+    (tmp_path / "there").mkdir()
+    path = tmp_path / "there" / "file.safetensors"
+    with pytest.raises(OSError, match="there"):
+        trainer.fit(run.x, run.y, epochs=3, callbacks=[Goes(), Checkpoint(path)])
     assert len(trainer.history) == 1
 
 

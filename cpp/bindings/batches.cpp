@@ -57,6 +57,9 @@ void bind_batches(py::module_& m) {
       .def_property_readonly(
           "kept", [](const Batches& b) { return list_of(b.kept()); },
           "kept: list[Tensor]\n\nResults of all rows.")
+      .def_property_readonly(
+          "odd", [](const Batches& b) { return b.odd(); },
+          "odd: str\n\nHow the results of a batch differ from those before, which are kept; else empty.")
       .def("__len__", &Batches::count, "__len__(self) -> int");
 }
 

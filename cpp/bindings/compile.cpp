@@ -40,6 +40,7 @@ const OpDef refuse_op = {
           throw py::error_already_set();
         },
     .derivative = none("it is a part of the program"),
+    .refuses = true,
 };
 
 void refuse(const Tensor& bad, const Tensor& values, const py::object& error) {
@@ -82,6 +83,7 @@ const OpDef python_step_op = {
           step.function();
         },
     .derivative = none("it is a part of the program"),
+    .refuses = true,
 };
 
 // What is no group, no list or no tensor, the function itself refuses.
@@ -154,7 +156,7 @@ void note_backward(Captured& captured, const std::vector<Tensor>& arguments,
     captured.recording.refuse(kWhy + std::string(e.what()));
   } catch (const py::error_already_set& e) {
     if (!e.matches(PyExc_Exception)) throw;
-    captured.recording.refuse(kWhy + std::string(e.what()));
+    captured.recording.refuse(kWhy + std::string(py::str(e.value())));  // what() has the traceback, too
   }
 }
 
@@ -165,10 +167,7 @@ py::tuple whole(const py::object& run, Captured& captured) {
   } catch (...) {
     if (current_recording()) {  // else it ran eagerly at last
       undo(captured.recording);
-      for (auto& [dict, copy] : captured.dicts) {
-        PyDict_Clear(dict.ptr());
-        if (PyDict_Update(dict.ptr(), copy.ptr()) != 0) PyErr_Clear();
-      }
+      captured.state.put_back();
       for (const Drawn& d : captured.generators) put_back(*d.generator, d.before);
     }
     throw;
@@ -202,8 +201,9 @@ py::tuple capture(const py::object& run, const py::sequence& inputs, bool goes_o
     note_backward(*captured, arguments, results);
     if (!current_recording()) return py::make_tuple(result, captured);
     finish(captured->recording, results, &captured->backward.held);
-    captured->dicts.clear();
-    for (const Tensor& t : captured->recording.leaves) captured->marks.emplace_back(t, mark_of(*t.get()));
+    captured->state.clear();
+    for (const Tensor& t : captured->recording.leaves)
+      captured->marks.push_back({t, mark_of(*t.get()), t->storage});
     for (const GradientSlot& g : captured->recording.gradients)
       for (const Tensor& t : arguments)
         if (t.get() == g.leaf.get())
@@ -234,10 +234,11 @@ py::bytes layout_of(const py::sequence& arguments) {
 
 // Whether two calls found leaves and the optimizers' state alike: if not, one was changed between them.
 bool alike(const Captured& a, const Captured& b) {
-  std::unordered_map<const TensorImpl*, std::uint64_t> before;
-  for (const auto& [leaf, mark] : a.marks) before[leaf.get()] = mark;
-  for (const auto& [leaf, mark] : b.marks)
-    if (const auto found = before.find(leaf.get()); found != before.end() && found->second != mark)
+  std::unordered_map<const TensorImpl*, const Captured::Mark*> before;
+  for (const Captured::Mark& m : a.marks) before[m.leaf.get()] = &m;
+  for (const Captured::Mark& m : b.marks)
+    if (const auto found = before.find(m.leaf.get());
+        found != before.end() && (found->second->mark != m.mark || found->second->storage != m.storage))
       return false;
   bool same = a.uses.size() == b.uses.size();
   for (std::size_t i = 0; same && i < a.uses.size(); ++i) {
@@ -274,13 +275,23 @@ void refuse_nested() {
   stop_capture(why + at_site(sites.here ? sites.here() : 0));
 }
 
-void keep_state(const py::object& state) {
-  auto& all = captured_now->dicts;
+bool PythonStep::hooked() const { return py::hasattr(optimizer, "_watches_steps"); }
+
+void keep_state(const py::object& state) { captured_now->state.keep(state, before_write); }
+
+void StateBefore::put_back() const {
+  for (const auto& [dict, copy] : dicts_) {
+    PyDict_Clear(dict.ptr());
+    if (PyDict_Update(dict.ptr(), copy.ptr()) != 0) PyErr_Clear();
+  }
+}
+
+void StateBefore::keep(const py::object& state, const std::function<void(const Tensor&)>& each) {
   const auto keep = [&](const py::handle dict) {
-    for (const auto& [kept, copy] : all)
+    for (const auto& [kept, copy] : dicts_)
       if (kept.is(dict)) return;
-    all.emplace_back(py::reinterpret_borrow<py::dict>(dict),
-                     py::reinterpret_steal<py::dict>(PyDict_Copy(dict.ptr())));
+    dicts_.emplace_back(py::reinterpret_borrow<py::dict>(dict),
+                        py::reinterpret_steal<py::dict>(PyDict_Copy(dict.ptr())));
   };
   if (!PyDict_Check(state.ptr())) return;
   keep(state);
@@ -288,7 +299,7 @@ void keep_state(const py::object& state) {
     if (!PyDict_Check(own.ptr())) continue;
     keep(own);
     for (const auto& [name, value] : py::reinterpret_borrow<py::dict>(own))
-      if (is_tensor(value.ptr())) before_write(unwrap(value.ptr()));
+      if (is_tensor(value.ptr())) each(unwrap(value.ptr()));
   }
 }
 

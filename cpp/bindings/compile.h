@@ -1,6 +1,7 @@
 // What optimizers tell a capture about themselves: optim.cpp fills it in, compile.cpp keeps it with the plan.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -44,6 +45,19 @@ struct PythonStep {
   py::object optimizer;
   std::vector<Tensor> params;  // which it had
   bool holds() const;          // and has
+  bool hooked() const;         // the program's own functions are called within, also after the update
+};
+
+// Dicts of an optimizer's state, as they were.
+class StateBefore {
+ public:
+  // each: is told of the tensors in it.
+  void keep(const py::object& state, const std::function<void(const Tensor&)>& each);
+  void put_back() const;
+  void clear() { dicts_.clear(); }
+
+ private:
+  std::vector<std::pair<py::dict, py::dict>> dicts_;  // and copies
 };
 
 // A check of numbers whose error is made in Python.
@@ -65,9 +79,13 @@ struct Captured {
   std::vector<std::unique_ptr<PythonStep>> steps;
   std::vector<std::unique_ptr<PythonCheck>> checks;
   std::vector<Drawn> generators;
-  std::vector<std::pair<py::dict, py::dict>>
-      dicts;  // of optimizers' state, until the function has returned: copies
-  std::vector<std::pair<Tensor, std::uint64_t>> marks;  // of the leaves that it read: see mark_of
+  StateBefore state;  // of optimizers, until the function has returned
+  struct Mark {
+    Tensor leaf;
+    std::uint64_t mark;      // see mark_of
+    const Storage* storage;  // where it lay: `.data =` moves it
+  };
+  std::vector<Mark> marks;  // of the leaves that it read
   Backward backward;
 };
 

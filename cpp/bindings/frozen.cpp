@@ -1,6 +1,7 @@
 // Plans behind their guards: what runs at every call of a frozen function. Start at FrozenFunction::call.
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -111,6 +112,11 @@ class FrozenFunction {
       return batches.replay(plan_, start, stop,
                             std::chrono::time_point_cast<std::chrono::steady_clock::duration>(deadline));
     };
+    if (!steps_.empty()) {
+      std::int64_t done = 0;
+      run_python([&] { done = batches.replay(plan_, start, start + 1, {}); });
+      return done;
+    }
     if (plan_.alone()) return run();
     const py::gil_scoped_release others_run;
     const Undivided already;
@@ -225,12 +231,42 @@ class FrozenFunction {
   }
 
  private:
-  // Ctrl-C within a step in Python would leave it half done.
   void run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
     if (steps_.empty()) return plan_.run(inputs, results);
+    run_python([&] { plan_.run(inputs, results); });
+  }
+  // One replay that has steps in Python: Ctrl-C within would leave it half done, and what it raises takes
+  // back what they have changed.
+  void run_python(const std::function<void()>& replay) {
     static const auto& whole = *new py::object(
         py::module_::import("unspool._interrupts").attr("whole"));  // never freed: no Python then
-    whole(py::cpp_function([&] { plan_.run(inputs, results); }));
+    struct Numbers {
+      Tensor t;
+      std::vector<char> bytes;
+    };
+    std::vector<Numbers> numbers;
+    const auto keep = [&](const Tensor& t) {
+      const auto* from = static_cast<const char*>(t->storage->data);
+      numbers.push_back({t, {from, from + t->storage->bytes}});
+    };
+    StateBefore state;
+    std::vector<std::pair<Tensor, Tensor>> gradients;  // leaf, its gradient
+    for (const auto& step : steps_) {
+      for (const Tensor& leaf : step->leaves) gradients.emplace_back(leaf, leaf->grad);
+      // Alone and without hooks it raises before it has changed anything.
+      if (!step->hooked() && plan_.raises_last_in(step.get())) continue;
+      state.keep(step->optimizer.attr("state"), keep);
+      for (const Tensor& leaf : step->leaves) keep(leaf);
+    }
+    try {
+      whole(py::cpp_function(replay));
+    } catch (...) {
+      for (const auto& [t, bytes] : numbers)
+        if (!bytes.empty()) std::memcpy(t->storage->data, bytes.data(), bytes.size());
+      state.put_back();
+      for (const auto& [leaf, gradient] : gradients) leaf->grad = gradient;
+      throw;
+    }
   }
   bool refresh() {
     return std::all_of(steps_.begin(), steps_.end(), [](const auto& step) { return step->holds(); }) &&

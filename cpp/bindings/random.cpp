@@ -131,6 +131,15 @@ void bind_random(py::module_& m) {
       "get_rng_state", [] { return default_object->attr("get_state")(); },
       "get_rng_state() -> Tensor\n\nThe default generator's state as uint8.");
   m.def(
+      "_rng_state_bytes",
+      [] {
+        const Generator& g = default_generator();
+        const std::lock_guard lock(g.mutex());
+        const Generator::State state = g.get_state();
+        return py::bytes(reinterpret_cast<const char*>(state.data()), state.size());
+      },
+      "_rng_state_bytes() -> bytes\n\nThe default generator's state, for a look that is no part of a recording.");
+  m.def(
       "set_rng_state", [](const py::object& state) { default_object->attr("set_state")(state); },
       py::arg("new_state"),
       "set_rng_state(new_state: Tensor) -> None\n\nSets the default generator's state.");

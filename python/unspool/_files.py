@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["replace_file", "write_all"]
+__all__ = ["check_replaceable", "replace_file", "write_all"]
 
 _PIECE = 1 << 24  # bytes a call: signals, as Ctrl-C's, are seen between calls
 
@@ -37,6 +37,20 @@ def replace_file(path: Any, chunks: Iterable[Any], caller: str) -> None:
         _replace(os.path.realpath(os.fsdecode(shown)), chunks)
     except OSError as error:
         raise OSError(error.errno, f"{caller}: {error.strerror}", shown) from error
+
+
+class _Enough(Exception):
+    pass
+
+
+def check_replaceable(path: Any, caller: str) -> None:
+    """Raise now what `replace_file` would raise, as far as the making of a new file shows it. Nothing stays changed."""
+
+    def enough() -> bytes:
+        raise _Enough
+
+    with suppress(_Enough):
+        replace_file(path, (enough() for _ in range(1)), caller)
 
 
 def _replace(target: str, chunks: Iterable[Any]) -> None:

@@ -115,6 +115,7 @@ constexpr OpDef floor_divide_op = {
     .derivative = custom([](const Record&, const Tensor*, Tensor*) { no_floor_divide_derivative(); },
                          [](const Record&, const Tensor*, Tensor*) { no_floor_divide_derivative(); }),
     .domain = Domain::NonZero,
+    .refuses = true,
 };
 
 constexpr OpDef remainder_op = {
@@ -131,6 +132,7 @@ constexpr OpDef remainder_op = {
         },
     .derivative = elementwise<Remainder>(),
     .domain = Domain::NonZero,
+    .refuses = true,
 };
 
 constexpr OpDef pow_number_op = {

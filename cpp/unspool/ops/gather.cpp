@@ -25,15 +25,9 @@ Shape at_least_1d(const Shape& s) { return s.ndim ? s : Shape{1}; }
 Tensor slice_places(const std::string& op, const Shape& shape, int dim, const Tensor& index) {
   if (index.ndim() > 1)
     fail(ErrorKind::Shape, op, ": the index must be a vector or a 0-d tensor, got shape ", index.shape());
-  const std::int64_t size = at_least_1d(shape)[dim];
-  const auto* at = reinterpret_cast<const std::int64_t*>(index->data);
-  for (std::int64_t i = 0; i < index.numel(); ++i)
-    if (at[i] < 0 || at[i] >= size)
-      fail(ErrorKind::Index, op, ": index ", at[i], " is out of bounds for dimension ", dim, " with size ",
-           size);
   Vector<Tensor> indices(static_cast<std::size_t>(dim) + 1);
   indices[static_cast<std::size_t>(dim)] = reshape(index, {index.numel()});
-  return indexed_places(op.c_str(), at_least_1d(shape), indices);
+  return indexed_places(op.c_str(), at_least_1d(shape), indices, false);
 }
 
 constexpr OpDef index_select_op = {
@@ -438,6 +432,14 @@ constexpr OpDef one_hot_op = {
           Shape shape = index.shape();
           shape.push(classes);
           numel_of(shape, "one_hot");
+          if (c.attrs.i(0) > 0) {  // in operations, which a plan runs again
+            const std::int64_t n = index.numel();
+            c.out[0] = zeros(shape, DType::Int64);
+            put_flat_(reshape(c.out[0], {n, classes}),
+                      gathered_places("one_hot", {n, classes}, 1, reshape(index, {n, 1})),
+                      full({}, 1.0, DType::Int64), false);
+            return;
+          }
           Tensor y = empty(shape, DType::Int64);  // not of zeros(): the numbers are the index's
           kernels().fill(y.view(), 0.0, 0);
           auto* out = reinterpret_cast<std::int64_t*>(y->data);

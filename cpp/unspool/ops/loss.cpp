@@ -4,6 +4,7 @@
 #include "unspool/kernels/table.h"
 #include "unspool/ops/blocks.h"
 #include "unspool/ops/fusions.h"
+#include "unspool/ops/take.h"
 
 namespace unspool {
 namespace {
@@ -146,34 +147,38 @@ double denominator(const AttrsView& attrs, const Tensor& target, const Tensor& w
   return sum == 0.0 ? std::numeric_limits<double>::quiet_NaN() : sum;
 }
 
-// q: the weighted, smoothed target distribution, so that a row's loss is -Σ q log p.
-Tensor target_rows(const Record& r) {
-  const Tensor &x = r.x(0), &target = r.x(1), &weight = r.x(2);
-  const std::int64_t n = x.shape()[0], classes = x.shape()[1];
-  Tensor q = empty(x.shape(), DType::Float64);  // not of zeros(): the numbers are the target's
-  kernels().fill(q.view(), 0.0, 0);
-  auto* out = reinterpret_cast<double*>(q->data);
-  const auto* t = reinterpret_cast<const std::int64_t*>(target->data);
+// The rest is for rules that are taped: made of ops, so that plans compute it again for other labels.
+struct Targets {
+  Tensor ignored;  // rows×1, bool
+  Tensor rows;     // the weighted, smoothed target distribution, so that a row's loss is -Σ q log p
+  Tensor share;    // what a row's loss is multiplied by, one over `denominator`
+};
+Targets targets_of(const Record& r) {
+  const GradMode off(false);
+  const Tensor &target = r.x(1), &weight = r.x(2);
+  const std::int64_t n = r.shape(0)[0], classes = r.shape(0)[1];
+  const Tensor ignored = target == wrapped_number(r.attrs.i(0)), aside = unsqueeze(ignored, 1);
+  const Tensor label = where(ignored, wrapped_number(std::int64_t{0}), target), zero = wrapped_number(0.0);
   const Tensor w = weight ? contiguous(to(weight, DType::Float64)) : full({classes}, 1.0, DType::Float64);
-  const auto* weights = reinterpret_cast<const double*>(w->data);
+  const Tensor own = where(ignored, zero, take_flat(w, label));  // of each row
   const double smoothing = r.attrs.f(2);
-  for (std::int64_t i = 0; i < n; ++i) {
-    if (t[i] == r.attrs.i(0)) continue;
-    for (std::int64_t j = 0; j < classes; ++j)
-      out[i * classes + j] = weights[j] * smoothing / static_cast<double>(classes);
-    out[i * classes + t[i]] += weights[t[i]] * (1.0 - smoothing);
+  Tensor q =
+      where(aside, zero, expand(w * smoothing / wrapped_number(static_cast<double>(classes)), {n, classes}));
+  put_flat_(q, gathered_places("cross_entropy", {n, classes}, 1, unsqueeze(label, 1)),
+            unsqueeze(own * (1.0 - smoothing), 1), true);
+  Tensor share = full({}, 1.0, DType::Float64);
+  if (r.attrs.i(1) == kMean) {
+    const Tensor total = sum(own);
+    share = 1.0 / where(total == zero, wrapped_number(std::numeric_limits<double>::quiet_NaN()), total);
   }
-  return to(q, x.dtype());
+  return {aside, to(q, r.dtype(0)), to(share, r.dtype(0))};
 }
 
 // v · d loss_i / d logits, where d loss_i / d logits = (Σ q) p - q for each row i. Ignored rows are
 // selected away, not multiplied by 0; of the mean over no row at all every derivative is 0.
 Tensor times_cross_entropy_slope(const Record& r, const Tensor& v) {
-  const Tensor q = target_rows(r);
+  const auto [ignored, q, share] = targets_of(r);
   const Tensor zero = wrapped_number(0.0);
-  const Tensor ignored = unsqueeze(r.x(1) == wrapped_number(r.attrs.i(0)), 1);
-  const Tensor share = empty({}, r.dtype(0));
-  kernels().fill(share.view(), 1.0 / denominator(r.attrs, r.x(1), r.x(2)), 0);
   const Tensor slope = (sum(q, {1}, true) * softmax(r.x(0), 1) - q) * where(ignored, zero, share);
   return where(ignored, zero, v * slope);
 }
@@ -252,6 +257,7 @@ const OpDef cross_entropy_with_gradient_op = {
                                                       upstream_of(scaled, logits.shape[0]), call);
               });
         },
+    .refuses = true,
 };
 
 const OpDef cross_entropy_rows_op = {
@@ -282,6 +288,7 @@ const OpDef cross_entropy_rows_op = {
           dy[0] = r.attrs.i(1) == kNone ? rows : sum(rows);
         },
         kSaveIn0 | kSaveIn1 | kSaveIn2 | kSaveAux),
+    .refuses = true,
 };
 
 namespace {

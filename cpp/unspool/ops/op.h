@@ -193,6 +193,7 @@ struct OpDef {
   const char* doctest = nullptr;  // ">>> …" lines
   Domain domain = Domain::Real;
   bool takes_halves = false;  // runs on float16 and bfloat16 as they are: see halves.h
+  bool refuses = false;       // raises for some numbers of its inputs, before it has written anything
   bool wide = false;  // a composite that passes through numbers too large for float16: float32 throughout
   // A fusion of two ops, second(first(inputs)), without attributes, of which `second` saves aux alone. Who
   // looks at the graph finds both (tape/split.cpp).

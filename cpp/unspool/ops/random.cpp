@@ -257,6 +257,7 @@ constexpr OpDef bernoulli_each_op = {
     .derivative = custom(
         [](const Record&, const Tensor* g, Tensor* gx) { gx[0] = zeros_like(g[0]); },
         [](const Record&, const Tensor* dx, Tensor* dy) { dy[0] = zeros_like(dx[0] ? dx[0] : dx[1]); }),
+    .refuses = true,
 };
 
 }  // namespace

@@ -41,6 +41,7 @@ constexpr OpDef set_state_op = {
           });
         },
     .derivative = none("a stream of random numbers has none"),
+    .refuses = true,
 };
 
 Attr attr_of(Generator* g) { return g ? Attr(static_cast<void*>(g)) : Attr(); }

@@ -118,31 +118,72 @@ constexpr OpDef tile_op = {
         },
 };
 
-void repeat_each(Call& c, const Attr& dim_given, const Table& counts) {
-  const Tensor x = dim_given.given() ? c.in[0] : reshape(c.in[0], {c.in[0].numel()});
-  const int dim = dim_given.given() ? wrap_dim("repeat_interleave", dim_given.i, x.ndim()) : 0;
-  const std::int64_t n = x.ndim() ? x.shape()[dim] : 1;
-  if (static_cast<std::int64_t>(counts.size()) != n && counts.size() != 1)
-    fail(ErrorKind::Runtime,
-         "repeat_interleave: repeats must have the same size as input along dim, but got ",
-         static_cast<std::int64_t>(counts.size()), " and ", n);
-  Table table;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const std::int64_t times = counts[counts.size() == 1 ? 0 : static_cast<std::size_t>(i)];
-    if (times < 0) fail(ErrorKind::Runtime, "repeat_interleave: repeats can not be negative, got ", times);
-    numel_of(Shape{times, n}, "repeat_interleave");
-    table.insert(table.end(), static_cast<std::size_t>(times), i);
+// The input as repeat_interleave takes it, and the dim that it repeats.
+struct Repeated {
+  Tensor x;
+  int dim;
+  std::int64_t n;  // slices
+  Repeated(const Tensor& input, const Attr& dim_given)
+      : x(dim_given.given() ? input : reshape(input, {input.numel()})),
+        dim(dim_given.given() ? wrap_dim("repeat_interleave", dim_given.i, x.ndim()) : 0),
+        n(x.ndim() ? x.shape()[dim] : 1) {
+    if (!x.ndim()) x = reshape(x, {1});
   }
-  const Tensor y = x.ndim() ? x : reshape(x, {1});
-  Vector<Table> tables = identity_of(y.shape());
-  tables[static_cast<std::size_t>(dim)] = std::move(table);
-  c.out[0] = rearranged("repeat_interleave", y, tables);
+};
+
+std::int64_t checked_times(std::int64_t times, std::int64_t n) {
+  if (times < 0) fail(ErrorKind::Runtime, "repeat_interleave: repeats can not be negative, got ", times);
+  numel_of(Shape{times, n}, "repeat_interleave");
+  return times;
 }
+
+std::int64_t sum_of_times(const Tensor& repeats) {
+  const auto* times = reinterpret_cast<const std::int64_t*>(repeats->data);
+  std::int64_t sum = 0;
+  for (std::int64_t i = 0, n = repeats.numel(); i < n; ++i)
+    if (__builtin_add_overflow(sum, checked_times(times[i], n), &sum))
+      fail(ErrorKind::Runtime, "repeat_interleave: the repeats add up to more than fits");
+  return sum;
+}
+
+// An op of its own, so that a plan reads the repeats again; it has room for as many as were recorded.
+constexpr OpDef repeated_indices_op = {
+    .schema = "repeated_indices(Tensor repeats)",
+    .cls = Class::Fused,
+    .shape =
+        [](Call& c) {
+          c.in[0] = contiguous(c.in[0]);
+          c.allocate(0, {sum_of_times(c.in[0])}, DType::Int64);
+        },
+    .forward =
+        [](Call& c) {
+          const std::int64_t sum = sum_of_times(c.in[0]), room = c.out[0].numel();
+          if (sum != room)
+            fail(ErrorKind::Plan, "repeat_interleave: the repeats add up to ", sum,
+                 ", and the function was frozen with repeats that add up to ", room);
+          const auto* times = reinterpret_cast<const std::int64_t*>(c.in[0]->data);
+          auto* out = reinterpret_cast<std::int64_t*>(c.out[0]->data);
+          for (std::int64_t i = 0, n = c.in[0].numel(); i < n; ++i) out = std::fill_n(out, times[i], i);
+        },
+    .derivative = none("its result is an index"),
+    .refuses = true,
+};
+
 constexpr OpDef repeat_interleave_op = {
     .schema = "repeat_interleave(Tensor input, int repeats, int? dim=None, *, int? output_size=None)",
     .doc = "Each slice along dim so many times in a row; of the flattened tensor where dim is None.",
     .surface = kBoth,
-    .composite = [](Call& c) { repeat_each(c, c.attrs[1], Table{c.attrs.i(0)}); },
+    .composite =
+        [](Call& c) {
+          const Repeated from(c.in[0], c.attrs[1]);
+          const std::int64_t times = checked_times(c.attrs.i(0), from.n);
+          Table table;
+          for (std::int64_t i = 0; i < from.n; ++i)
+            table.insert(table.end(), static_cast<std::size_t>(times), i);
+          Vector<Table> tables = identity_of(from.x.shape());
+          tables[static_cast<std::size_t>(from.dim)] = std::move(table);
+          c.out[0] = rearranged("repeat_interleave", from.x, tables);
+        },
 };
 constexpr OpDef repeat_interleave_each_op = {
     .schema = "repeat_interleave(Tensor input, Tensor repeats, int? dim=None, *, int? output_size=None)",
@@ -154,8 +195,15 @@ constexpr OpDef repeat_interleave_each_op = {
           if (counts.ndim() > 1)
             fail(ErrorKind::Runtime, "repeat_interleave: repeats must be 0-dim or 1-dim tensor, got shape ",
                  counts.shape());
-          const auto* n = reinterpret_cast<const std::int64_t*>(counts->data);
-          repeat_each(c, c.attrs[0], Table(n, n + counts.numel()));
+          const Repeated from(c.in[0], c.attrs[0]);
+          if (counts.numel() != from.n && counts.numel() != 1)
+            fail(ErrorKind::Runtime,
+                 "repeat_interleave: repeats must have the same size as input along dim, but got ",
+                 counts.numel(), " and ", from.n);
+          Vector<Tensor> indices(static_cast<std::size_t>(from.dim) + 1);
+          indices[static_cast<std::size_t>(from.dim)] =
+              call(repeated_indices_op, {expand(reshape(counts, {counts.numel()}), {from.n})});
+          c.out[0] = take_flat(from.x, indexed_places("repeat_interleave", from.x.shape(), indices));
         },
 };
 

@@ -219,6 +219,7 @@ void find_indexed(Call& c) {
   const char* op = name_in(c.attrs, 0);
   const Shape& shape = c.attrs.list(0);
   const std::span<const Tensor> indices = c.in;
+  const bool negative = c.attrs.i(1) != 0;
   const Strides strides = contiguous_strides(shape);
   const Indexing x = indexing_of(op, shape, indices);
   // What the index tensors say together.
@@ -233,7 +234,7 @@ void find_indexed(Call& c) {
     const std::int64_t size = shape[d];
     walk(x.common, index.strides(), [&](std::int64_t i, std::int64_t at) {
       std::int64_t k = values[at];
-      if (k < -size || k >= size) out_of_bounds(op, k, d, size);
+      if (k < (negative ? -size : 0) || k >= size) out_of_bounds(op, k, d, size);
       offsets[i] += (k < 0 ? k + size : k) * strides[d];
     });
   }
@@ -248,7 +249,7 @@ void find_indexed(Call& c) {
 }
 
 constexpr OpDef indexed_places_op = {
-    .schema = "indexed_places(Tensor[] indices, int op, int[] size)",
+    .schema = "indexed_places(Tensor[] indices, int op, bool negative, int[] size)",
     .cls = Class::Fused,
     .shape =
         [](Call& c) {
@@ -256,6 +257,7 @@ constexpr OpDef indexed_places_op = {
         },
     .forward = find_indexed,
     .derivative = none("its result is an index"),
+    .refuses = true,
 };
 
 void find_gathered(Call& c) {
@@ -294,13 +296,14 @@ constexpr OpDef gathered_places_op = {
     .shape = [](Call& c) { c.allocate(0, c.in[0].shape(), DType::Int64); },
     .forward = find_gathered,
     .derivative = none("its result is an index"),
+    .refuses = true,
 };
 
 }  // namespace
 
-Tensor indexed_places(const char* op, const Shape& shape, std::span<const Tensor> indices) {
+Tensor indexed_places(const char* op, const Shape& shape, std::span<const Tensor> indices, bool negative) {
   Vector<Tensor> in(indices.begin(), indices.end());
-  return call(indexed_places_op, {in.data(), in.size()}, Attrs{{named(op)}, {shape}});
+  return call(indexed_places_op, {in.data(), in.size()}, Attrs{{named(op), negative}, {shape}});
 }
 
 Tensor laid_out_as_indexed(const Tensor& y, const Tensor& x, std::span<const Tensor> indices) {

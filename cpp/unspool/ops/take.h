@@ -18,7 +18,9 @@ Tensor put_flat(const Tensor& x, const Tensor& places, const Tensor& values, boo
 // The places of x[…, i, …, j, …]: index tensors (int64, null where the whole dim is taken), one a
 // dim of `shape`. Their broadcast shape stands where the first of them does if they are neighbours,
 // and in front otherwise: NumPy's and PyTorch's rule. Throws IndexError naming op, index and size.
-Tensor indexed_places(const char* op, const Shape& shape, std::span<const Tensor> indices);
+// negative: whether indices may count from the end.
+Tensor indexed_places(const char* op, const Shape& shape, std::span<const Tensor> indices,
+                      bool negative = true);
 // That result, y, in PyTorch's order of strides, which the tensor's and the indices' decide.
 Tensor laid_out_as_indexed(const Tensor& y, const Tensor& x, std::span<const Tensor> indices);
 // Element (…, i, …) of `index` stands at (…, index[…, i, …], …) of `shape`.

@@ -14,6 +14,12 @@ std::int64_t bytes_of_row(const Tensor& t) {
   return t.shape()[0] == 0 ? 0 : t.numel() / t.shape()[0] * static_cast<std::int64_t>(item_size(t.dtype()));
 }
 
+std::string row_text(const Tensor& t) {
+  Shape row = t.shape();
+  row.erase(0);
+  return row.str() + " and dtype " + name(t.dtype());
+}
+
 void put_numbers(double* where, const Tensor& t) {
   if (t.dtype() == DType::Float32 && t.numel() == 1) {
     *where = *reinterpret_cast<const float*>(t->data);
@@ -66,6 +72,7 @@ void Batches::reorder(const Tensor& order) {
   const std::int64_t losses = rows_ / part_ + (rows_ % part_ != 0);
   if (!losses_ || losses_.numel() != losses) losses_ = empty({losses}, DType::Float64, "batches");
   kept_.clear();  // whoever holds the last epoch's results keeps them
+  odd_.clear();
 }
 
 std::vector<Tensor> Batches::blank(std::int64_t batch) const {
@@ -128,9 +135,10 @@ void Batches::note(std::int64_t i, std::span<const Tensor> results) {
     shape[0] = rows_;
     if (kept_.size() < k) kept_.push_back(empty(shape, t.dtype(), "batches"));
     const Tensor& all = kept_[k - 1];
-    if (!(all.shape() == shape) || all.dtype() != t.dtype())
-      fail(ErrorKind::Shape, "batches: the epoch's results are rows of shape ", all.shape(), " and dtype ",
-           name(all.dtype()), "; batch ", i, " gives shape ", t.shape(), " and dtype ", name(t.dtype()));
+    if (!(all.shape() == shape) || all.dtype() != t.dtype()) {
+      odd_ = "rows of shape " + row_text(t) + ", those before " + row_text(all);
+      return;
+    }
     const std::int64_t row = bytes_of_row(t);
     std::memcpy(all->data + i * size_ * row, contiguous(t)->data,
                 static_cast<std::size_t>(t.shape()[0] * row));
@@ -152,10 +160,15 @@ std::int64_t Batches::replay(Plan& plan, std::int64_t start, std::int64_t stop,
     fill(arguments, i);
     ask_for(i + 1);
     results.clear();
-    plan.run(arguments, results);
+    try {
+      plan.run(arguments, results);
+    } catch (...) {
+      if (i == start) throw;
+      return i - start;  // it has taken back what it did, and raises again as the first of another call
+    }
     note(i, results);
     ++i;
-  } while (i < stop && rows_of(i) == arguments[0].shape()[0] && finite(i - 1) &&
+  } while (i < stop && rows_of(i) == arguments[0].shape()[0] && finite(i - 1) && odd_.empty() &&
            std::chrono::steady_clock::now() < deadline);
   return i - start;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string>
 #include <vector>
 
 #include "unspool/plan/plan.h"
@@ -27,10 +28,11 @@ class Batches {
   // The rows of a batch, as new tensors.
   std::vector<Tensor> batch(std::int64_t i) const;
   // What came of a batch: the losses of its parts, and further results to keep, of as many rows as the batch.
+  // Rows that differ from those of the batches before are not kept, but told of in odd(): the step is done.
   void note(std::int64_t i, std::span<const Tensor> results);
   // Runs batches from `start` on, at most to `stop`, as long as they have as many rows as the first and the
-  // deadline has not passed; at least one. Not beyond one with a loss that is not finite. How many there
-  // were.
+  // deadline has not passed; at least one. Not beyond one with a loss that is not finite, and not the one
+  // that raises but as the first. How many there were.
   std::int64_t replay(Plan& plan, std::int64_t start, std::int64_t stop,
                       std::chrono::steady_clock::time_point deadline);
 
@@ -39,6 +41,7 @@ class Batches {
   bool finite(std::int64_t batch) const;
   // Results beside the loss, of all rows, in the epoch's order.
   const std::vector<Tensor>& kept() const { return kept_; }
+  const std::string& odd() const { return odd_; }
   // Tensors to run a plan on, of the first batch's layout; their numbers are not set.
   std::vector<Tensor> blank(std::int64_t batch) const;
 
@@ -50,6 +53,7 @@ class Batches {
   std::int64_t part_, parts_, size_, available_ = 0, rows_ = 0, count_ = 0;
   Tensor order_, losses_;
   std::vector<Tensor> kept_;
+  std::string odd_;
 };
 
 }  // namespace unspool

@@ -53,7 +53,7 @@ int read(Recording& r, const Tensor& t, const OpDef& op) {
   if (b.kind == Buffer::Unknown)
     r.refuse(name_of(op) + at_site(here()) +
              ": reads a tensor that was made of other tensors' values outside of the operations that a plan "
-             "can replay");
+             "can replay, as the places of a mask are; use where(), or compile(fn, fallback=\"eager\")");
   if (b.kind == Buffer::External && !t->node && t->storage->born != r.number) {
     if (r.leaf_seen.insert(t.get()).second) r.leaves.push_back(t);
   }

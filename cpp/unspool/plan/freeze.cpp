@@ -40,6 +40,11 @@ bool calls_out(const Step& s) {
   return std::any_of(s.attrs.v, s.attrs.v + s.attrs.n, [](const Attr& a) { return a.kind == Attr::Pointer; });
 }
 
+bool draws(const Step& s) {
+  return s.op->cls == Class::Random ||
+         std::string_view(s.op->schema).find("Generator?") != std::string_view::npos;
+}
+
 Tensor Plan::tensor_at(int place) {
   if (place < 0) return {};
   Tensor& t = at_place_[static_cast<std::size_t>(place)];
@@ -180,6 +185,7 @@ Plan::Plan(Recording r, std::size_t given, std::int64_t budget) : own_(given), r
     for (std::size_t i = 0; i < r_.gradients.size(); ++i)
       if (r_.gradients[i].after == r_.outputs[k]) returned_gradients_.emplace_back(k, i);
   for (const Tensor& t : r_.leaves) leaves_.push_back({t, t->storage});
+  find_undone();
 }
 
 Attr& Plan::setting(std::size_t i) {

@@ -62,12 +62,12 @@ std::vector<int> touches(const Recording& r) {
 
 namespace {
 
-// Steps whose results nobody reads. Random ones stay, for they move the stream on.
+// Steps whose results nobody reads. Those that draw random numbers stay: they move the stream on.
 void drop_dead(Recording& r) {
   std::vector<bool> needed = visible(r), gone(r.steps.size());
   for (std::size_t i = r.steps.size(); i-- > 0;) {
     const Step& s = r.steps[i];
-    bool live = s.op->cls == Class::Random || calls_out(s);
+    bool live = draws(s) || calls_out(s);
     for (int p : s.wrote) live |= needed[static_cast<std::size_t>(buffer_number(r, p))];
     for (int k = 0; k < s.n_out; ++k)
       live |= s.out[k] >= 0 && needed[static_cast<std::size_t>(buffer_number(r, s.out[k]))];

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <span>
 
+#include "unspool/base/random.h"
 #include "unspool/plan/budget.h"
 #include "unspool/plan/chain.h"
 
@@ -23,6 +24,8 @@ std::vector<int> touches(const Recording& r);
 extern const OpDef linear_update_op;
 // Whether a step runs a function of the layers above: it is never left out, and looks after its own threads.
 bool calls_out(const Step& s);
+// Whether it takes numbers from a stream of random ones, or sets it.
+bool draws(const Step& s);
 // Takes out the steps that are marked.
 void erase(Recording& r, const std::vector<bool>& gone);
 
@@ -105,6 +108,8 @@ class Plan {
 
   // The attribute that is setting i of the recording.
   Attr& setting(std::size_t i);
+  // Whether the last instruction that may raise is the one that calls this function of the layers above.
+  bool raises_last_in(const void* function) const;
   std::string explain() const;
   const std::vector<DrawnStep>& before_fusion() const { return before_fusion_; }
   const Recording& recording() const { return r_; }  // after fusion
@@ -118,12 +123,21 @@ class Plan {
     std::vector<std::pair<Tensor, std::int64_t>> tensors;  // and their offsets in bytes
     std::int64_t bytes = 0;
     bool gradient = false;
+    bool undone = false;             // where a replay raises, what lay there must lie there still
     std::vector<std::size_t> slots;  // the gradients that lie there after a replay
+  };
+  // Memory from outside that is written before an instruction that may raise, and what was there.
+  struct Before {
+    Tensor at;  // where it begins
+    std::vector<char> bytes;
   };
   Tensor tensor_at(int place);
   std::unique_ptr<Instruction> instruction_of(const Step& s);
   void bind(const Moving& m, Storage* storage) const;
   void renew(Moving& m);
+  void find_undone();
+  void keep_undone();
+  void put_back_undone();
   bool is_free(const Moving& m) const;
 
   std::vector<DrawnStep> before_fusion_;
@@ -145,7 +159,10 @@ class Plan {
   // memory.
   std::vector<std::pair<std::size_t, std::size_t>> returned_gradients_;
   Recomputed recomputed_;
-  std::int64_t work_ = 0;  // of a replay, about nanoseconds of one core
+  const Step* raises_last_ = nullptr;  // of the steps
+  std::vector<Before> undone_;
+  std::vector<std::pair<Generator*, Generator>> streams_;  // of random numbers, and how they were
+  std::int64_t work_ = 0;                                  // of a replay, about nanoseconds of one core
 };
 
 }  // namespace unspool

@@ -70,6 +70,7 @@ void Plan::bind(const Moving& m, Storage* storage) const {
 bool Plan::is_free(const Moving& m) const {
   auto expected = static_cast<std::uint32_t>(1 + m.tensors.size());
   for (const std::size_t slot : m.slots) {
+    if (m.undone) break;
     const Tensor& now = r_.gradients[slot].leaf->grad;
     if (now && now->storage == m.base->storage && now->refs.load(std::memory_order_relaxed) == 1 &&
         !now->handle)
@@ -164,7 +165,8 @@ void Plan::run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
           m >= 0 ? moving_[static_cast<std::size_t>(m)].base : base_[static_cast<std::size_t>(b)];
       if (buffer.bytes) std::memcpy(base->data, buffer.bits.data(), buffer.bits.size());
     }
-    {
+    if (raises_last_) keep_undone();
+    try {
       std::optional<LongWork> others_run;
       for (const auto& i : instructions_) {
         if (i->alone)
@@ -177,6 +179,9 @@ void Plan::run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
         else
           run_one(*i);
       }
+    } catch (...) {
+      put_back_undone();
+      throw;
     }
     for (std::size_t k = 0; k < r_.outputs.size(); ++k) {
       const Tensor& t = at_place_[static_cast<std::size_t>(r_.outputs[k])];

@@ -237,8 +237,11 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any 
         if isinstance(value, Tensor) and not value.dtype.is_floating_point:
             raise RuntimeError(f"normal: expects {name} to be a floating tensor, got {value.dtype}")
     if isinstance(std, Tensor):
-        if std.numel() and not bool((std >= 0).all()):
-            raise RuntimeError(f"normal: expects all elements of std >= 0.0, got the minimum {float(std.min())}")
+        _core._refuse(
+            (std >= 0).logical_not(),
+            std,
+            lambda x: RuntimeError(f"normal: expects all elements of std >= 0.0, but found std {x}"),
+        )
     elif not std >= 0:
         raise RuntimeError(f"normal: expects std >= 0.0, but found std {std}")
     tensors = [x for x in (mean, std) if isinstance(x, Tensor)]
@@ -270,10 +273,17 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
             f"got {num_samples} > {input.shape[-1]}"
         )
     weights = input.detach()
-    if not bool((_core.isfinite(weights) & (weights >= 0)).all()):
-        raise RuntimeError("multinomial: probability tensor contains either `inf`, `nan` or element < 0")
-    if bool((weights.sum(-1) <= 0).any()):
-        raise RuntimeError("multinomial: invalid multinomial distribution (sum of probabilities <= 0)")
+    _core._refuse(
+        (_core.isfinite(weights) & (weights >= 0)).logical_not(),
+        weights,
+        lambda x: RuntimeError(f"multinomial: probability tensor contains either `inf`, `nan` or element < 0: {x}"),
+    )
+    sums = weights.sum(-1)
+    _core._refuse(
+        sums <= 0,
+        sums,
+        lambda _: RuntimeError("multinomial: invalid multinomial distribution (sum of probabilities <= 0)"),
+    )
     if replacement and num_samples > 1:
         return _by_cumulated(weights, num_samples, generator)
     # The smallest of exponential times 1 / weight: each index wins with its probability.

@@ -42,6 +42,17 @@ def one_of(probs: Any, logits: Any) -> str:
     return "probs" if logits is None else "logits"
 
 
+def _refuse_unless(fits: Any, value: Any, expected: str, distribution: Any, what: str = "") -> None:
+    """ValueError where something does not fit; in a plan at each replay, which has no values to show."""
+    if _core._capturing():
+        text = " ".join(filter(None, (expected, type(distribution).__name__, what)))
+        bad = fits.logical_not()
+        _core._refuse(bad, bad, lambda _: ValueError(f"{text}, but found invalid values"))
+    elif not bool(fits.all()):
+        text = " ".join(filter(None, (expected, repr(distribution), what)))
+        raise ValueError(f"{text}, but found invalid values:\n{value}")
+
+
 class Distribution:
     """A probability distribution of tensors of `event_shape`, independently for each entry of `batch_shape`.
 
@@ -66,12 +77,13 @@ class Distribution:
         if self._validate_args:
             for name, value in self._given().items():
                 constraint = self.arg_constraints[name]
-                if not bool(constraint.check(value).all()):
-                    raise ValueError(
-                        f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of "
-                        f"distribution {self!r} to satisfy the constraint {constraint!r}, "
-                        f"but found invalid values:\n{value}"
-                    )
+                _refuse_unless(
+                    constraint.check(value),
+                    value,
+                    f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of distribution",
+                    self,
+                    f"to satisfy the constraint {constraint!r}",
+                )
 
     @staticmethod
     def set_default_validate_args(value: bool) -> None:
@@ -176,10 +188,13 @@ class Distribution:
                 raise ValueError(
                     f"Value is not broadcastable with batch_shape+event_shape: {value.shape} vs {expected}."
                 )
-        if self.support is not None and not bool(self.support.check(value).all()):
-            raise ValueError(
+        if self.support is not None:
+            _refuse_unless(
+                self.support.check(value),
+                value,
                 f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) to be within the "
-                f"support ({self.support!r}) of the distribution {self!r}, but found invalid values:\n{value}"
+                f"support ({self.support!r}) of the distribution",
+                self,
             )
 
     def __repr__(self) -> str:

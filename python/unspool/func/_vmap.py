@@ -55,14 +55,15 @@ def vmap(
             raise ValueError("vmap: nothing is mapped; some in_dims must be other than None")
         if len(sizes) > 1 or 0 in sizes:
             raise ValueError(f"vmap: the mapped dimensions must have one size other than 0, got {sorted(sizes)}")
-        state = _core.get_rng_state()
+        before = _core._rng_state_bytes()
+        state = _core.get_rng_state() if randomness == "same" else None
         results: list[Any] = []
         for i in range(sizes.pop()):
             entry = [x if d is None else x.select(d, i) for x, d in zip(leaves, dims, strict=True)]
-            if randomness == "same" and i:
+            if state is not None and i:
                 _core.set_rng_state(state)
             results.append(func(*rebuild_with(args, iter(entry)), **kwargs))
-            if randomness == "error" and i == 0 and state.tolist() != _core.get_rng_state().tolist():
+            if randomness == "error" and i == 0 and before != _core._rng_state_bytes():
                 raise RuntimeError(
                     "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
                     "'different' randomness flags on vmap or perform the randomness operation out of vmap"

@@ -6,6 +6,7 @@ import copy
 import math
 from typing import Any
 
+from unspool._files import check_replaceable
 from unspool.train.metrics import BETTER_ABOVE
 
 __all__ = ["Callback", "Checkpoint", "EarlyStopping", "Watch", "listed", "restored", "states_of"]
@@ -55,11 +56,14 @@ class Callback:
         """Go on from what state_dict gave."""
 
 
+_CALLED = ("fit_begin", "epoch_begin", "step_begin", "step_end", "epoch_end", "fit_end")
+
+
 def listed(callbacks: Any) -> list[Any]:
     """The callbacks.
 
     Raises:
-        TypeError: a single one, or a class.
+        TypeError: a single one, a class, or what has none of Callback's methods.
     """
     try:
         found = list(callbacks)
@@ -68,6 +72,8 @@ def listed(callbacks: Any) -> list[Any]:
     for callback in found:
         if isinstance(callback, (type, str)):
             raise TypeError(f"fit: callbacks must be objects, got {callback!r:.60}")
+        if not any(callable(getattr(callback, name, None)) for name in _CALLED):
+            raise TypeError(f"fit: callbacks must have one of {', '.join(_CALLED)}; {callback!r:.60} has none")
     return found
 
 
@@ -203,7 +209,8 @@ class Checkpoint(Callback):
 
     Raises:
         ValueError: an argument out of its range, or a name that the history lacks.
-        OSError: the file cannot be written; the training stops, and an older file is intact.
+        OSError: the file cannot be written: before the first epoch, as far as that can be seen then. Later the training
+            stops. An older file is intact.
     """
 
     def __init__(self, path: Any, every_epochs: int = 1, best: str | None = None, mode: str = "auto") -> None:
@@ -213,12 +220,18 @@ class Checkpoint(Callback):
         self.every_epochs = every_epochs
         self._best = None if best is None else _Best("Checkpoint", best, mode)
 
+    def _path(self, trainer: Any) -> str:
+        return self.path.replace("{epoch}", str(trainer.epoch))
+
+    def fit_begin(self, trainer: Any) -> None:
+        check_replaceable(self._path(trainer), "Checkpoint")
+
     def epoch_end(self, trainer: Any) -> None:
         due = (trainer.epoch + 1) % self.every_epochs == 0 or trainer.epoch + 1 == trainer.epochs or trainer.stop
         if self._best is not None:
             due = self._best.improved(trainer)
         if due:
-            trainer.save(self.path.replace("{epoch}", str(trainer.epoch)))
+            trainer.save(self._path(trainer))
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self._best is None else {"best": self._best.value}

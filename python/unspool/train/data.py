@@ -14,7 +14,7 @@ import numpy as np
 
 from unspool import _core
 from unspool._tree import flatten
-from unspool.train.steps import named, of_rows
+from unspool.train.steps import differ, named, of_rows
 from unspool.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from unspool.utils.data.sampler import draw_seed
 
@@ -160,6 +160,11 @@ class Rows:
         """Whether the losses of a step are."""
         return self._batches.finite(step)
 
+    @property
+    def odd(self) -> str:
+        """How what the last step gave beside losses differs from what the steps before gave; else empty."""
+        return self._batches.odd
+
     def rows(self, steps: int) -> list[int]:
         """How many rows each batch of the first steps has."""
         return self._counts[: steps * self.parts]
@@ -201,6 +206,7 @@ class Stream:
         self._counts: list[int] = []
         self._predictions: list[Any] = []
         self._targets: list[Any] = []
+        self.odd = ""
 
     def resume(self, order: Any, losses: list[float], kept: list[Any]) -> None:
         """Not in the middle of an epoch."""
@@ -237,6 +243,7 @@ class Stream:
         if predictions:
             self._predictions += predictions
             self._targets += [batch[-1] for batch in batches]
+            self.odd = differ(self._predictions[:1] + predictions)
         return 1
 
     def losses(self, steps: int, first: int = 0) -> list[float]:

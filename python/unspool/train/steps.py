@@ -84,6 +84,10 @@ def training(
 
     def fit(*batches: Sequence[Any]) -> Any:
         found = [backward(batch) for batch in batches]
+        if keep and (odd := differ([predicted for _, predicted in found])):
+            raise ValueError(
+                f"fit: metrics need predictions of one kind for all of an epoch's rows; a batch gave {odd}"
+            )
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if clip_value is not None:
             clip_grad_value_(parameters, clip_value)
@@ -96,6 +100,15 @@ def training(
         return (losses, *(predicted.detach() for _, predicted in found)) if keep else losses
 
     return named(fit, fit)
+
+
+def differ(predictions: Sequence[Any]) -> str:
+    """How the rows of these differ, so that they cannot be joined; empty where they do not."""
+    first, *more = ((tuple(p.shape[1:]), p.dtype) for p in predictions)
+    for other in more:
+        if other != first:
+            return f"rows of shape {other[0]} and dtype {other[1]}, those before {first[0]} and dtype {first[1]}"
+    return ""
 
 
 def named(function: Callable[..., Any], like: Callable[..., Any]) -> Callable[..., Any]:

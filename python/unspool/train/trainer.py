@@ -323,7 +323,7 @@ class Trainer:
         if watched is not None:
             numbers.update({f"val_{name}": value for name, value in self._measure(watched).items()})
         self.history.add(numbers, losses)
-        if self.scheduler is not None and not self._by_step:
+        if not self._by_step:
             self._schedule(numbers)
         bar.epoch(self.epoch, self.epochs, numbers)
         self._call("epoch_end")
@@ -333,14 +333,14 @@ class Trainer:
     def _schedule(self, numbers: Mapping[str, float]) -> None:
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(numbers.get("val_loss", numbers["loss"]))
-        else:
+        elif self.scheduler is not None:
             self.scheduler.step()
 
     def _steps(self, source: Rows | Stream, bar: Bar, interrupts: Interrupts) -> None:
         """The rest of an epoch's batches."""
         frozen: Any = None
         while not self.stop and (source.steps is None or self.step < source.steps):
-            stop = self.step + 1 if self._by_step else source.steps
+            stop = self.step + 1 if self._by_step and self.scheduler is not None else source.steps
             looks = [w for w in self._watches if w.gradients and w.due == self._done + 1]
             for watch in self._watches:
                 limit = self.step + watch.limit(self._done)
@@ -369,6 +369,11 @@ class Trainer:
                     f"fit: the loss of epoch {self.epoch}, step {self.step - 1} is "
                     f"{source.losses(self.step)[-1]}; the data are finite, so the training has diverged: a lower "
                     'learning rate, clip_norm, or Trainer(nonfinite="continue")'
+                )
+            if source.odd:
+                raise ValueError(
+                    f"fit: metrics need predictions of one kind for all of an epoch's rows; epoch {self.epoch}, "
+                    f"step {self.step - 1} gave {source.odd}"
                 )
             if self._by_step:
                 self._schedule({"loss": source.losses(self.step)[-1]})
@@ -420,6 +425,11 @@ class Trainer:
                 if done == 0:
                     break
                 step += done
+                if source.odd:
+                    raise ValueError(
+                        f"evaluate: metrics need predictions of one kind for all rows; step {step - 1} gave "
+                        f"{source.odd}"
+                    )
             losses, rows = source.losses(step), source.rows(step)
             if not rows:
                 raise ValueError("evaluate: there is no batch")
