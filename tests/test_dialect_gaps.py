@@ -200,3 +200,10 @@ def test_images_read_at_places_outside(mode: str, padding: str, corners: bool) -
         found.append((grid, y, x.grad, *(() if mode == "nearest" else (t.grad,))))
     for ours, theirs in zip(*found, strict=True):
         close(ours, theirs, 2e-4)
+
+
+def test_the_ends_of_whole_numbers_are_whole() -> None:
+    for a in ((4.3, -3, 5), (-2, 7.9, 7), (0.9, 10.2, 4)):
+        assert unspool.linspace(*a, dtype=unspool.int64).tolist() == torch.linspace(*a, dtype=torch.int64).tolist()
+    for a in ((0, 1.2, 5), (1.9, 3.5, 4)):
+        assert unspool.logspace(*a, dtype=unspool.int64).tolist() == torch.logspace(*a, dtype=torch.int64).tolist()
