@@ -106,7 +106,12 @@ _MADE: dict[str, tuple[tuple[Any, ...], list[Any]]] = {
     **{f"{kind}{n}d": ((2, 4, 3), [(2, 2, *[4] * n)]) for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3)},
     **{f"{kind}Pool{n}d": ((2,), [(2, 2, *[4] * n)]) for kind in ("Max", "Avg") for n in (1, 2, 3)},
     **{f"Adaptive{kind}Pool{n}d": ((3,), [(2, 2, *[4] * n)]) for kind in ("Max", "Avg") for n in (1, 2, 3)},
-    **{f"LPPool{n}d": ((2, 2), [(2, 2, *[4] * n)]) for n in (1, 2)},
+    **{f"LPPool{n}d": ((2, 2), [(2, 2, *[4] * n)]) for n in (1, 2, 3)},
+    **{f"MaxUnpool{n}d": ((2,), [(1, 2, *[2] * n), f"places {n}"]) for n in (1, 2, 3)},
+    **{f"Lazy{kind}{n}d": ((4, 3), [(2, 2, *[4] * n)]) for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3)},
+    **{f"Lazy{kind}Norm{n}d": ((), [(2, 2, *[4] * n)]) for kind in ("Batch", "Instance") for n in (1, 2, 3)},
+    "ChannelShuffle": ((2,), [(1, 4, 2, 2)]),
+    "Fold": ((4, 2), [(1, 8, 9)]),
     **{kind: ((5,), [(1, 2, 3, 3)]) for kind in ("Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d")},
     "PixelShuffle": ((2,), [(1, 4, 2, 2)]),
     "PixelUnshuffle": ((2,), [(1, 1, 4, 4)]),
@@ -114,10 +119,12 @@ _MADE: dict[str, tuple[tuple[Any, ...], list[Any]]] = {
     **{kind: ((3, 4), [(3, 2, 3)]) for kind in ("RNN", "LSTM", "GRU")},
     **{f"{kind}Cell": ((3, 4), [(2, 3)]) for kind in ("RNN", "LSTM", "GRU")},
 }
-# Containers; layers of layers that the others stand for; and RReLU, which draws as many numbers as values say.
+# Containers; layers of layers that the others stand for; RReLU, which draws as many numbers as values say; and those
+# whose shapes follow from values.
 _NOT_MADE = {
     *("Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"),
-    *("TransformerDecoder", "TransformerEncoder", "RReLU", "RNNBase", "RNNCellBase"),
+    *("TransformerDecoder", "TransformerEncoder", "RReLU", "RNNBase", "RNNCellBase", "DataParallel"),
+    *("AdaptiveLogSoftmaxWithLoss", "CTCLoss"),
 }
 _LAYERS = sorted(
     name
@@ -134,6 +141,7 @@ def _argument(what: Any) -> Any:
         "classes": lambda: unspool.randint(0, 4, (3,)),
         "labels": lambda: unspool.tensor([[1, 0, -1, 2], [3, -1, 0, 0], [0, 1, 2, 3]]),
         "shares": lambda: unspool.rand(3, 4) * 0.9 + 0.05,
+        **{f"places {n}": lambda n=n: unspool.randint(0, 4**n, (1, 2, *[2] * n)) for n in (1, 2, 3)},  # type: ignore[misc]
     }
     return made[what]() if isinstance(what, str) else unspool.randn(what).requires_grad_()
 

@@ -73,11 +73,29 @@ _MAKERS: dict[str, _Make] = {
     "stick breaking": lambda t: t.distributions.TransformedDistribution(
         t.distributions.Normal(t.zeros(3), 1.0), t.distributions.StickBreakingTransform()
     ),
+    "half-cauchy": lambda t: t.distributions.HalfCauchy(t.tensor([0.5, 2.0])),
+    "pareto": lambda t: t.distributions.Pareto(t.tensor([1.0, 1.5]), t.tensor([[3.0], [4.0]])),
+    "generalised pareto": lambda t: t.distributions.GeneralizedPareto(0.0, 1.0, t.tensor([0.2, -0.3, 0.0])),
+    "weibull": lambda t: t.distributions.Weibull(t.tensor([1.0, 2.0]), t.tensor([1.5, 3.0])),
+    "von mises": lambda t: t.distributions.VonMises(t.tensor([0.0, 1.0]), t.tensor([[1.0], [6.0]])),
+    "inverse gamma": lambda t: t.distributions.InverseGamma(t.tensor([3.0, 4.0]), t.tensor([1.0, 2.0])),
+    "F": lambda t: t.distributions.FisherSnedecor(t.tensor([5.0, 6.0]), t.tensor([7.0, 8.0])),
+    "kumaraswamy": lambda t: t.distributions.Kumaraswamy(t.tensor([1.0, 2.0]), t.tensor([2.0, 3.0])),
+    "logistic-normal": lambda t: t.distributions.LogisticNormal(t.tensor([0.0, 0.5]), t.tensor([1.0, 0.5])),
+    "negative binomial": lambda t: t.distributions.NegativeBinomial(t.tensor([5.0, 3.0]), t.tensor([0.3, 0.6])),
+    "continuous bernoulli": lambda t: t.distributions.ContinuousBernoulli(t.tensor([0.2, 0.5, 0.7])),
+    "low rank": lambda t: t.distributions.LowRankMultivariateNormal(
+        t.zeros(3), t.tensor([[1.0], [0.5], [-1.0]]), t.tensor([1.0, 0.5, 2.0])
+    ),
+    "correlations": lambda t: t.distributions.LKJCholesky(3, t.tensor([0.7, 1.5])),
+    "wishart": lambda t: t.distributions.Wishart(t.tensor([5.0]), t.tensor([[1.0, 0.3], [0.3, 0.5]])),
 }
-_TRANSFORMED = {"squashed", "stick breaking", "relaxed one-hot", "relaxed bernoulli"}
+_TRANSFORMED = {
+    "squashed", "stick breaking", "relaxed one-hot", "relaxed bernoulli", "logistic-normal", "correlations",
+}  # fmt: skip
 # PyTorch raises there
-_WITHOUT_ENTROPY = _TRANSFORMED | {"mixture", "mixture of vectors", "poisson"}
-_WITHOUT_MODE = _TRANSFORMED | {"mixture", "mixture of vectors", "multinomial"}
+_WITHOUT_ENTROPY = _TRANSFORMED | {"mixture", "mixture of vectors", "poisson", "von mises", "F", "negative binomial"}
+_WITHOUT_MODE = _TRANSFORMED | {"mixture", "mixture of vectors", "multinomial", "continuous bernoulli"}
 
 
 def _close(ours: Any, theirs: Any) -> None:
@@ -86,6 +104,7 @@ def _close(ours: Any, theirs: Any) -> None:
     np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Singular sample")  # PyTorch's, of every draw of a Wishart distribution
 @pytest.mark.parametrize("name", list(_MAKERS))
 def test_agrees_with_pytorch(name: str) -> None:
     ours, theirs = _MAKERS[name](unspool), _MAKERS[name](torch)
@@ -115,13 +134,47 @@ def test_agrees_with_pytorch(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["normal", "uniform", "exponential", "laplace", "log-normal", "half-normal", "gumbel", "cauchy"]
-)
+    "name",
+    [
+        "normal", "uniform", "exponential", "laplace", "log-normal", "half-normal", "gumbel", "cauchy", "half-cauchy",
+        "weibull", "kumaraswamy",
+    ],
+)  # fmt: skip
 def test_cdf_and_its_inverse(name: str) -> None:
     ours, theirs = _MAKERS[name](unspool), _MAKERS[name](torch)
     x = np.array([0.1, 0.9], np.float32)
     _close(ours.cdf(unspool.tensor(x)), theirs.cdf(torch.tensor(x)))
     _close(ours.icdf(unspool.tensor(x)), theirs.icdf(torch.tensor(x)))
+
+
+@pytest.mark.parametrize("name", ["gamma", "chi2", "inverse gamma"])
+def test_cdf(name: str) -> None:
+    ours, theirs = _MAKERS[name](unspool), _MAKERS[name](torch)
+    for x in (1e-3, 0.4, 1.0, 6.0, 50.0):
+        _close(ours.cdf(unspool.tensor(x)), theirs.cdf(torch.tensor(x)))
+
+
+def test_constraints_have_transforms() -> None:
+    def texts(t: Any) -> list[Any]:
+        d, c = t.distributions, t.distributions.constraints
+        kinds = [
+            c.real, c.positive, c.nonnegative, c.unit_interval, c.simplex, c.lower_cholesky, c.positive_definite,
+            c.corr_cholesky, c.real_vector, c.greater_than(2.0), c.less_than(3.0), c.interval(1.0, 3.0),
+            c.half_open_interval(0.0, 2.0), c.stack([c.real, c.positive]), c.cat([c.real, c.positive], -1, [1, 2]),
+            c.boolean,
+        ]  # fmt: skip
+        found: list[Any] = []
+        for kind in kinds:
+            for registry in (d.transform_to, d.biject_to):
+                try:
+                    found.append(repr(registry(kind)))
+                except NotImplementedError:
+                    found.append(None)
+        x = t.tensor([[0.3, -1.0, 0.5], [2.0, 0.1, -0.7]])
+        values = [d.transform_to(c.interval(1.0, 3.0))(x), d.biject_to(c.cat([c.real, c.positive], -1, [1, 2]))(x)]
+        return [*found, *(np.round(v.numpy(), 5).tolist() for v in values)]
+
+    assert texts(unspool) == texts(torch)
 
 
 @pytest.mark.parametrize("name", ["bernoulli", "categorical", "one-hot", "binomial"])
@@ -147,6 +200,21 @@ _PAIRS: dict[str, tuple[_Make, _Make]] = {
     "half-normal": (_MAKERS["half-normal"], lambda t: t.distributions.HalfNormal(1.5)),
     "one-hot": (_MAKERS["one-hot"], lambda t: t.distributions.OneHotCategorical(t.tensor([0.2, 0.5, 0.3]))),
     "log-normal": (_MAKERS["log-normal"], lambda t: t.distributions.LogNormal(0.0, 2.0)),
+    "pareto": (_MAKERS["pareto"], lambda t: t.distributions.Pareto(0.5, t.tensor([2.0, 3.0]))),
+    "gumbel": (_MAKERS["gumbel"], lambda t: t.distributions.Gumbel(1.0, 2.0)),
+    "cauchy": (_MAKERS["cauchy"], lambda t: t.distributions.Cauchy(1.0, 0.5)),
+    "half-cauchy": (_MAKERS["half-cauchy"], lambda t: t.distributions.HalfCauchy(1.5)),
+    "continuous bernoulli": (_MAKERS["continuous bernoulli"], lambda t: t.distributions.ContinuousBernoulli(0.4)),
+    "uniform and normal": (_MAKERS["uniform"], lambda t: t.distributions.Normal(0.5, t.tensor([1.0, 2.0]))),
+    "normal and laplace": (_MAKERS["normal"], _MAKERS["laplace"]),
+    "exponential and gamma": (_MAKERS["exponential"], lambda t: t.distributions.Gamma(2.0, 0.5)),
+    "gamma and exponential": (_MAKERS["gamma"], lambda t: t.distributions.Exponential(0.7)),
+    "beta and normal": (_MAKERS["beta"], _MAKERS["normal of numbers"]),
+    "low rank": (
+        _MAKERS["low rank"],
+        lambda t: t.distributions.LowRankMultivariateNormal(t.ones(3), t.ones(3, 2), t.ones(3)),
+    ),
+    "low rank and full": (_MAKERS["low rank"], lambda t: t.distributions.MultivariateNormal(t.ones(3), t.eye(3))),
     "independent": (
         _MAKERS["independent"],
         lambda t: t.distributions.Independent(t.distributions.Normal(t.ones(3, 2), 2.0), 1),
@@ -271,6 +339,10 @@ _TRANSFORMS: dict[str, _Make] = {
     "composed": lambda d: d.ComposeTransform([d.AffineTransform(0.0, 2.0, 1), d.SigmoidTransform(), d.ExpTransform()]),
     "composed, inverse": lambda d: d.ComposeTransform([d.ExpTransform(), d.TanhTransform()]).inv,
     "none": lambda d: d.identity_transform,
+    "correlations": lambda d: d.CorrCholeskyTransform(),
+    "cat": lambda d: d.CatTransform([d.ExpTransform(), d.AffineTransform(1.0, 2.0)], -1, [1, 2]),
+    "stack": lambda d: d.StackTransform([d.ExpTransform(), d.AffineTransform(1.0, 2.0)], 0),
+    "cdf": lambda d: d.CumulativeDistributionTransform(d.Normal(0.5, 2.0)),
 }
 
 
@@ -287,7 +359,7 @@ def test_transforms(name: str) -> None:
             results.append(f.inv.log_abs_det_jacobian(y, t.tensor(x)))
         shapes = [tuple(f.forward_shape(x.shape)), tuple(f.inverse_shape(y.shape))]
         texts = [repr(f), repr(f.domain), repr(f.codomain), f.bijective]
-        if name not in ("abs", "softmax", "stick breaking", "reshape"):
+        if name not in ("abs", "softmax", "stick breaking", "reshape", "correlations", "cat", "stack"):
             texts.append(str(f.sign))
         texts.append(f == _TRANSFORMS[name](t.distributions))
         seen.append((results, shapes, texts))

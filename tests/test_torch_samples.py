@@ -54,7 +54,7 @@ DIFFERENT: dict[str, str] = {
     "new_empty_strided": "its elements are not set",
     "empty_strided": "its elements are not set",
     **dict.fromkeys(
-        ("svd", "linalg.svd", "qr", "linalg.qr", "linalg.eigh"),
+        ("svd", "linalg.svd", "qr", "linalg.qr", "linalg.eigh", "svd_lowrank", "pca_lowrank"),
         "vectors have free signs; test_more_api.py compares what does not depend on them",
     ),
     **dict.fromkeys(("linalg.eig", "linalg.eigvals"), "there are no complex numbers"),
@@ -72,7 +72,9 @@ DIFFERENT: dict[str, str] = {
 
 
 # Gradients of 0 that are differences of large terms, in float32.
-LOOSER = {"nn.functional.layer_norm": 1e-2, "logcumsumexp": 1e-3}
+LOOSER = {"nn.functional.layer_norm": 1e-2, "logcumsumexp": 1e-3, "nn.functional.ctc_loss": 1e-4}
+# Indices may name a place twice: which element it takes has a derivative, which the sum of the derivatives is not.
+TWICE = {f"nn.functional.max_unpool{n}d" for n in (1, 2, 3)}
 
 # Which of equal elements comes first is not defined, in PyTorch either: their indices are not compared, and where the
 # samples have many of them, in 16 bits, neither is which of them gets the gradient.
@@ -252,7 +254,8 @@ def compare(op: Any, f: Any, sample: Any, dtype: str, second: bool) -> None:
         same(x, y, dtype, what.at("gradient"))
     if not second:
         return
-    check_tangents(f, sample, what)
+    if named(op) not in TWICE:
+        check_tangents(f, sample, what)
     # Where one library has a graph and the other a constant, the graph's gradients must be zero.
     for x, y in zip(gradients(unspool, first, mine, False), gradients(reference, wanted, theirs, False), strict=True):
         same(x, y, dtype, what.at("second gradient"))
@@ -357,7 +360,15 @@ OTHER_STRIDES = {
     ),
     **{
         f"nn.functional.{kind}{n}d": "memory formats for images are not followed"
-        for kind in ("adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "conv", "conv_transpose", "max_pool")
+        for kind in (
+            "adaptive_avg_pool",
+            "adaptive_max_pool",
+            "avg_pool",
+            "conv",
+            "conv_transpose",
+            "max_pool",
+            "max_unpool",
+        )
         for n in (1, 2, 3)
     },
     "nn.functional.interpolate": "memory formats for images are not followed",

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from unspool import xpu as xpu
     from unspool._compile import compile as compile
     from unspool._core import *  # noqa: F403
-    from unspool._functions import *  # noqa: F403
+    from unspool._functions import *  # type: ignore[no-redef]  # noqa: F403
     from unspool._profile import profile as profile
     from unspool.amp import GradScaler as GradScaler
     from unspool.amp import autocast as autocast
@@ -106,9 +106,11 @@ _ELSEWHERE = frozenset(
 # PyTorch has these twice; here they are nn.functional's.
 _FUNCTIONAL = frozenset(
     (
-        "alpha_dropout", "bilinear", "celu", "celu_", "cosine_similarity", "dropout", "feature_alpha_dropout",
-        "group_norm", "hardshrink", "layer_norm", "pairwise_distance", "prelu", "rms_norm", "rrelu", "rrelu_", "selu",
-        "selu_", "threshold", "threshold_",
+        "adaptive_avg_pool1d", "alpha_dropout", "avg_pool1d", "bilinear", "celu", "celu_", "channel_shuffle", "conv1d",
+        "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cosine_similarity", "dropout",
+        "feature_alpha_dropout", "group_norm", "hardshrink", "layer_norm", "max_pool1d", "max_pool2d", "max_pool3d",
+        "pairwise_distance", "pdist", "pixel_shuffle", "pixel_unshuffle", "prelu", "rms_norm", "rrelu", "rrelu_",
+        "selu", "selu_", "threshold", "threshold_",
     )
 )  # fmt: skip
 _SUBMODULES = frozenset(

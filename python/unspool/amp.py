@@ -106,22 +106,6 @@ class autocast:
         return decorated  # type: ignore[return-value]
 
 
-def in_float32(f: _F) -> _F:
-    """Make a function take 16-bit tensors as float32 while autocast is on, as PyTorch's losses do."""
-
-    @wraps(f)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if not _core._autocast()[0]:
-            return f(*args, **kwargs)
-        return f(*map(_widened, args), **{k: _widened(v) for k, v in kwargs.items()})
-
-    return call  # type: ignore[return-value]
-
-
-def _widened(x: Any) -> Any:
-    return x.float() if isinstance(x, _core.Tensor) and x.is_floating_point() and x.dtype.itemsize == 2 else x
-
-
 def custom_fwd(fwd: Any = None, *, device_type: str = "cpu", cast_inputs: Any = None) -> Any:
     """For the forward of an autograd.Function: with cast_inputs, autocast is off inside and floating inputs have it."""
     if fwd is None:

@@ -23,6 +23,8 @@ from unspool._core import (
 from unspool._core import lgamma as gammaln
 from unspool._functions._methods import need_tensor, with_out
 from unspool._functions.elementwise import logit, mvlgamma, sinc, xlogy
+from unspool._functions.incomplete import igamma as gammainc
+from unspool._functions.incomplete import igammac as gammaincc
 from unspool.autograd.function import Function
 
 psi = digamma
@@ -30,9 +32,9 @@ expit = sigmoid
 multigammaln = mvlgamma
 
 __all__ = [
-    "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit", "expm1", "gammaln", "log1p", "log_ndtr",
-    "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "polygamma", "psi", "round", "sinc",
-    "softmax", "xlog1py", "xlogy",
+    "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit", "expm1", "gammainc", "gammaincc", "gammaln",
+    "log1p", "log_ndtr", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "polygamma", "psi", "round",
+    "sinc", "softmax", "xlog1py", "xlogy",
 ]  # fmt: skip
 
 

@@ -184,7 +184,9 @@ constexpr OpDef linspace_op = {
           Tensor line = empty({n}, computed, "linspace");
           // In the dtype itself, from both ends, so that the last number is `end`: PyTorch's bits.
           visit_floating(line.dtype(), [&]<class T>() {
-            const T a = static_cast<T>(c.attrs.f(0)), b = static_cast<T>(c.attrs.f(1));
+            T a = static_cast<T>(c.attrs.f(0)), b = static_cast<T>(c.attrs.f(1));
+            if (!is_floating(dtype))
+              a = std::trunc(a), b = std::trunc(b);  // the ends are numbers of the dtype
             const T step = n > 1 ? (b - a) / static_cast<T>(n - 1) : T{0};
             T* out = reinterpret_cast<T*>(line->data);
             for (std::int64_t i = 0; i < n; ++i)

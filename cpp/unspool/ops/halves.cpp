@@ -41,10 +41,11 @@ struct Paused {
   ~Paused() { autocast_state.on = was; }
 };
 
-bool is_loss(const OpDef& op) {
-  static constexpr std::string_view kLosses[] = {"mse_loss", "cross_entropy"};
+// What autocast on the CPU runs in float32, of the engine's ops; the Python layer looks after its own.
+bool in_float32(const OpDef& op) {
+  static constexpr std::string_view kNames[] = {"mse_loss", "cross_entropy", "prod"};
   const std::string name = name_of(op);
-  return std::find(std::begin(kLosses), std::end(kLosses), name) != std::end(kLosses);
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
 }  // namespace
@@ -60,7 +61,7 @@ void convert_for_autocast(const OpDef& op, std::span<Tensor> in) {
   if (op.cls == Class::Contraction && !op.composite) {
     for (Tensor& t : in)
       if (t && t.dtype() == DType::Float32) t = to(t, autocast_state.to);
-  } else if (op.composite && is_loss(op)) {
+  } else if (in_float32(op)) {
     for (Tensor& t : in)
       if (t && is_half(t.dtype())) t = to(t, DType::Float32);
   }

@@ -10,10 +10,12 @@ from unspool._functions.dtypes import *
 from unspool._functions.elementwise import *
 from unspool._functions.exchange import *
 from unspool._functions.grids import *
+from unspool._functions.incomplete import *
 from unspool._functions.legacy import *
 from unspool._functions.marks import *
 from unspool._functions.matrices import *
 from unspool._functions.parts import *
+from unspool._functions.samples import *
 from unspool._functions.scans import *
 from unspool._functions.scattering import *
 from unspool._functions.storage import *

@@ -65,6 +65,7 @@ _NAMED = {
     "aminmax": ("min", "max"),
     "cummax": ("values", "indices"),
     "cummin": ("values", "indices"),
+    "histogram": ("hist", "bin_edges"),
     "linalg_cholesky_ex": ("L", "info"),
     "linalg_eigh": ("eigenvalues", "eigenvectors"),
     "linalg_inv_ex": ("inverse", "info"),

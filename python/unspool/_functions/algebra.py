@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from unspool import _core
 from unspool._core import DTypeError, ShapeError, Tensor
 from unspool._functions._methods import method, need_tensor, tensor_arguments, with_inplace, with_out, wrap_dim
 from unspool._naming import shown_as
+from unspool._precision import in_float32, in_lower_precision, without_autocast
 
 __all__ = [
     "addbmm",
@@ -31,10 +32,21 @@ __all__ = [
 ]
 
 
+_NARROWED = ("addmm", "addbmm", "baddbmm")  # by autocast
+
+
 def _combined(op: str, input: Tensor, f: Any, a: Tensor, b: Tensor, beta: Any, alpha: Any) -> Tensor:
     """beta · input + alpha · f(a, b); with beta 0 what input holds is ignored, NaN included."""
+    if _core._autocast()[0]:
+        if op in _NARROWED:
+            return in_lower_precision(_sum)(op, input, f, a, b, beta, alpha)
+        return cast(Tensor, without_autocast(_sum, op, input, f, a, b, beta, alpha))
+    return _sum(op, input, f, a, b, beta, alpha)
+
+
+def _sum(op: str, input: Tensor, f: Any, a: Tensor, b: Tensor, beta: Any, alpha: Any) -> Tensor:
     if a.dtype.itemsize == 2 and input.dtype == a.dtype == b.dtype:  # the product alone may overflow
-        return _combined(op, input.float(), f, a.float(), b.float(), beta, alpha).to(a.dtype)
+        return _sum(op, input.float(), f, a.float(), b.float(), beta, alpha).to(a.dtype)
     try:
         product = f(a, b)
     except ShapeError as error:
@@ -139,6 +151,7 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
 
 
 @method
+@in_float32
 @shown_as("TraceBackward0")
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix."""
@@ -226,6 +239,7 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return _core.norm(input - other, p)
 
 
+@in_float32
 @shown_as("CdistBackward0")
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> Tensor:
     """The p-norm distances (…, P, R) between the rows of (…, P, M) and of (…, R, M)."""

@@ -112,6 +112,8 @@ def logspace(
     if steps < 0:
         raise RuntimeError(f"logspace: number of steps must be non-negative, got {steps!r}")
     kind = _core.get_default_dtype() if dtype is None else dtype
+    if not kind.is_floating_point:  # the ends are numbers of the dtype
+        start, end = int(start), int(end)
     powers = _core.linspace(float(start), float(end), steps, dtype=_core.float64, **options)
     return _core.pow(float(base), powers).to(kind).requires_grad_(requires_grad)
 

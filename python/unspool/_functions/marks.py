@@ -8,8 +8,8 @@ from unspool import _core
 from unspool._core import Tensor
 from unspool._functions._methods import add, method, need_tensor
 
-__all__ = ["conj", "conj_physical", "detach", "get_device", "is_conj", "is_neg", "narrow_copy", "real", "resolve_conj",
-           "resolve_neg", "split_with_sizes", "strided", "unsafe_chunk", "unsafe_split"]  # fmt: skip
+__all__ = ["conj", "conj_physical", "detach", "get_device", "is_conj", "is_inference", "is_neg", "narrow_copy", "real",
+           "resolve_conj", "resolve_neg", "split_with_sizes", "strided", "unsafe_chunk"]  # fmt: skip
 
 
 def detach(input: Tensor) -> Tensor:
@@ -102,9 +102,8 @@ def _adjoint(name: str, x: Tensor) -> Tensor:
     return x.T if x.dim() else x
 
 
-unsafe_chunk, unsafe_split = Tensor.chunk, Tensor.split
+unsafe_chunk = Tensor.chunk
 add("unsafe_chunk", unsafe_chunk)
-add("unsafe_split", unsafe_split)
 
 
 @method

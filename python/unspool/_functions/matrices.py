@@ -10,7 +10,8 @@ from unspool._core import Tensor
 from unspool._functions._methods import method, named, with_out
 
 __all__ = ["cholesky", "cholesky_inverse", "cholesky_solve", "det", "inverse", "logdet", "lu", "lu_solve",
-           "lu_unpack", "matrix_exp", "pinverse", "qr", "slogdet", "svd", "triangular_solve"]  # fmt: skip
+           "lu_unpack", "matrix_exp", "pca_lowrank", "pinverse", "qr", "slogdet", "svd", "svd_lowrank",
+           "triangular_solve"]  # fmt: skip
 
 
 def _linalg() -> Any:
@@ -149,3 +150,30 @@ def matrix_exp(input: Tensor) -> Tensor:
     for _ in range(squarings):
         y = y @ y
     return y
+
+
+def svd_lowrank(A: Tensor, q: int | None = 6, niter: int = 2, M: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """(U, S, V) with A, or A - M, about U diag(S) Vᵀ of rank q: seen through q random vectors. (Halko et al., 2009)"""
+    linalg, q = _linalg(), 6 if q is None else q
+    a = A if M is None else A - M.broadcast_to(A.shape)
+    m, n = a.shape[-2:]
+    if not 0 < q <= min(m, n):
+        raise ValueError(f"svd_lowrank: q must be between 1 and {min(m, n)}, got {q}")
+    tall = a if m >= n else a.mT
+    seen = linalg.qr(tall @ _core.randn(tall.shape[-1], q, dtype=a.dtype))[0]
+    for _ in range(niter):
+        seen = linalg.qr(tall @ linalg.qr(tall.mT @ seen)[0])[0]
+    u, s, vh = linalg.svd(seen.mT @ tall, full_matrices=False)
+    u, v = seen @ u, vh.mT
+    return (u, s, v) if m >= n else (v, s, u)
+
+
+def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> tuple[Tensor, Tensor, Tensor]:
+    """`svd_lowrank` of A (…, m, n), its columns' means taken off: V has the principal directions."""
+    if q is None:
+        q = min(6, *A.shape[-2:])
+    elif not 0 <= q <= min(A.shape[-2:]):
+        raise ValueError(f"q(={q}) must be non-negative integer and not greater than min(m, n)={min(A.shape[-2:])}")
+    if niter < 0:
+        raise ValueError(f"niter(={niter}) must be non-negative integer")
+    return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)

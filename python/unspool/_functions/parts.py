@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._core import ShapeError, Tensor
-from unspool._functions._methods import check_device, method, need_tensor, wrap_dim
+from unspool._functions._methods import add, check_device, method, need_tensor, wrap_dim
 from unspool._naming import shown_as
 
 __all__ = [
@@ -24,12 +24,43 @@ __all__ = [
     "rot90",
     "select_scatter",
     "slice_scatter",
+    "split",
     "tensor_split",
     "tril_indices",
     "triu_indices",
     "unravel_index",
+    "unsafe_split",
     "vsplit",
 ]
+
+_split = _core.split
+_MOST = 8  # numbers that an operation's list holds
+
+
+@method
+def split(
+    tensor: Tensor, split_size_or_sections: int | Sequence[int] | None = None, dim: int = 0, *, split_size: Any = None
+) -> tuple[Tensor, ...]:
+    """Views along dim: of split_size slices each, the last may be shorter, or of the sizes in a sequence."""
+    sizes: Any = split_size if split_size_or_sections is None else split_size_or_sections
+    if isinstance(sizes, int) or not hasattr(sizes, "__len__") or len(sizes) <= _MOST:
+        return _split(tensor, sizes, dim)
+    if min(sizes) < 0 or sum(sizes) != tensor.shape[dim]:
+        raise RuntimeError(
+            f"split: the {len(sizes)} sizes must not be negative and add up to the size of dimension {dim}, "
+            f"{tensor.shape[dim]}; got {list(sizes)}"
+        )
+    parts: list[Tensor] = []
+    start = 0
+    for i in range(0, len(sizes), _MOST):
+        some = list(sizes[i : i + _MOST])
+        parts += _split(tensor.narrow(dim, start, sum(some)), some, dim)
+        start += sum(some)
+    return tuple(parts)
+
+
+unsafe_split = split
+add("unsafe_split", unsafe_split)
 
 
 @method

@@ -9,6 +9,7 @@ from unspool import _core
 from unspool._core import DTypeError, Tensor
 from unspool._functions._methods import as_array, method, named, need_tensor, with_inplace, with_out, wrap_dim
 from unspool._naming import shown_as
+from unspool._precision import in_float32
 
 __all__ = [
     "aminmax",
@@ -224,6 +225,7 @@ def _quantile(
 
 @with_out
 @method
+@in_float32
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
@@ -233,6 +235,7 @@ def quantile(
 
 @with_out
 @method
+@in_float32
 def nanquantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:

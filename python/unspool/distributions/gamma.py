@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from unspool import _core
-from unspool._functions import finfo, xlogy
+from unspool._functions import finfo, igamma, xlogy
 from unspool._functions.draws import _standard_gamma
 from unspool.distributions import constraints
 from unspool.distributions.distribution import Distribution, broadcast_all
@@ -56,6 +56,10 @@ class Gamma(Distribution):
         self._validate_sample(value)
         a = self.concentration
         return xlogy(a, self.rate) + xlogy(a - 1, value) - self.rate * value - a.lgamma()
+
+    def cdf(self, value: Any) -> Any:
+        self._validate_sample(value)
+        return igamma(self.concentration, self.rate * value)
 
     def entropy(self) -> Any:
         a = self.concentration

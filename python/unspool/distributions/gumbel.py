@@ -9,9 +9,9 @@ from typing import Any
 from unspool import _functions
 from unspool.distributions.location_scale import LocationScale
 
-__all__ = ["Gumbel"]
+__all__ = ["EULER", "Gumbel"]
 
-_EULER = 0.57721566490153286060
+EULER = 0.57721566490153286060
 
 
 class Gumbel(LocationScale):
@@ -19,7 +19,7 @@ class Gumbel(LocationScale):
 
     @property
     def mean(self) -> Any:
-        return self.loc + self.scale * _EULER
+        return self.loc + self.scale * EULER
 
     @property
     def stddev(self) -> Any:
@@ -47,4 +47,4 @@ class Gumbel(LocationScale):
         return self.loc - self.scale * (-value.log()).log()
 
     def entropy(self) -> Any:
-        return self.scale.log() + (1 + _EULER)
+        return self.scale.log() + (1 + EULER)

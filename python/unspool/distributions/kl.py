@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,17 +11,23 @@ from unspool.distributions.bernoulli import Bernoulli
 from unspool.distributions.beta import Beta
 from unspool.distributions.binomial import Binomial
 from unspool.distributions.categorical import Categorical
+from unspool.distributions.cauchy import Cauchy
+from unspool.distributions.continuous_bernoulli import ContinuousBernoulli
 from unspool.distributions.dirichlet import Dirichlet
 from unspool.distributions.distribution import Distribution
 from unspool.distributions.exponential import Exponential
 from unspool.distributions.gamma import Gamma
 from unspool.distributions.geometric import Geometric
+from unspool.distributions.gumbel import EULER, Gumbel
+from unspool.distributions.half_cauchy import HalfCauchy
 from unspool.distributions.half_normal import HalfNormal
 from unspool.distributions.independent import Independent
 from unspool.distributions.laplace import Laplace
+from unspool.distributions.lowrank_multivariate_normal import LowRankMultivariateNormal
 from unspool.distributions.multivariate_normal import MultivariateNormal
 from unspool.distributions.normal import Normal
 from unspool.distributions.one_hot_categorical import OneHotCategorical
+from unspool.distributions.pareto import Pareto
 from unspool.distributions.poisson import Poisson
 from unspool.distributions.transformed_distribution import TransformedDistribution
 from unspool.distributions.uniform import Uniform
@@ -164,6 +171,80 @@ def _half_normal(p: HalfNormal, q: HalfNormal) -> Any:
 @register_kl(OneHotCategorical, OneHotCategorical)
 def _one_hot(p: OneHotCategorical, q: OneHotCategorical) -> Any:
     return _categorical(p._categorical, q._categorical)
+
+
+@register_kl(Pareto, Pareto)
+def _pareto(p: Pareto, q: Pareto) -> Any:
+    ratio = q.alpha / p.alpha
+    kl = q.alpha * (p.scale / q.scale).log() - ratio.log() + ratio - 1
+    return _core.where(p.scale < q.scale, float("inf"), kl)
+
+
+@register_kl(Gumbel, Gumbel)
+def _gumbel(p: Gumbel, q: Gumbel) -> Any:
+    ratio = p.scale / q.scale
+    shift, to = q.loc / q.scale, p.loc / q.scale
+    return -ratio.log() - shift + to + ratio * EULER + (shift + (1 + ratio).lgamma() - to).exp() - (1 + EULER)
+
+
+@register_kl(Cauchy, Cauchy)
+def _cauchy(p: Cauchy, q: Cauchy) -> Any:
+    squares = (p.scale + q.scale).pow(2) + (p.loc - q.loc).pow(2)
+    return squares.log() - (4 * p.scale * q.scale).log()
+
+
+@register_kl(HalfCauchy, HalfCauchy)
+def _half_cauchy(p: HalfCauchy, q: HalfCauchy) -> Any:
+    return _cauchy(p.base_dist, q.base_dist)
+
+
+@register_kl(ContinuousBernoulli, ContinuousBernoulli)
+def _continuous_bernoulli(p: ContinuousBernoulli, q: ContinuousBernoulli) -> Any:
+    t = p.mean * (p.logits - q.logits) + p._log_norm() + (-p.probs).log1p()
+    return t - q._log_norm() - (-q.probs).log1p()
+
+
+@register_kl(Uniform, Normal)
+def _uniform_normal(p: Uniform, q: Normal) -> Any:
+    width = p.high - p.low
+    middle = (p.high + p.low - 2 * q.loc) / 2
+    return (math.sqrt(2 * math.pi) * q.scale / width).log() + (width.pow(2) / 12 + middle.pow(2)) / (2 * q.scale.pow(2))
+
+
+@register_kl(Normal, Laplace)
+def _normal_laplace(p: Normal, q: Laplace) -> Any:
+    shift = p.loc - q.loc
+    z = shift / p.scale
+    mean = math.sqrt(2 / math.pi) * p.scale * (-0.5 * z.pow(2)).exp() + shift * (math.sqrt(0.5) * z).erf()
+    return -(p.scale / q.scale).log() + mean / q.scale - 0.5 * math.log(0.5 * math.pi) - 0.5
+
+
+@register_kl(Exponential, Gamma)
+def _exponential_gamma(p: Exponential, q: Gamma) -> Any:
+    ratio, a = q.rate / p.rate, q.concentration
+    return -a * ratio.log() + ratio + a.lgamma() + a * EULER - (1 + EULER)
+
+
+@register_kl(Gamma, Exponential)
+def _gamma_exponential(p: Gamma, q: Exponential) -> Any:
+    return -p.entropy() - q.rate.log() + q.rate * p.concentration / p.rate
+
+
+@register_kl(Beta, Normal)
+def _beta_normal(p: Beta, q: Normal) -> Any:
+    distance = (p.variance + (p.mean - q.loc).pow(2)) / q.scale.pow(2)
+    return -p.entropy() + 0.5 * (q.scale.pow(2) * 2 * math.pi).log() + 0.5 * distance
+
+
+@register_kl(LowRankMultivariateNormal, LowRankMultivariateNormal)
+@register_kl(LowRankMultivariateNormal, MultivariateNormal)
+@register_kl(MultivariateNormal, LowRankMultivariateNormal)
+def _low_rank(p: Any, q: Any) -> Any:
+    full = [
+        d if isinstance(d, MultivariateNormal) else MultivariateNormal(d.loc, d.covariance_matrix, validate_args=False)
+        for d in (p, q)
+    ]
+    return _multivariate_normal(*full)
 
 
 @register_kl(TransformedDistribution, TransformedDistribution)

@@ -91,7 +91,7 @@ def jacfwd(
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         inner, chosen = _only("jacfwd", func, argnums, args, kwargs)
-        result, push, aux = _transforms.linearize("jacfwd", inner, chosen, has_aux)
+        result, push, aux = _transforms.linearized("jacfwd", inner, chosen, has_aux)
         outs, ins = flatten(result), flatten(chosen)
         rows: list[list[Any]] = [[] for _ in outs]
         for i, x in enumerate(ins):

@@ -15,7 +15,7 @@ from unspool import _core, autograd
 from unspool._tree import flatten, rebuild_with
 from unspool.autograd.grad_mode import enable_grad
 
-__all__ = ["grad", "grad_and_value", "jvp", "vjp"]
+__all__ = ["grad", "grad_and_value", "jvp", "linearize", "vjp"]
 
 
 class _Level(local):
@@ -142,7 +142,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
     return (result, pull, _settle(aux, keep)) if has_aux else (result, pull)
 
 
-def linearize(
+def linearized(
     op: str, func: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool, strict: bool = False
 ) -> tuple[Any, Callable[[list[Any]], list[Any]], Any]:
     """`(func(*primals), push, aux)`; `push` gives J·v of each output for v, a tangent of each leaf of the primals."""
@@ -183,6 +183,26 @@ def jvp(
     for i, (x, v) in enumerate(zip(leaves, directions, strict=True)):
         if x.shape != v.shape:
             raise _core.ShapeError(f"jvp: tangent {i} has shape {tuple(v.shape)}, its primal {tuple(x.shape)}")
-    out, push, aux = linearize("jvp", func, primals, has_aux, strict)
+    out, push, aux = linearized("jvp", func, primals, has_aux, strict)
     result = (out, rebuild_with(out, iter(push(directions))))
     return (*result, aux) if has_aux else result
+
+
+def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+    """`(func(*primals), push)`, where `push(*tangents)` gives J·tangents, of one recording, at each call."""
+    leaves = flatten(primals)
+    out, push, _ = linearized("linearize", func, primals, False)
+
+    def call(*tangents: Any) -> Any:
+        directions = flatten(tangents)
+        if len(directions) != len(leaves):
+            raise ValueError(f"linearize: {len(leaves)} primals need as many tangents, got {len(directions)}")
+        for i, (x, v) in enumerate(zip(leaves, directions, strict=True)):
+            if x.shape != v.shape or x.dtype != v.dtype:
+                raise ValueError(
+                    f"linearize: tangent {i} has shape {tuple(v.shape)} and dtype {v.dtype}, its primal "
+                    f"{tuple(x.shape)} and {x.dtype}"
+                )
+        return rebuild_with(out, iter(push(directions)))
+
+    return out, call

@@ -15,6 +15,7 @@ from unspool._functions._methods import named, need_tensor, tensor_arguments, wi
 from unspool._functions.algebra import matrix_power
 from unspool._functions.matrices import matrix_exp
 from unspool._naming import shown_as
+from unspool._precision import in_float32
 from unspool.autograd.function import Function
 from unspool.linalg._factorisations import (
     cond,
@@ -90,6 +91,7 @@ class _Inverse(Function):
 
 
 @with_out
+@in_float32
 @shown_as("LinalgInvExBackward0")
 def inv(A: Tensor) -> Tensor:
     """The inverse of square matrices (…, n, n). LinAlgError where there is none."""
@@ -144,6 +146,7 @@ class _Solution(Function):
 
 
 @with_out
+@in_float32
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X of A X = B (or X A = B): A (…, n, n), B (…, n, k) or a batch of vectors (…, n). LinAlgError where A is
     singular."""
@@ -184,6 +187,7 @@ class _Cholesky(Function):
 
 
 @with_out
+@in_float32
 @shown_as("LinalgCholeskyExBackward0")
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """L of A = L Lᵀ (or U of A = Uᵀ U), of symmetric positive definite matrices. LinAlgError where they are not."""

@@ -13,6 +13,7 @@ from typing import Any
 from unspool import _core
 from unspool._core import Tensor
 from unspool._functions._methods import named, need_tensor, with_out
+from unspool._precision import in_float32
 from unspool.autograd.function import Function
 from unspool.linalg._numpy import as_matrices, as_tensor, check_matrix, numpy_linalg
 
@@ -63,6 +64,7 @@ class _SVD(Function):
 
 
 @with_out
+@in_float32
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
     """(U, S, Vh) of A = U diag(S) Vh, S in descending order; U and Vh square unless not full_matrices.
 
@@ -74,6 +76,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
 
 
 @with_out
+@in_float32
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """The singular values of matrices (…, n, m), in descending order, (…, min(n, m))."""
     check_matrix("svdvals", A, square=False)
@@ -98,6 +101,7 @@ class _Eigh(Function):
 
 
 @with_out
+@in_float32
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """(eigenvalues, eigenvectors) of symmetric matrices, ascending, read from the lower ('L') or upper ('U') triangle.
 
@@ -111,6 +115,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
 
 
 @with_out
+@in_float32
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric matrices, ascending."""
     return eigh(A, UPLO)[0]  # type: ignore[no-any-return]
@@ -150,6 +155,7 @@ class _QR(Function):
 
 
 @with_out
+@in_float32
 def qr(A: Tensor, mode: str = "reduced") -> Any:
     """(Q, R) of A = QR, Q orthogonal and R upper triangular; Q (n, min(n, m)), or square with mode='complete', or empty
     with mode='r'."""
@@ -225,6 +231,7 @@ class _PseudoInverse(Function):
 
 
 @with_out
+@in_float32
 def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
     """The Moore-Penrose inverse (…, m, n) of matrices (…, n, m); singular values up to max(atol, rtol · the largest)
     count as 0. `rcond` is the old name of rtol."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._naming import shown_as
+from unspool._precision import in_lower_precision
 
 __all__ = [
     "celu",
@@ -58,6 +59,7 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
     return _native(_core.leaky_relu, input, inplace, negative_slope)
 
 
+@in_lower_precision
 def prelu(input: Any, weight: Any) -> Any:
     """leaky_relu with a learnt slope: one number, or one for each channel (dim 1)."""
     if weight.dim() > 1:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from unspool import _core
+from unspool._precision import in_lower_precision
 from unspool.nn._dropouts import dropout
 
 __all__ = ["scaled_dot_product_attention"]
@@ -29,6 +30,7 @@ def _bias(attn_mask: Any, query: Any, shape: tuple[int, int], is_causal: bool) -
     return attn_mask
 
 
+@in_lower_precision
 def scaled_dot_product_attention(
     query: Any,
     key: Any,

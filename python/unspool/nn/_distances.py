@@ -7,9 +7,9 @@ from typing import Any
 from unspool import _core
 from unspool._naming import shown_as
 from unspool.autograd.grad_mode import no_grad
-from unspool.errors import DTypeError
+from unspool.errors import DTypeError, ShapeError
 
-__all__ = ["cosine_similarity", "normalize", "pairwise_distance"]
+__all__ = ["cosine_similarity", "normalize", "pairwise_distance", "pdist"]
 
 
 def _at_least(norm: Any, eps: float) -> Any:
@@ -40,3 +40,15 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
     """norm_p(x1 - x2 + eps) over the last dim; the two broadcast."""
     return _core.norm(x1 - x2 + eps, p, -1, keepdim)
+
+
+@shown_as("PdistBackward0")
+def pdist(input: Any, p: float = 2.0) -> Any:
+    """norm_p of the difference of every two rows of (n, d), as (n(n - 1)/2): row 0 with the others, row 1, …"""
+    if input.dim() != 2:
+        raise ShapeError(f"pdist: only supports 2D tensors, got shape {tuple(input.shape)}")
+    if p < 0:
+        raise RuntimeError(f"pdist: only supports non-negative p values, got {p}")
+    n = input.shape[0]
+    a, b = _core.ones(n, n).triu(1).nonzero().unbind(1)
+    return (input[a] - input[b]).norm(p, 1)

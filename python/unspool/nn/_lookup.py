@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unspool import _core
+from unspool._naming import shown_as
 from unspool.autograd.grad_mode import no_grad
 
 __all__ = ["embedding", "embedding_bag"]
@@ -127,6 +128,7 @@ def _largest(rows: Any, bags: Any, count: Any) -> Any:
     return _core.where(count.unsqueeze(1) > 0, best, 0.0)
 
 
+@shown_as("EmbeddingBagBackward0")
 def embedding_bag(
     input: Any,
     weight: Any,

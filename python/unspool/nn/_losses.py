@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._naming import shown_as
-from unspool.amp import in_float32
+from unspool._precision import in_float32
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "huber_loss", "kl_div", "l1_loss", "nll_loss",

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from unspool import _core
-from unspool.amp import in_float32
+from unspool._precision import in_float32
 from unspool.autograd.grad_mode import no_grad
 from unspool.nn._losses import legacy_reduction, reduced
 

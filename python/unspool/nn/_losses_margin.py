@@ -7,7 +7,7 @@ from typing import Any
 
 from unspool import _core
 from unspool._naming import shown_as
-from unspool.amp import in_float32
+from unspool._precision import in_float32
 from unspool.nn._activations import logsigmoid
 from unspool.nn._distances import pairwise_distance
 from unspool.nn._losses import check_reduction, legacy_reduction, reduced

@@ -7,8 +7,9 @@ from typing import Any
 
 from unspool import _core
 from unspool._naming import shown_as
+from unspool.nn._padding import pad
 
-__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
 
 
 def layer_norm(
@@ -41,7 +42,7 @@ def batch_norm(
     running variance towards the unbiased one (over n - 1); else they are the running ones.
 
     Raises:
-        ValueError: one value a channel in training.
+        ValueError: one value a channel in training, or an eps that is not positive.
     """
     if input.dim() == 1 and input.numel() == 0:  # an empty batch, to PyTorch
         return input.clone()
@@ -53,8 +54,12 @@ def batch_norm(
             raise RuntimeError(f"batch_norm: {what} should contain {channels} elements not {t.numel()}")
     shape = (1, channels) + (1,) * (input.dim() - 2)
     if training:
-        count = input.numel() // channels if channels else 0
-        if count <= 1:
+        if not eps > 0:
+            raise ValueError(f"batch_norm: eps must be positive during training, but got {eps}")
+        if 0 in input.shape:  # nothing to normalise, and nothing seen
+            y = input if weight is None else input * weight.reshape(shape)
+            return y.clone() if bias is None else y + bias.reshape(shape)
+        if input.numel() == channels:
             raise ValueError(
                 f"batch_norm: Expected more than 1 value per channel when training, got input size {input.shape}"
             )
@@ -138,3 +143,20 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     column = (1, channels) + (1,) * (len(shape) - 2)
     y = y if weight is None else y * weight.reshape(column)
     return y if bias is None else y + bias.reshape(column)
+
+
+def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
+    """x / (k + alpha · mean of x² over `size` neighbouring channels)^beta. (Krizhevsky et al., 2012)"""
+    if input.dim() < 3:
+        raise ValueError(
+            f"local_response_norm: Expected 3D or higher dimensionality input (got {input.dim()} dimensions)"
+        )
+    if input.numel() == 0:
+        return input
+    squares = pad(input.square().movedim(1, -1), [size // 2, (size - 1) // 2]).movedim(-1, 1)
+    channels = input.shape[1]
+    total = squares[:, :channels]
+    for i in range(1, size):
+        total = total + squares[:, i : i + channels]
+    mean = total / size if total.is_floating_point() else total.div(size, rounding_mode="trunc")
+    return input / (mean * alpha + k).pow(beta)

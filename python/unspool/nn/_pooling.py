@@ -14,8 +14,8 @@ from unspool.nn._padding import pad
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
-    "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "lp_pool1d", "lp_pool2d", "max_pool1d",
-    "max_pool2d", "max_pool3d",
+    "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "lp_pool1d", "lp_pool2d", "lp_pool3d",
+    "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d",
 ]  # fmt: skip
 
 
@@ -297,3 +297,60 @@ def lp_pool1d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None
 def lp_pool2d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Any:
     """`lp_pool1d` over images."""
     return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Any:
+    """`lp_pool1d` over volumes."""
+    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def _max_unpool(n: int, input: Any, indices: Any, kernel: Any, stride: Any, padding: Any, output_size: Any) -> Any:
+    op = f"max_unpool{n}d"
+    if indices.dtype != _core.int64:
+        raise RuntimeError(f"{op}: elements in indices should be type int64 but got: {indices.dtype}")
+    if input.dim() not in (n + 1, n + 2):
+        raise ShapeError(f"{op}: expected {n + 1}D or {n + 2}D input, got shape {tuple(input.shape)}")
+    if indices.shape != input.shape:
+        raise ShapeError(
+            f"{op}: expected shape of indices to be same as that of the input tensor {tuple(input.shape)}, but got "
+            f"{tuple(indices.shape)}"
+        )
+    kernel, padding = sizes(op, "kernel_size", kernel, n), sizes(op, "padding", padding, n, 0)
+    stride = kernel if stride is None or stride in ([], ()) else sizes(op, "stride", stride, n)
+    out = [(s - 1) * t - 2 * p + k for s, t, p, k in zip(input.shape[-n:], stride, padding, kernel, strict=True)]
+    if output_size is not None:
+        wanted = list(output_size)
+        if len(wanted) not in (n, n + 2):
+            raise ValueError(f"{op}: output_size should be a sequence containing {n} or {n + 2} elements, got {wanted}")
+        wanted = wanted[-n:]
+        if any(not d - t < w < d + t for w, d, t in zip(wanted, out, stride, strict=True)):
+            raise ValueError(f"{op}: invalid output_size {wanted}; it must be within {tuple(stride)} of {out}")
+        out = wanted
+    flat = _core.zeros((*input.shape[:-n], prod(out)), dtype=input.dtype)
+    return flat.scatter(-1, indices.flatten(-n), input.flatten(-n)).reshape(*input.shape[:-n], *out)
+
+
+def max_unpool1d(
+    input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+) -> Any:
+    """What `max_pool1d` picked, put back where its indices say; zeros elsewhere.
+
+    Raises:
+        RuntimeError: an index outside of the result.
+        ValueError: an output_size that no input of that pooling has.
+    """
+    return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool2d(
+    input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+) -> Any:
+    """`max_unpool1d` over images."""
+    return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool3d(
+    input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+) -> Any:
+    """`max_unpool1d` over volumes."""
+    return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)

@@ -1,7 +1,8 @@
-"""Images made larger or smaller: `interpolate`, and what moves elements between channels and places."""
+"""Images made larger or smaller: `interpolate`; and what moves elements between channels and places."""
 
 from __future__ import annotations
 
+import warnings
 from math import floor, prod
 from typing import Any
 
@@ -14,7 +15,10 @@ from unspool.nn._convolution import sizes, windows
 from unspool.nn._padding import pad
 from unspool.nn._pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
-__all__ = ["interpolate", "pixel_shuffle", "pixel_unshuffle", "unfold"]
+__all__ = [
+    "channel_shuffle", "fold", "interpolate", "pixel_shuffle", "pixel_unshuffle", "unfold", "upsample",
+    "upsample_bilinear", "upsample_nearest",
+]  # fmt: skip
 
 _SMOOTH = {"linear": 1, "bilinear": 2, "trilinear": 3, "bicubic": 2}
 _NEAREST = ("nearest", "nearest-exact")
@@ -115,6 +119,39 @@ def interpolate(
     return _shown(mode, n, y)
 
 
+def upsample(
+    input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
+) -> Any:
+    """`interpolate`, under its older name."""
+    warnings.warn("`nn.functional.upsample` is deprecated; use `nn.functional.interpolate` instead", stacklevel=2)
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_nearest(input: Any, size: Any = None, scale_factor: Any = None) -> Any:
+    """`interpolate`, which repeats elements, under its older name."""
+    warnings.warn("`nn.functional.upsample_nearest` is deprecated; use `interpolate` instead", stacklevel=2)
+    return interpolate(input, size, scale_factor, mode="nearest")
+
+
+def upsample_bilinear(input: Any, size: Any = None, scale_factor: Any = None) -> Any:
+    """`interpolate` between the corners' centres, under its older name."""
+    warnings.warn("`nn.functional.upsample_bilinear` is deprecated; use `interpolate` instead", stacklevel=2)
+    return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)
+
+
+def channel_shuffle(input: Any, groups: int) -> Any:
+    """(N, C, …) with its channels, seen as groups × C/groups, in the order C/groups × groups. (Zhang et al., 2018)"""
+    if input.dim() < 3:
+        raise ShapeError(f"channel_shuffle: expects input with > 2 dims, but got shape {tuple(input.shape)}")
+    if groups < 1 or input.shape[1] % groups:
+        raise RuntimeError(
+            f"channel_shuffle: number of channels must be divisible by groups. Got {input.shape[1]} channels and "
+            f"{groups} groups."
+        )
+    n, c, *rest = input.shape
+    return input.reshape(n, groups, c // groups, *rest).transpose(1, 2).contiguous().reshape(n, c, *rest)
+
+
 def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
     """(…, C·r², H, W) as (…, C, H·r, W·r): channels become the pixels of r × r blocks. (Shi et al., 2016)"""
     r = upscale_factor
@@ -160,3 +197,36 @@ def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
         raise ShapeError(f"unfold: input has shape {tuple(input.shape)}; the kernel {kernel} has no place in it")
     columns = _core.stack(windows(x, kernel, out, step, gap), -3)
     return columns.reshape(*input.shape[:-3], input.shape[-3] * prod(kernel), prod(out))
+
+
+@shown_as("Col2ImBackward0")
+def fold(input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+    """What sums the columns of `unfold` up into images: (N, C · places of the kernel, patches) as (N, C, H, W).
+
+    Raises:
+        RuntimeError: columns or patches that are not as many as the sizes give.
+    """
+    size = sizes("fold", "output_size", output_size, 2)
+    kernel, gap = sizes("fold", "kernel_size", kernel_size, 2), sizes("fold", "dilation", dilation, 2)
+    step, around = sizes("fold", "stride", stride, 2), sizes("fold", "padding", padding, 2, 0)
+    if input.dim() not in (2, 3):
+        raise ShapeError(f"fold: expected a 2D or 3D input, got shape {tuple(input.shape)}")
+    places = prod(kernel)
+    if input.shape[-2] % places:
+        raise ShapeError(
+            f"fold: expected size of input's dimension 1 to be divisible by the product of kernel_size {kernel}, "
+            f"but got shape {tuple(input.shape)}"
+        )
+    padded = [s + 2 * p for s, p in zip(size, around, strict=True)]
+    out = [(s - g * (k - 1) - 1) // t + 1 for s, k, g, t in zip(padded, kernel, gap, step, strict=True)]
+    if min(out) < 1 or input.shape[-1] != prod(out):
+        raise ShapeError(
+            f"fold: given output_size={size}, kernel_size={kernel}, dilation={gap}, padding={around}, stride={step}, "
+            f"expected {out[0]} * {out[1]} patches, but input has shape {tuple(input.shape)}"
+        )
+    number = _core.arange(prod(padded)).reshape(padded)
+    at = _core.stack(windows(number, kernel, out, step, gap)).reshape(-1)  # in the order of the columns
+    columns = input.reshape(*input.shape[:-2], input.shape[-2] // places, places * prod(out))
+    total = _core.zeros((*columns.shape[:-1], prod(padded)), dtype=input.dtype).index_add(-1, at, columns)
+    image = total.reshape(*columns.shape[:-1], *padded)
+    return image[..., around[0] : padded[0] - around[0], around[1] : padded[1] - around[1]].contiguous()

@@ -13,8 +13,10 @@ from unspool.nn import (
     _convolution,
     _distances,
     _dropouts,
+    _grids,
     _lookup,
     _losses,
+    _losses_alignment,
     _losses_likelihood,
     _losses_margin,
     _multihead,
@@ -28,11 +30,13 @@ from unspool.nn._attention import *  # noqa: F403
 from unspool.nn._convolution import *  # noqa: F403
 from unspool.nn._distances import *  # noqa: F403
 from unspool.nn._dropouts import *  # noqa: F403
+from unspool.nn._grids import *  # noqa: F403
 from unspool.nn._lookup import *  # noqa: F403
 from unspool.nn._losses import *  # noqa: F403
 from unspool.nn._losses import legacy_reduction as legacy_reduction
 from unspool.nn._losses import name_cross_entropy
 from unspool.nn._losses import warn_broadcast as warn_broadcast
+from unspool.nn._losses_alignment import *  # noqa: F403
 from unspool.nn._losses_likelihood import *  # noqa: F403
 from unspool.nn._losses_margin import *  # noqa: F403
 from unspool.nn._multihead import *  # noqa: F403
@@ -50,11 +54,13 @@ __all__ += _distances.__all__
 __all__ += _attention.__all__
 __all__ += _convolution.__all__
 __all__ += _dropouts.__all__
+__all__ += _grids.__all__
 __all__ += _lookup.__all__
 __all__ += _padding.__all__
 __all__ += _pooling.__all__
 __all__ += _resizing.__all__
 __all__ += _losses.__all__
+__all__ += _losses_alignment.__all__
 __all__ += _losses_likelihood.__all__
 __all__ += _losses_margin.__all__
 __all__ += _multihead.__all__

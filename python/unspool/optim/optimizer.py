@@ -120,7 +120,12 @@ class Optimizer(Hooked):
         elif isinstance(params, (set, frozenset)):
             raise TypeError(f"{op}: params must be ordered, a set has no order; use a list")
         params = list(params)
-        if params and all(isinstance(p, tuple) and len(p) == 2 for p in params):
+        named = [isinstance(p, tuple) and len(p) == 2 for p in params]
+        if any(named):
+            if not all(named):
+                raise ValueError(
+                    f"{op}: all parameters must have names, or none; params[{named.index(False)}] has none"
+                )
             group["param_names"] = [name for name, _ in params]
             params = [p for _, p in params]
         for i, p in enumerate(params):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from unspool.nn.modules import (
     activation,
+    adaptive,
     attention,
     batchnorm,
     container,
     conv,
     distance,
     dropout,
+    lazy,
     linear,
     loss,
     loss_margin,
@@ -25,12 +27,14 @@ from unspool.nn.modules import (
     upsampling,
 )
 from unspool.nn.modules.activation import *  # noqa: F403
+from unspool.nn.modules.adaptive import *  # noqa: F403
 from unspool.nn.modules.attention import *  # noqa: F403
 from unspool.nn.modules.batchnorm import *  # noqa: F403
 from unspool.nn.modules.container import *  # noqa: F403
 from unspool.nn.modules.conv import *  # noqa: F403
 from unspool.nn.modules.distance import *  # noqa: F403
 from unspool.nn.modules.dropout import *  # noqa: F403
+from unspool.nn.modules.lazy import *  # noqa: F403
 from unspool.nn.modules.linear import *  # noqa: F403
 from unspool.nn.modules.loss import *  # noqa: F403
 from unspool.nn.modules.loss_margin import *  # noqa: F403
@@ -50,8 +54,9 @@ from unspool.nn.modules.upsampling import *  # noqa: F403
 globals()["__all__"] = ["Module"] + [
     name
     for part in (
-        activation, attention, transformer, container, conv, distance, linear, loss, loss_margin, batchnorm, dropout,
-        padding, parameter_container, pooling, residual, rnn, softmax, sparse, normalization, upsampling,
+        activation, adaptive, attention, transformer, container, conv, distance, lazy, linear, loss, loss_margin,
+        batchnorm, dropout, padding, parameter_container, pooling, residual, rnn, softmax, sparse, normalization,
+        upsampling,
     )
     for name in part.__all__
 ]  # fmt: skip

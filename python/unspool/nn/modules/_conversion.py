@@ -36,6 +36,7 @@ class Convertible(Stateful):
         devices = [kwargs.pop("device", None)]
         for known in ("non_blocking", "copy"):
             kwargs.pop(known, None)
+        _core.empty(0).to(_core.float32, memory_format=kwargs.pop("memory_format", None))  # raises for another layout
         if kwargs:
             raise TypeError(f"Module.to: unknown argument {next(iter(kwargs))!r}")
         for arg in args:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from unspool.nn import _pooling
+from unspool.nn._convolution import sizes
 from unspool.nn.modules.module import Module
 
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
-    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "LPPool1d", "LPPool2d", "MaxPool1d", "MaxPool2d",
-    "MaxPool3d",
+    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "LPPool1d", "LPPool2d", "LPPool3d",
+    "MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d",
 ]  # fmt: skip
 
 
@@ -233,3 +234,50 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPool):
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     __doc__ = _AdaptivePool.__doc__
     _f = staticmethod(_pooling.adaptive_max_pool3d)
+
+
+class LPPool3d(_LPPool):
+    __doc__ = _LPPool.__doc__
+    _f = staticmethod(_pooling.lp_pool3d)
+
+
+class _MaxUnpool(Module):
+    """What a max pooling picked, put back where its indices say; zeros elsewhere.
+
+    Args:
+        kernel_size, stride, padding: those of the pooling.
+    """
+
+    _n = 0
+    _f: Any = None
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        super().__init__()
+        n, op = self._n, type(self).__name__
+        self.kernel_size = sizes(op, "kernel_size", kernel_size, n)
+        self.stride = self.kernel_size if stride is None else sizes(op, "stride", stride, n)
+        self.padding = sizes(op, "padding", padding, n, 0)
+
+    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Any:
+        return type(self)._f(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    __doc__ = _MaxUnpool.__doc__
+    _n = 1
+    _f = staticmethod(_pooling.max_unpool1d)
+
+
+class MaxUnpool2d(_MaxUnpool):
+    __doc__ = _MaxUnpool.__doc__
+    _n = 2
+    _f = staticmethod(_pooling.max_unpool2d)
+
+
+class MaxUnpool3d(_MaxUnpool):
+    __doc__ = _MaxUnpool.__doc__
+    _n = 3
+    _f = staticmethod(_pooling.max_unpool3d)

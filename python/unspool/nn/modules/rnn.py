@@ -83,7 +83,10 @@ class RNNBase(Module):
             raise ValueError(f"{op}: Unrecognized RNN mode: {mode}")
         if isinstance(dropout, bool) or not 0 <= dropout <= 1:
             raise ValueError(f"{op}: dropout should be a number in range [0, 1], got {dropout!r}")
-        for name, size in (("hidden_size", hidden_size), ("num_layers", num_layers)):
+        for name, flag in (("bias", bias), ("batch_first", batch_first)):
+            if not isinstance(flag, bool):
+                raise TypeError(f"{op}: {name} should be of type bool, got: {type(flag).__name__}")
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
             if not isinstance(size, int):
                 raise TypeError(f"{op}: {name} should be of type int, got: {type(size).__name__}")
             if size <= 0:
@@ -194,6 +197,12 @@ class RNNBase(Module):
         if x.shape[-1] != self.input_size:
             raise RuntimeError(
                 f"{op}: input.size(-1) must be equal to input_size. Expected {self.input_size}, got {x.shape[-1]}"
+            )
+        weight = getattr(self, self._weight_names[0][0])
+        if x.dtype != weight.dtype and not _core._autocast()[0]:
+            raise ValueError(
+                f"{op}: RNN input dtype ({x.dtype}) does not match weight dtype ({weight.dtype}). "
+                f"Convert input: input.to({weight.dtype}), or convert model: model.to({x.dtype})"
             )
         given = None if hx is None else hx if self.mode == "LSTM" else (hx,)
         alone = not packed and x.dim() == 2
@@ -320,6 +329,8 @@ class RNNCellBase(Module):
         if state is None:
             state = (_core.zeros(wanted, dtype=input.dtype),) * (2 if self.mode == "LSTM" else 1)
         for s in state:
+            if s.dim() not in (1, 2):
+                raise ValueError(f"{op}: Expected hidden to be 1D or 2D, got {s.dim()}D instead")
             if tuple(s.shape) != wanted:
                 raise RuntimeError(f"{op}: hidden has inconsistent size: got {tuple(s.shape)}, expected {wanted}")
         seen = _linear(input, self.weight_ih, self.bias_ih)

@@ -1,0 +1,209 @@
+"""What programs of others showed to be missing or to differ; each beside PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import unspool
+import unspool.func
+import unspool.nn.utils.rnn
+
+torch = pytest.importorskip("torch", reason="PyTorch is the reference")
+BOTH = (unspool, torch)
+
+
+def close(ours: Any, theirs: Any, tolerance: float = 1e-5) -> None:
+    assert tuple(ours.shape) == tuple(theirs.shape)
+    assert str(ours.dtype) == str(theirs.dtype)
+    np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=tolerance, atol=tolerance)
+
+
+def test_a_split_into_more_parts_than_an_operations_list_holds() -> None:
+    sizes = [1, 2, 0, 3, 1, 1, 1, 2, 1, 4, 1, 1, 2, 1, 1, 1, 1, 3]
+    seen = []
+    for m in BOTH:
+        x = m.arange(float(2 * sum(sizes))).reshape(2, -1).requires_grad_()
+        for parts in (x.split(sizes, 1), m.split(x, sizes, dim=-1), x.split_with_sizes(sizes, 1)):
+            assert [tuple(p.shape) for p in parts] == [(2, n) for n in sizes]
+        sum((i + 1) * p.sum() for i, p in enumerate(parts)).backward()
+        seen.append((x.grad.tolist(), parts[-1].grad_fn.name(), parts[9].tolist()))
+        with pytest.raises(RuntimeError):
+            x.split([*sizes, 1], 1)
+    assert seen[0] == seen[1]
+    parts = unspool.zeros(20).split([2] * 10)
+    parts[9].fill_(1)  # they are views
+    assert parts[9]._base is not None
+
+
+def test_sequences_that_end_at_more_than_eight_lengths() -> None:
+    seen = []
+    for m in BOTH:
+        m.manual_seed(0)
+        layer = m.nn.LSTM(3, 4, bidirectional=True)
+        sequences = [m.randn(n, 3) for n in (12, 11, 10, 9, 7, 6, 5, 4, 3, 1)]
+        output, (h, _) = layer(m.nn.utils.rnn.pack_sequence(sequences))
+        h.sum().backward()
+        seen.append((output.data, h, layer.weight_hh_l0.grad))
+    for ours, theirs in zip(*seen, strict=True):
+        close(ours, theirs)
+
+
+_AUTOCAST: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "addmm": lambda m, a, b: m.addmm(a, a, b),
+    "addmm of a bias": lambda m, a, b: m.addmm(a[0], a @ b, b),
+    "baddbmm": lambda m, a, b: m.baddbmm(a[None], a[None], b[None]),
+    "addbmm": lambda m, a, b: m.addbmm(a, a[None], b[None]),
+    "addmv": lambda m, a, b: m.addmv(a[0], a, b[0]),
+    "attention": lambda m, a, b: m.nn.functional.scaled_dot_product_attention(a[None], b[None], a[None]),
+    "prelu": lambda m, a, b: m.nn.functional.prelu(a @ b, m.tensor([0.1])),
+    "prod": lambda m, a, b: (a @ b).prod(),
+    "prod of rows": lambda m, a, b: (a @ b).prod(1),
+    "quantile": lambda m, a, b: m.quantile(a @ b, 0.5),
+    "cdist": lambda m, a, b: m.cdist(a @ b, b),
+    "inverse": lambda m, a, b: m.linalg.inv(a @ b + 9 * m.eye(4)),
+    "singular values": lambda m, a, b: m.linalg.svdvals(a @ b),
+    "trace": lambda m, a, b: m.trace(a @ b),
+}
+
+
+@pytest.mark.parametrize("name", list(_AUTOCAST))
+def test_autocast_chooses_pytorchs_dtype(name: str) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(4, 4)).astype(np.float32) for _ in range(2)]
+    found = []
+    for m in BOTH:
+        a, b = (m.tensor(x, requires_grad=True) for x in arrays)
+        with m.autocast("cpu", dtype=m.bfloat16):
+            y = _AUTOCAST[name](m, a, b)
+        y.float().sum().backward()
+        assert b.grad is None or str(b.grad.dtype) == "torch.float32"
+        found.append(y)
+    ours, theirs = found
+    assert str(ours.dtype) == str(theirs.dtype)
+    close(ours.float(), theirs.float(), 0.15)  # sums of products that were rounded to 8 bits, and inverses of them
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch's, of its own parts
+def test_a_linearised_function_is_recorded_once() -> None:
+    calls = []
+
+    def f(m: Any, x: Any, w: Any) -> Any:
+        calls.append(m)
+        return {"y": (x * w).sin(), "s": x.prod()}
+
+    seen = []
+    for m in BOTH:
+        x, w = m.tensor([0.3, 1.0, -2.0]), m.tensor([2.0, 0.5, 1.0])
+        y, push = m.func.linearize(lambda a, b, m=m: f(m, a, b), x, w)
+        tangents = [push(m.ones(3), m.zeros(3)), push(m.zeros(3), m.tensor([1.0, 2.0, 3.0]))]
+        seen.append([y["y"], y["s"], *(t[k] for t in tangents for k in ("y", "s"))])
+    for ours, theirs in zip(*seen, strict=True):
+        close(ours, theirs)
+    assert calls.count(unspool) == 1
+    with pytest.raises(ValueError, match="tangents"):
+        unspool.func.linearize(unspool.sin, unspool.ones(2))[1](unspool.ones(2), unspool.ones(2))
+
+
+@pytest.mark.parametrize("name", ["hann", "hamming", "blackman", "bartlett", "kaiser"])
+def test_windows(name: str) -> None:
+    for n in (0, 1, 2, 7, 8):
+        for periodic in (True, False):
+            ours, theirs = (getattr(m, f"{name}_window")(n, periodic=periodic) for m in BOTH)
+            close(ours, theirs, 1e-6)
+
+
+def test_an_incomplete_gamma_function_has_a_second_derivative() -> None:
+    x = unspool.tensor([0.2, 1.5, 6.0], dtype=unspool.float64, requires_grad=True)
+    a = unspool.tensor([0.7, 2.0, 3.0], dtype=unspool.float64)
+    for f in (unspool.igamma, unspool.igammac):
+        assert unspool.autograd.gradcheck(lambda t, f=f: f(a, t), (x,))
+        assert unspool.autograd.gradgradcheck(lambda t, f=f: f(a, t), (x,))
+    with pytest.raises(NotImplementedError, match="first argument"):
+        unspool.igamma(a.requires_grad_(), x).sum().backward()
+
+
+def test_low_rank_factors_make_the_matrix() -> None:
+    unspool.manual_seed(0)
+    exact = unspool.randn(9, 3) @ unspool.randn(3, 7)
+    for a in (exact, exact.T):
+        u, s, v = unspool.svd_lowrank(a, q=4)
+        np.testing.assert_allclose((u * s @ v.T).numpy(), a.numpy(), atol=1e-4)
+        u, s, v = unspool.pca_lowrank(a, q=3)
+        np.testing.assert_allclose((u * s @ v.T).numpy(), (a - a.mean(0)).numpy(), atol=1e-4)
+
+
+def test_layers_that_wait_for_their_input_draw_as_pytorchs() -> None:
+    found = []
+    for m in BOTH:
+        m.manual_seed(3)
+        n = m.nn
+        net = n.Sequential(n.LazyConv2d(4, 3), n.LazyBatchNorm2d(), n.ReLU(), n.LazyConvTranspose2d(3, 2), n.Flatten())
+        net.append(n.LazyLinear(5))
+        before = repr(net)
+        optimizer = m.optim.SGD(net[0].parameters() if m is torch else net.parameters(), lr=0.1)
+        y = net(m.ones(2, 3, 6, 6))
+        y.square().sum().backward()
+        optimizer.step()
+        found.append((before, repr(net), list(net.state_dict()), y, net[5].weight, net[1].running_var))
+    assert found[0][:3] == found[1][:3]
+    for ours, theirs in zip(found[0][3:5], found[1][3:5], strict=True):
+        assert tuple(ours.shape) == tuple(theirs.shape)
+    close(found[0][3], found[1][3])
+
+
+def test_an_adaptive_softmax_is_pytorchs() -> None:
+    found = []
+    for m in BOTH:
+        m.manual_seed(0)
+        layer = m.nn.AdaptiveLogSoftmaxWithLoss(16, 20, [5, 10, 15], div_value=2.0, head_bias=True)
+        x, y = m.randn(8, 16), m.tensor([0, 19, 4, 5, 10, 14, 15, 9])
+        result = layer(x, y)
+        result.loss.backward()
+        found.append((repr(layer), layer.predict(x).tolist(), result.output, layer.log_prob(x), layer.head.weight.grad))
+        with pytest.raises(ValueError, match="cutoffs"):
+            m.nn.AdaptiveLogSoftmaxWithLoss(16, 20, [5, 5])
+    assert found[0][:2] == found[1][:2]
+    for ours, theirs in zip(found[0][2:], found[1][2:], strict=True):
+        close(ours, theirs)
+
+
+def test_parallel_layers_of_one_processor() -> None:
+    layer = unspool.nn.DataParallel(unspool.nn.Linear(3, 2))
+    assert list(layer.state_dict()) == list(torch.nn.DataParallel(torch.nn.Linear(3, 2)).state_dict())
+    x = unspool.ones(4, 3)
+    assert unspool.equal(layer(x), layer.module(x))
+
+
+def test_parameters_with_and_without_names_are_told_apart() -> None:
+    w, b = (unspool.nn.Parameter(unspool.ones(2)) for _ in range(2))
+    with pytest.raises(ValueError, match="names"):
+        unspool.optim.SGD([("w", w), b], lr=0.1)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("corners", [True, False])
+def test_images_read_at_places_outside(mode: str, padding: str, corners: bool) -> None:
+    rng = np.random.default_rng(1)
+    image = rng.normal(size=(2, 3, 5, 4)).astype(np.float32)
+    theta = rng.normal(size=(2, 2, 3)).astype(np.float32)
+    found = []
+    for m in BOTH:
+        x, t = m.tensor(image, requires_grad=True), m.tensor(theta, requires_grad=True)
+        grid = m.nn.functional.affine_grid(t, (2, 3, 6, 7), align_corners=corners)
+        y = m.nn.functional.grid_sample(x, grid, mode, padding, corners)
+        (y * m.linspace(0, 1, y.numel()).reshape(y.shape)).sum().backward()
+        found.append((grid, y, x.grad, *(() if mode == "nearest" else (t.grad,))))
+    for ours, theirs in zip(*found, strict=True):
+        close(ours, theirs, 2e-4)
+
+
+def test_the_ends_of_whole_numbers_are_whole() -> None:
+    for a in ((4.3, -3, 5), (-2, 7.9, 7), (0.9, 10.2, 4)):
+        assert unspool.linspace(*a, dtype=unspool.int64).tolist() == torch.linspace(*a, dtype=torch.int64).tolist()
+    for a in ((0, 1.2, 5), (1.9, 3.5, 4)):
+        assert unspool.logspace(*a, dtype=unspool.int64).tolist() == torch.logspace(*a, dtype=torch.int64).tolist()
