@@ -207,3 +207,13 @@ def test_the_ends_of_whole_numbers_are_whole() -> None:
         assert unspool.linspace(*a, dtype=unspool.int64).tolist() == torch.linspace(*a, dtype=torch.int64).tolist()
     for a in ((0, 1.2, 5), (1.9, 3.5, 4)):
         assert unspool.logspace(*a, dtype=unspool.int64).tolist() == torch.logspace(*a, dtype=torch.int64).tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_a_number_by_a_tensor_is_its_reciprocal_times_the_number(dtype: str) -> None:
+    """A division of 3 by x, rounded once, differs from that in the last bit for a third of all x."""
+    numbers = np.random.default_rng(3).uniform(0.1, 10, 1000)
+    ours, theirs = (3 / m.tensor(numbers, dtype=getattr(m, dtype)) for m in BOTH)
+    assert ours.double().tolist() == theirs.double().tolist()
+    shown = [repr((2 / m.tensor([3.0, 7.0], requires_grad=True)).grad_fn.next_functions)[:20] for m in BOTH]
+    assert shown[0] == shown[1]

@@ -160,7 +160,17 @@ PyObject* unary(const Entry* op, PyObject* a) {
 UNSPOOL_BINARY(nb_add, "add")
 UNSPOOL_REFLECTED(nb_subtract, "sub", "RsubBackward1")
 UNSPOOL_BINARY(nb_multiply, "mul")
-UNSPOOL_REFLECTED(nb_true_divide, "div", "MulBackward0")
+// A number by a tensor is PyTorch's reciprocal() * number, whose last bit may differ from a division's.
+PyObject* nb_true_divide(PyObject* a, PyObject* b) {
+  static const Entry *const div = find_op("div"), *const mul = find_op("mul"),
+                            *const reciprocal = find_op("reciprocal");
+  Attr number;
+  if (is_tensor(a) || !number_of(a, number)) return binary(div, a, b);
+  return guarded([&]() -> PyObject* {
+    const py::object inverse = py::reinterpret_steal<py::object>(call_entry(reciprocal, &b, 1));
+    return inverse ? binary(mul, inverse.ptr(), a) : nullptr;
+  });
+}
 UNSPOOL_BINARY(nb_floor_divide, "floor_divide")
 UNSPOOL_BINARY(nb_remainder, "remainder")
 UNSPOOL_BINARY(nb_and, "bitwise_and")
