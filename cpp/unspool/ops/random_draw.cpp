@@ -51,8 +51,7 @@ void draw_unit(Generator& g, float* out, std::int64_t n) {
   for (std::int64_t at = 0; at < n; at += kChunk) {
     const std::int64_t count = std::min(kChunk, n - at);
     g.fill32(words, count);
-    for (std::int64_t i = 0; i < count; ++i)
-      out[at + i] = static_cast<float>(static_cast<std::int32_t>(words[i] & 0xffffffu)) * 0x1p-24f;
+    for (std::int64_t i = 0; i < count; ++i) out[at + i] = unit_of(words[i]);
   }
 }
 
@@ -63,11 +62,7 @@ void draw_unit(Generator& g, double* out, std::int64_t n) {
     const std::int64_t count = std::min(kChunk, n - at);
     g.fill32(words, 2 * count);
     for (std::int64_t i = 0; i < count; ++i) {
-      const double high = static_cast<double>(static_cast<std::int32_t>(words[2 * i] & 0x1fffffu));
-      // Through a signed word, which the baseline instruction set converts in vectors.
-      const double low =
-          static_cast<double>(static_cast<std::int32_t>(words[2 * i + 1] ^ 0x80000000u)) + 0x1p31;
-      out[at + i] = (high * 0x1p32 + low) * 0x1p-53;
+      out[at + i] = unit_of(words[2 * i], words[2 * i + 1]);
     }
   }
 }

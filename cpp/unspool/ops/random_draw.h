@@ -84,8 +84,24 @@ void write_halves(const char* op, const View& out, Fill&& fill) {
 
 // ---- Words as numbers ----------------------------------------------------------------------------------
 
+inline float unit_of(std::uint32_t word) {
+  return static_cast<float>(static_cast<std::int32_t>(word & 0xffffffu)) * 0x1p-24f;
+}
+inline double unit_of(std::uint32_t first, std::uint32_t second) {
+  const double high = static_cast<double>(static_cast<std::int32_t>(first & 0x1fffffu));
+  // Through a signed word, which the baseline instruction set converts in vectors.
+  const double low = static_cast<double>(static_cast<std::int32_t>(second ^ 0x80000000u)) + 0x1p31;
+  return (high * 0x1p32 + low) * 0x1p-53;
+}
+
 // Of [0, 1): 24 bits of one word, or 53 bits of two.
 void draw_unit(Generator& g, float* out, std::int64_t n);
 void draw_unit(Generator& g, double* out, std::int64_t n);
+// The same for one number.
+inline void draw_one(Generator& g, float& out) { out = unit_of(g.next32()); }
+inline void draw_one(Generator& g, double& out) {
+  const std::uint32_t first = g.next32();
+  out = unit_of(first, g.next32());
+}
 
 }  // namespace unspool
