@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -18,11 +16,7 @@ namespace unspool {
 inline constexpr std::int64_t kChunk = 512;  // words or values drawn at once: all of it stays in L1
 
 // As C++ streams print a double, and so as PyTorch's messages do: "1", "0.5", "3e+38".
-inline std::string text(double x) {
-  char buffer[32];
-  std::snprintf(buffer, sizeof buffer, "%g", x);
-  return buffer;
-}
+std::string text(double x);
 
 inline void check_floating(const char* op, const View& v) {
   if (!is_floating(v.dtype))
@@ -42,37 +36,7 @@ struct Walk {
   bool row_major = true;  // memory order is index order (gaps allowed)
 };
 
-inline Walk memory_order(const char* op, const View& v) {
-  Walk w;
-  w.numel = v.numel();
-  if (w.numel == 0) return w;
-  for (int d = 0; d < v.shape.ndim; ++d) {
-    if (v.shape[d] == 1) continue;
-    if (v.strides[d] == 0)
-      fail(
-          ErrorKind::Runtime, op,
-          ": unsupported operation: more than one element of the written-to tensor refers to a single memory "
-          "location; shape ",
-          v.shape, ", strides ", v.strides);
-    int at = w.rank++;
-    for (; at > 0 && std::abs(v.strides[w.order[at - 1]]) < std::abs(v.strides[d]); --at) {
-      w.order[at] = w.order[at - 1];
-      w.row_major = false;
-    }
-    w.order[at] = d;
-  }
-  for (int i = 0; i < w.rank; ++i) {
-    const std::int64_t size = v.shape[w.order[i]], stride = v.strides[w.order[i]];
-    if (w.ndim > 0 && w.stride[w.ndim - 1] == size * stride) {
-      w.size[w.ndim - 1] *= size;
-      w.stride[w.ndim - 1] = stride;
-    } else {
-      w.size[w.ndim] = size;
-      w.stride[w.ndim++] = stride;
-    }
-  }
-  return w;
-}
+Walk memory_order(const char* op, const View& v);
 
 // Lets draw(T* to, int64 n) produce the elements of v, in memory order and a few at a time.
 template <class T, class Draw>
@@ -120,31 +84,24 @@ void write_halves(const char* op, const View& out, Fill&& fill) {
 
 // ---- Words as numbers ----------------------------------------------------------------------------------
 
-// [0, 1): the low 24 bits of a word.
-inline void draw_unit(Generator& g, float* out, std::int64_t n) {
-  std::uint32_t words[kChunk];
-  for (std::int64_t at = 0; at < n; at += kChunk) {
-    const std::int64_t count = std::min(kChunk, n - at);
-    g.fill32(words, count);
-    for (std::int64_t i = 0; i < count; ++i)
-      out[at + i] = static_cast<float>(static_cast<std::int32_t>(words[i] & 0xffffffu)) * 0x1p-24f;
-  }
+inline float unit_of(std::uint32_t word) {
+  return static_cast<float>(static_cast<std::int32_t>(word & 0xffffffu)) * 0x1p-24f;
+}
+inline double unit_of(std::uint32_t first, std::uint32_t second) {
+  const double high = static_cast<double>(static_cast<std::int32_t>(first & 0x1fffffu));
+  // Through a signed word, which the baseline instruction set converts in vectors.
+  const double low = static_cast<double>(static_cast<std::int32_t>(second ^ 0x80000000u)) + 0x1p31;
+  return (high * 0x1p32 + low) * 0x1p-53;
 }
 
-// [0, 1): the low 53 bits of two words, high word first. Both halves and their sum are exact doubles.
-inline void draw_unit(Generator& g, double* out, std::int64_t n) {
-  std::uint32_t words[2 * kChunk];
-  for (std::int64_t at = 0; at < n; at += kChunk) {
-    const std::int64_t count = std::min(kChunk, n - at);
-    g.fill32(words, 2 * count);
-    for (std::int64_t i = 0; i < count; ++i) {
-      const double high = static_cast<double>(static_cast<std::int32_t>(words[2 * i] & 0x1fffffu));
-      // Through a signed word, which the baseline instruction set converts in vectors.
-      const double low =
-          static_cast<double>(static_cast<std::int32_t>(words[2 * i + 1] ^ 0x80000000u)) + 0x1p31;
-      out[at + i] = (high * 0x1p32 + low) * 0x1p-53;
-    }
-  }
+// Of [0, 1): 24 bits of one word, or 53 bits of two.
+void draw_unit(Generator& g, float* out, std::int64_t n);
+void draw_unit(Generator& g, double* out, std::int64_t n);
+// The same for one number.
+inline void draw_one(Generator& g, float& out) { out = unit_of(g.next32()); }
+inline void draw_one(Generator& g, double& out) {
+  const std::uint32_t first = g.next32();
+  out = unit_of(first, g.next32());
 }
 
 }  // namespace unspool

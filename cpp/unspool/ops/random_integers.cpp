@@ -205,7 +205,7 @@ void fill_bernoulli(Generator& generator, const View& out, const View& p) {
       T* const to = out.as<T>();
       each([&](std::int64_t o, std::int64_t q) {
         P u;
-        draw_unit(generator, &u, 1);
+        draw_one(generator, u);
         to[o] = static_cast<T>(u < probability[q]);
       });
     });
