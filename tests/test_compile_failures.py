@@ -361,6 +361,7 @@ def test_ctrl_c_within_a_step_in_python_waits_for_the_replay() -> None:
 
     x = unspool.ones(())
     _ = [step(x) for _ in range(3)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     for _ in range(20):
         timer = threading.Timer(0.005, signal.raise_signal, (signal.SIGINT,))
         timer.start()

@@ -217,3 +217,15 @@ def test_a_number_by_a_tensor_is_its_reciprocal_times_the_number(dtype: str) -> 
     assert ours.double().tolist() == theirs.double().tolist()
     shown = [repr((2 / m.tensor([3.0, 7.0], requires_grad=True)).grad_fn.next_functions)[:20] for m in BOTH]
     assert shown[0] == shown[1]
+
+
+def test_incomplete_gamma_functions_keep_their_digits() -> None:
+    """1 - P has none left where a is small, and neither sum ends where a is huge."""
+    special = pytest.importorskip("scipy.special")
+    a, x = np.meshgrid(
+        [1e-300, 1e-20, 1e-9, 1e-3, 0.3, 0.999, 1.0, 2.5, 30.0, 1e4], [1e-300, 1e-20, 0.1, 0.9, 1.5, 3, 90]
+    )
+    for ours, theirs in ((unspool.special.gammainc, special.gammainc), (unspool.special.gammaincc, special.gammaincc)):
+        found = ours(unspool.tensor(a), unspool.tensor(x)).numpy()
+        np.testing.assert_allclose(found, theirs(a, x), rtol=2e-11, atol=1e-300)
+        assert ours(unspool.tensor(1e18), unspool.tensor(1e18)).item() == pytest.approx(0.5, abs=1e-8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,21 @@ def _fraction(a: Any, x: Any) -> Any:
     return h
 
 
+def _small(a: Any, x: Any) -> tuple[Any, Any]:
+    """P and Q for a below 1 and x below a + 1, where 1 - P would cancel: Q = 1 - e^t (1 + s) for t = ln(x^a / Γ(1 + a))
+    and s = Σ a (-x)ⁿ / (n! (a + n)), n from 1 on (Abramowitz, Stegun, 6.5.29)."""
+    # ln Γ(1 + a), by its series (6.1.33) where 1 + a has few digits of a.
+    zeta = (math.pi**2 / 6, 1.2020569031595942, math.pi**4 / 90, 1.03692775514337)
+    series = -np.euler_gamma * a + sum(z * (-a) ** n / n for n, z in enumerate(zeta, 2))
+    log_gamma_1 = np.where(a < 1e-3, series, [math.lgamma(1 + v) for v in a.tolist()])
+    t = a * np.log(x) - log_gamma_1
+    power, s = np.ones_like(x), np.zeros_like(x)
+    for n in range(1, 40):  # 2⁴⁰ / 40! is 1e-36
+        power = power * -x / n
+        s += power * a / (a + n)
+    return np.exp(t) * (1 + s), -np.expm1(t) - np.exp(t) * s
+
+
 def _both(a: Any, x: Any, log_gamma: Any) -> tuple[Any, Any]:
     """P(a, x) and Q(a, x) = 1 - P, of float64 arrays of one shape."""
     p = np.full(a.shape, np.nan)
@@ -54,6 +70,12 @@ def _both(a: Any, x: Any, log_gamma: Any) -> tuple[Any, Any]:
     usual = (a > 0) & (x > 0) & np.isfinite(a) & np.isfinite(x)
     with np.errstate(all="ignore"):
         weight = np.exp(a * np.log(x) - x - log_gamma)
+        small = usual & (a < 1) & (x < a + 1)
+        p[small], q[small] = _small(a[small], x[small])
+        large = usual & (a > 1e15)  # the normal limit
+        z = (x[large] - a[large]) / np.sqrt(2 * a[large])
+        p[large], q[large] = ([math.erfc(s * v) / 2 for v in z.tolist()] for s in (-1, 1))
+        usual &= ~(small | large)
         near = usual & (x < a + 1)
         p[near] = weight[near] * _series(a[near], x[near])
         q[near] = 1 - p[near]

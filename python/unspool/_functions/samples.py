@@ -56,6 +56,8 @@ def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order:
         raise RuntimeError(f"gradient: only supports edge_order=1 and edge_order=2, got {edge_order}")
     chosen = range(input.dim()) if dim is None else [dim] if isinstance(dim, int) else dim
     dims = [wrap_dim("gradient", d, input.dim()) for d in chosen]
+    if twice := [d for d in dims if dims.count(d) > 1]:
+        raise RuntimeError(f"gradient: dim {twice[0]} appears multiple times in the list of dims")
     spacings = list(spacing) if isinstance(spacing, (list, tuple)) else [1 if spacing is None else spacing] * len(dims)
     if len(spacings) != len(dims):
         raise RuntimeError(f"gradient: expected spacing to be one number or {len(dims)}, got {len(spacings)}")
