@@ -121,6 +121,8 @@ def translated(x: Any) -> Any:
         t = unspool.from_dlpack(x.detach().clone())
         return t.requires_grad_() if x.requires_grad else t
     if isinstance(x, reference.Tensor):
+        if x.device.type != "cpu":
+            raise Unsupported(str(x.device))
         dtype = str(x.dtype).rsplit(".", 1)[-1]
         if dtype not in (*DTYPES, "int32", "uint8") or x.layout != reference.strided or x.ndim > 8:
             raise Unsupported(str(x.dtype))
