@@ -141,12 +141,6 @@ PyObject* unary(const Entry* op, PyObject* a) {
     static const Entry* const entry = find_op(op); \
     return binary(entry, a, b);                    \
   }
-#define UNSPOOL_REFLECTED(fn, op, name)                          \
-  PyObject* fn(PyObject* a, PyObject* b) {                       \
-    static const Entry* const entry = find_op(op);               \
-    static const std::uint32_t reflected = number_of_name(name); \
-    return binary(entry, a, b, reflected);                       \
-  }
 #define UNSPOOL_INPLACE(fn, op)                              \
   PyObject* fn(PyObject* a, PyObject* b) {                   \
     static const Entry* const entry = find_op(op "_", true); \
@@ -158,7 +152,11 @@ PyObject* unary(const Entry* op, PyObject* a) {
     return unary(entry, a);                        \
   }
 UNSPOOL_BINARY(nb_add, "add")
-UNSPOOL_REFLECTED(nb_subtract, "sub", "RsubBackward1")
+PyObject* nb_subtract(PyObject* a, PyObject* b) {
+  static const Entry* const sub = find_op("sub");
+  static const std::uint32_t reflected = number_of_name("RsubBackward1");
+  return binary(sub, a, b, reflected);
+}
 UNSPOOL_BINARY(nb_multiply, "mul")
 // A number by a tensor is PyTorch's reciprocal() * number, whose last bit may differ from a division's.
 PyObject* nb_true_divide(PyObject* a, PyObject* b) {

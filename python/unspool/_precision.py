@@ -11,6 +11,7 @@ from unspool import _core
 __all__ = ["in_float32", "in_lower_precision", "without_autocast"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_R = TypeVar("_R")
 
 
 def in_float32(f: _F) -> _F:
@@ -29,7 +30,7 @@ def _widened(x: Any) -> Any:
     return x.float() if isinstance(x, _core.Tensor) and x.is_floating_point() and x.dtype.itemsize == 2 else x
 
 
-def without_autocast(f: Callable[..., Any], *args: Any) -> Any:
+def without_autocast(f: Callable[..., _R], *args: Any) -> _R:
     """f(*args) outside of autocast's scope."""
     on, dtype = _core._autocast()
     _core._set_autocast(False, dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from unspool import _core
 from unspool._core import DTypeError, ShapeError, Tensor
@@ -32,21 +32,10 @@ __all__ = [
 ]
 
 
-_NARROWED = ("addmm", "addbmm", "baddbmm")  # by autocast
-
-
 def _combined(op: str, input: Tensor, f: Any, a: Tensor, b: Tensor, beta: Any, alpha: Any) -> Tensor:
     """beta · input + alpha · f(a, b); with beta 0 what input holds is ignored, NaN included."""
-    if _core._autocast()[0]:
-        if op in _NARROWED:
-            return in_lower_precision(_sum)(op, input, f, a, b, beta, alpha)
-        return cast(Tensor, without_autocast(_sum, op, input, f, a, b, beta, alpha))
-    return _sum(op, input, f, a, b, beta, alpha)
-
-
-def _sum(op: str, input: Tensor, f: Any, a: Tensor, b: Tensor, beta: Any, alpha: Any) -> Tensor:
     if a.dtype.itemsize == 2 and input.dtype == a.dtype == b.dtype:  # the product alone may overflow
-        return _sum(op, input.float(), f, a.float(), b.float(), beta, alpha).to(a.dtype)
+        return _combined(op, input.float(), f, a.float(), b.float(), beta, alpha).to(a.dtype)
     try:
         product = f(a, b)
     except ShapeError as error:
@@ -79,6 +68,7 @@ def _shaped(op: str, name: str, x: Any, ndim: int) -> None:
 @with_out
 @with_inplace
 @shown_as("AddmmBackward0")
+@in_lower_precision
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · mat1 mat2, of (n, m) and (m, p); the input broadcasts."""
     _shaped("addmm", "mat1", mat1, 2)
@@ -93,7 +83,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
     """beta · input + alpha · mat vec, of (n, m) and (m,)."""
     _shaped("addmv", "mat", mat, 2)
     _shaped("addmv", "vec", vec, 1)
-    return _combined("addmv", input, _core.matmul, mat, vec, beta, alpha)
+    return without_autocast(_combined, "addmv", input, _core.matmul, mat, vec, beta, alpha)
 
 
 @with_out
@@ -107,12 +97,13 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
         product = _core.outer(vec1, vec2)
         return product if not beta else input | product
     both = _core.result_type(input, vec1.to(_core.promote_types(vec1.dtype, vec2.dtype)))
-    return _combined("addr", input.to(both), _core.outer, vec1.to(both), vec2.to(both), beta, alpha)
+    return without_autocast(_combined, "addr", input.to(both), _core.outer, vec1.to(both), vec2.to(both), beta, alpha)
 
 
 @with_out
 @with_inplace
 @shown_as("BaddbmmBackward0")
+@in_lower_precision
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · batch1 batch2, of (b, n, m) and (b, m, p)."""
     return _combined("baddbmm", input, _core.bmm, batch1, batch2, beta, alpha)
@@ -121,6 +112,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
 @with_out
 @with_inplace
 @shown_as("AddbmmBackward0")
+@in_lower_precision
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · input + alpha · the sum over the batch of batch1 batch2."""
     return _combined("addbmm", input, lambda a, b: _core.bmm(a, b).sum(0).to(a.dtype), batch1, batch2, beta, alpha)

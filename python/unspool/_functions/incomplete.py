@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,14 +47,13 @@ def _fraction(a: Any, x: Any) -> Any:
     return h
 
 
-def _small(a: Any, x: Any) -> tuple[Any, Any]:
+def _small(a: Any, x: Any, log_gamma_1: Any) -> tuple[Any, Any]:
     """P and Q for a below 1 and x below a + 1, where 1 - P would cancel: Q = 1 - e^t (1 + s) for t = ln(x^a / Γ(1 + a))
     and s = Σ a (-x)ⁿ / (n! (a + n)), n from 1 on (Abramowitz, Stegun, 6.5.29)."""
     # ln Γ(1 + a), by its series (6.1.33) where 1 + a has few digits of a.
     zeta = (math.pi**2 / 6, 1.2020569031595942, math.pi**4 / 90, 1.03692775514337)
     series = -np.euler_gamma * a + sum(z * (-a) ** n / n for n, z in enumerate(zeta, 2))
-    log_gamma_1 = np.where(a < 1e-3, series, [math.lgamma(1 + v) for v in a.tolist()])
-    t = a * np.log(x) - log_gamma_1
+    t = a * np.log(x) - np.where(a < 1e-3, series, log_gamma_1)
     power, s = np.ones_like(x), np.zeros_like(x)
     for n in range(1, 40):  # 2⁴⁰ / 40! is 1e-36
         power = power * -x / n
@@ -61,17 +61,17 @@ def _small(a: Any, x: Any) -> tuple[Any, Any]:
     return np.exp(t) * (1 + s), -np.expm1(t) - np.exp(t) * s
 
 
-def _both(a: Any, x: Any, log_gamma: Any) -> tuple[Any, Any]:
-    """P(a, x) and Q(a, x) = 1 - P, of float64 arrays of one shape."""
+def _both(a: Any, x: Any, log_gamma_1: Any) -> tuple[Any, Any]:
+    """P(a, x) and Q(a, x) = 1 - P, of float64 arrays of one shape; log_gamma_1: ln Γ(1 + a)."""
     p = np.full(a.shape, np.nan)
     p[((a == 0) & (x > 0)) | ((a > 0) & np.isfinite(a) & (x == np.inf))] = 1
     p[((a > 0) & (x == 0)) | ((a == np.inf) & (x >= 0) & np.isfinite(x))] = 0
     q = 1 - p
     usual = (a > 0) & (x > 0) & np.isfinite(a) & np.isfinite(x)
     with np.errstate(all="ignore"):
-        weight = np.exp(a * np.log(x) - x - log_gamma)
+        weight = np.exp(a * np.log(x) - x - log_gamma_1) * a
         small = usual & (a < 1) & (x < a + 1)
-        p[small], q[small] = _small(a[small], x[small])
+        p[small], q[small] = _small(a[small], x[small], log_gamma_1[small])
         large = usual & (a > 1e15)  # the normal limit
         z = (x[large] - a[large]) / np.sqrt(2 * a[large])
         p[large], q[large] = ([math.erfc(s * v) / 2 for v in z.tolist()] for s in (-1, 1))
@@ -87,40 +87,44 @@ def _both(a: Any, x: Any, log_gamma: Any) -> tuple[Any, Any]:
 
 def _value(op: str, a: Tensor, x: Tensor) -> Tensor:
     wide = a.detach().double().contiguous()
-    log_gamma = as_array(wide.lgamma())
-    arrays = [np.atleast_1d(v) for v in (as_array(wide), as_array(x.detach().double().contiguous()), log_gamma)]
+    arrays = [np.atleast_1d(as_array(v)) for v in (wide, x.detach().double().contiguous(), (wide + 1).lgamma())]
     found = _core.tensor(_both(*arrays)[op == "igammac"], dtype=a.dtype).reshape(a.shape)
     return (a.detach() + x.detach()).copy_(found)  # laid out as a sum would be
 
 
-def _incomplete(op: str, input: Tensor, other: Tensor) -> Tensor:
-    from unspool.autograd import Function
+@cache
+def _function() -> Any:
+    from unspool.autograd import Function  # which needs this module first
 
+    class Incomplete(Function):
+        @staticmethod
+        def forward(ctx: Any, op: str, a: Tensor, x: Tensor) -> Tensor:
+            ctx.op = op
+            ctx.save_for_backward(a, x)
+            return _value(op, a, x)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Any:
+            if ctx.needs_input_grad[1]:
+                raise NotImplementedError(f"{ctx.op}: the derivative by the first argument is not implemented")
+            a, x = ctx.saved_tensors
+            slope = ((a - 1) * x.log() - x - a.lgamma()).exp()
+            return None, None, g * (slope if ctx.op == "igamma" else -slope)
+
+    return Incomplete
+
+
+def _incomplete(op: str, input: Tensor, other: Tensor) -> Tensor:
     need_tensor(op, "input", input)
     need_tensor(op, "other", other)
     dtype = _core.result_type(input, other)
     if not dtype.is_floating_point:
         raise DTypeError(f"{op}: a floating dtype is needed, got {input.dtype} and {other.dtype}")
     a, x = broadcast_tensors(input.to(dtype), other.to(dtype))
-
-    class Incomplete(Function):
-        @staticmethod
-        def forward(ctx: Any, a: Tensor, x: Tensor) -> Tensor:
-            ctx.save_for_backward(a, x)
-            return _value(op, a, x)
-
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> Any:
-            if ctx.needs_input_grad[0]:
-                raise NotImplementedError(f"{op}: the derivative by the first argument is not implemented")
-            a, x = ctx.saved_tensors
-            slope = ((a - 1) * x.log() - x - a.lgamma()).exp()
-            return None, g * (slope if op == "igamma" else -slope)
-
-    if input.requires_grad or other.requires_grad:
-        made: Tensor = Incomplete.apply(a, x)
-        return made
-    return _value(op, a, x)
+    if not (input.requires_grad or other.requires_grad):
+        return _value(op, a, x)
+    made: Tensor = _function().apply(op, a, x)
+    return made
 
 
 @with_inplace

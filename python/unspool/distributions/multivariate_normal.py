@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, ClassVar
 
 from unspool import _functions, linalg
 from unspool.distributions import constraints
+from unspool.distributions._covariance import MATRICES, Covariance, given
 from unspool.distributions.distribution import Distribution
 
 __all__ = ["MultivariateNormal"]
 
 
-class MultivariateNormal(Distribution):
+class MultivariateNormal(Covariance, Distribution):
     """N(loc, Σ) of vectors (…, d), Σ given as covariance_matrix, precision_matrix (Σ⁻¹) or scale_tril (Σ = L·Lᵀ).
 
     Raises:
         ValueError: not exactly one of the three is given, or `loc` is a number.
     """
 
-    arg_constraints: ClassVar[Any] = {
-        "loc": constraints.real_vector,
-        "covariance_matrix": constraints.positive_definite,
-        "precision_matrix": constraints.positive_definite,
-        "scale_tril": constraints.lower_cholesky,
-    }
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real_vector, **MATRICES}
     support = constraints.real_vector
     has_rsample = True
 
@@ -40,48 +35,13 @@ class MultivariateNormal(Distribution):
     ) -> None:
         if loc.dim() < 1:
             raise ValueError("loc must be at least one-dimensional.")
-        matrices = {
-            "covariance_matrix": covariance_matrix,
-            "precision_matrix": precision_matrix,
-            "scale_tril": scale_tril,
-        }
-        given = {name: m for name, m in matrices.items() if m is not None}
-        if len(given) != 1:
-            raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
-        ((name, matrix),) = given.items()
+        name, matrix = given(covariance_matrix, precision_matrix, scale_tril)
         if matrix.dim() < 2:
             raise ValueError(f"{name} must be at least two-dimensional, with optional leading batch dimensions")
         batch = _functions.broadcast_shapes(matrix.shape[:-2], loc.shape[:-1])
         setattr(self, name, matrix.expand((*batch, *matrix.shape[-2:])))
         self.loc = loc.expand((*batch, loc.shape[-1]))
         super().__init__(batch, self.loc.shape[-1:], validate_args)
-
-    @cached_property
-    def scale_tril(self) -> Any:
-        """L, the lower triangular root of Σ."""
-        return self._root
-
-    @cached_property
-    def _root(self) -> Any:
-        # not scale_tril itself: the printed form shows what was given or asked for
-        given = self.__dict__
-        if "scale_tril" in given:
-            return self.scale_tril
-        return linalg.cholesky(
-            given["covariance_matrix"] if "covariance_matrix" in given else linalg.inv(self.precision_matrix)
-        )
-
-    @cached_property
-    def covariance_matrix(self) -> Any:
-        """Σ."""
-        if "precision_matrix" in self.__dict__:
-            return linalg.inv(self.precision_matrix)
-        return self._root @ self._root.transpose(-2, -1)
-
-    @cached_property
-    def precision_matrix(self) -> Any:
-        """Σ⁻¹."""
-        return linalg.inv(self.covariance_matrix)
 
     @property
     def mean(self) -> Any:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, ClassVar
 
 from unspool import _core, _functions, linalg
 from unspool._functions import mvlgamma
 from unspool.distributions import constraints
+from unspool.distributions._covariance import MATRICES, Covariance, given
 from unspool.distributions.chi2 import Chi2
 from unspool.distributions.distribution import Distribution
 
 __all__ = ["Wishart"]
 
 
-class Wishart(Distribution):
+class Wishart(Covariance, Distribution):
     """The sum of df products x·xᵀ, x from N(0, Σ), Σ given as for `MultivariateNormal`; df is above d - 1.
 
     Raises:
@@ -25,12 +25,7 @@ class Wishart(Distribution):
 
     support = constraints.positive_definite
     has_rsample = True
-    arg_constraints: ClassVar[Any] = {
-        "covariance_matrix": constraints.positive_definite,
-        "precision_matrix": constraints.positive_definite,
-        "scale_tril": constraints.lower_cholesky,
-        "df": constraints.greater_than(0),
-    }
+    arg_constraints: ClassVar[Any] = {**MATRICES, "df": constraints.greater_than(0)}
 
     def __init__(
         self,
@@ -40,15 +35,7 @@ class Wishart(Distribution):
         scale_tril: Any = None,
         validate_args: bool | None = None,
     ) -> None:
-        matrices = {
-            "covariance_matrix": covariance_matrix,
-            "precision_matrix": precision_matrix,
-            "scale_tril": scale_tril,
-        }
-        given = {name: m for name, m in matrices.items() if m is not None}
-        if len(given) != 1:
-            raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
-        ((name, matrix),) = given.items()
+        name, matrix = given(covariance_matrix, precision_matrix, scale_tril)
         if matrix.dim() < 2:
             raise ValueError("scale_tril must be at least two-dimensional, with optional leading batch dimensions")
         df = df if isinstance(df, _core.Tensor) else _core.tensor(float(df), dtype=matrix.dtype)
@@ -64,30 +51,6 @@ class Wishart(Distribution):
         d = self._event_shape[0]
         root = self._root.expand((*batch_shape, d, d))
         return Wishart(self.df.expand(batch_shape), scale_tril=root, validate_args=False)
-
-    @cached_property
-    def _root(self) -> Any:
-        given = self.__dict__
-        if "scale_tril" in given:
-            return self.scale_tril
-        return linalg.cholesky(
-            given["covariance_matrix"] if "covariance_matrix" in given else linalg.inv(self.precision_matrix)
-        )
-
-    @cached_property
-    def scale_tril(self) -> Any:
-        """The lower triangular root of Σ."""
-        return self._root
-
-    @cached_property
-    def covariance_matrix(self) -> Any:
-        """Σ."""
-        return self._root @ self._root.mT
-
-    @cached_property
-    def precision_matrix(self) -> Any:
-        """Σ⁻¹."""
-        return linalg.inv(self.covariance_matrix)
 
     @property
     def mean(self) -> Any:

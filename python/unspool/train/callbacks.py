@@ -56,7 +56,7 @@ class Callback:
         """Go on from what state_dict gave."""
 
 
-_CALLED = ("fit_begin", "epoch_begin", "step_begin", "step_end", "epoch_end", "fit_end")
+_CALLED = [name for name in vars(Callback) if name.endswith(("_begin", "_end"))]
 
 
 def listed(callbacks: Any) -> list[Any]:
