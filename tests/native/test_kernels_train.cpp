@@ -157,6 +157,32 @@ TEST_P(Train, SoftmaxAgainstTheFormula) {
   check_softmax<double>(*table_, 2e-14);
 }
 
+// Dense rows of few numbers are taken many at once, or in whole registers; rows with gaps one by one.
+template <class T>
+void check_short_rows(const KernelTable& table) {
+  for (std::int64_t rows : {1, 2, 7, 16, 17, 40})
+    for (std::int64_t n = 1; n <= 18; ++n) {
+      const Shape shape{rows, n};
+      const auto size = static_cast<std::size_t>(rows * n);
+      std::vector<T> x = numbers<T>(size, static_cast<unsigned>(n)), turned(size);
+      x[size / 2] = static_cast<T>(rows == 7 ? kInf : rows == 17 ? -kInf : -0.0);
+      for (std::int64_t i = 0; i < rows; ++i)
+        for (std::int64_t j = 0; j < n; ++j)
+          turned[static_cast<std::size_t>(j * rows + i)] = x[static_cast<std::size_t>(i * n + j)];
+      for (auto* f : {table.softmax, table.log_softmax}) {
+        std::vector<T> dense(size), apart(size);
+        f(view(dense, shape), view(x, shape));
+        f(view(apart, shape), view(turned.data(), shape, {1, rows}));
+        EXPECT_EQ(std::memcmp(dense.data(), apart.data(), size * sizeof(T)), 0) << rows << "x" << n;
+      }
+    }
+}
+
+TEST_P(Train, SoftmaxOfShortRowsKeepsTheOrder) {
+  check_short_rows<float>(*table_);
+  check_short_rows<double>(*table_);
+}
+
 TEST_P(Train, SoftmaxExtremes) {
   std::vector<float> x = {1000, 0, -1000, 1e38f, 1e38f, -1e38f}, y(6);
   table_->softmax(view(y, {2, 3}), view(x, {2, 3}));
