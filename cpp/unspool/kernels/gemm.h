@@ -305,16 +305,13 @@ struct Block {
   inline void pack_b(T* to, int64_t j) const {
     pack_rows(to, nr, p.b + pc * p.b_row + (jc + j) * p.b_col, p.b_row, p.b_col, tile.k, smaller(nr, nb - j));
   }
-  // The tile at (i, j), of a packed panel of B; the strides of A's are the tile's.
-  UNSPOOL_INLINE void run(const T* a, const T* b, int64_t i, int64_t j) const {
-    Tile<T> t = tile;
+  // The tile at (i, j), of a packed panel of B; the strides are those of `t`, a copy of the block's.
+  UNSPOOL_INLINE void run(Tile<T>& t, const T* a, const T* b, int64_t i, int64_t j) const {
     t.a = a;
     t.b = b;
-    t.b_row = nr;
     t.columns = smaller(nr, nb - j);
     T* const unfinished = chains + i * chains_row + j;
     t.start = pc == 0 ? nullptr : unfinished;
-    t.start_row = t.to_row = chains_row;
     t.to = unfinished;
     const int64_t rows = smaller(kTileRows, mb - i);
     if (pc + t.k == p.k) {
@@ -343,7 +340,8 @@ inline void run_rows(Block<T> block) {
   parallel((block.nb + block.nr - 1) / block.nr, work, [&](int64_t c) {
     alignas(64) T panel[Blocks<T>::kKc * Tile<T>::kColumns];
     block.pack_b(panel, c * block.nr);
-    for (int64_t i = 0; i < block.mb; i += kTileRows) block.run(a + i * a_step, panel, i, c * block.nr);
+    Tile<T> t = block.tile;
+    for (int64_t i = 0; i < block.mb; i += kTileRows) block.run(t, a + i * a_step, panel, i, c * block.nr);
   });
 }
 template <class T>
@@ -357,7 +355,8 @@ inline void run_columns(Block<T> block, bool b_is_packed) {
     alignas(64) T panel[Blocks<T>::kKc * kTileRows];
     const T* const a = in_place ? block.a_at(c * kTileRows) : panel;
     if (!in_place) block.pack_a(panel, c * kTileRows);
-    for (int64_t j = 0; j < block.nb; j += block.nr) block.run(a, block.shared + j * k, c * kTileRows, j);
+    Tile<T> t = block.tile;
+    for (int64_t j = 0; j < block.nb; j += block.nr) block.run(t, a, block.shared + j * k, c * kTileRows, j);
     if (block.p.call != nullptr && block.p.call->done != nullptr && block.pc + k == block.p.k)
       block.p.call->done(block.p.call->done_context, block.ic + c * kTileRows, block.jc,
                          smaller(kTileRows, block.mb - c * kTileRows), block.nb);
@@ -375,8 +374,10 @@ inline void gemm_blocked(const Product<T>& p, GemmPath path) {
   for (int64_t jc = 0; jc < p.n; jc += size.nc)
     for (int64_t ic = 0; ic < p.m; ic += size.mc)
       for (int64_t pc = 0; pc < p.k; pc += size.kc) {
-        t.k = smaller(size.kc, p.k - pc);
         const bool apart = size.chains_bytes != 0;
+        t.k = smaller(size.kc, p.k - pc);
+        t.b_row = size.nr;
+        t.start_row = t.to_row = apart ? size.nc : p.c_row;
         const Block<T> block{p,
                              t,
                              reinterpret_cast<T*>(memory),
