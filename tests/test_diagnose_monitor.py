@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -195,8 +197,45 @@ def test_losses_that_come_together_are_judged_as_those_that_come_one_by_one(cuts
     assert max(step for step, _, _ in together.events) > 400
 
 
+def test_a_copy_goes_on_as_the_monitor_does() -> None:
+    monitor = Monitor(mlp(1, 8), window=4, every=5)
+    monitor(3.0)
+    monitor(loss=2.0)
+    for other in (copy.deepcopy(monitor), pickle.loads(pickle.dumps(monitor))):
+        assert other.losses == [3.0, 2.0]
+        for one in (monitor, other) if other.steps == monitor.steps else (other,):
+            for _ in range(8):
+                one(1.0)
+        assert (other.losses, other.events) == (monitor.losses, monitor.events)
+        assert len(other.samples) == len(monitor.samples) == 2
+        assert "flat_loss" in events(other)
+
+
+def test_a_call_that_is_replaced_in_the_class() -> None:
+    class Own(Monitor):
+        pass
+
+    monitor = Own(mlp(1, 8))
+    monitor(1.0)
+    called: list[Any] = []
+    Own.__call__ = lambda self, loss: called.append(loss)  # type: ignore[method-assign]
+    monitor(2.0)
+    assert (called, monitor.losses) == ([2.0], [1.0])
+
+
+def test_what_is_no_loss_is_not_counted() -> None:
+    monitor, _ = watched(mlp(1, 8))
+    monitor(unspool.tensor(1.5))
+    for bad, error in (("1", TypeError), (None, TypeError), (unspool.ones(2), (RuntimeError, ValueError))):
+        with pytest.raises(error):
+            monitor(bad)
+    with pytest.raises(TypeError, match="loss"):
+        monitor()
+    assert (monitor.losses, monitor.steps) == ([1.5], 1)
+
+
 def test_looks_keep_the_pace_of_the_steps_and_not_of_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock on which a step takes 1 ms and a look 10 ms: 1 % of the time is a look in 1000 steps."""
+    """A clock on which a step takes 1 ms and a look 10 ms: half a percent of the time is a look in 2000 steps."""
     now = [0.0]
     monkeypatch.setattr("unspool.diagnose.monitor.time", SimpleNamespace(perf_counter=lambda: now[0]))
     monitor = Monitor(mlp(1, 8))
@@ -208,10 +247,10 @@ def test_looks_keep_the_pace_of_the_steps_and_not_of_a_pause(monkeypatch: pytest
 
     looks: list[int] = []
     monkeypatch.setattr(monitor, "_look", look)
-    for _ in range(2400):
+    for _ in range(4400):
         now[0] += 0.001
         monitor(1.0)
-    assert looks == [100, 1100, 2100]
+    assert looks == [100, 2100, 4100]
     now[0] += 3600.0
     monitor.fit_begin(SimpleNamespace(history=[]))
-    assert monitor.every == 700
+    assert monitor.every == 1700

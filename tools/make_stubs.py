@@ -106,7 +106,7 @@ IGNORED = {
     "__getattribute__", "__getattr__", "__setattr__", "__delattr__", "__delitem__", "__qualname__", "__basicsize__",
     "__static_attributes__", "__firstlineno__", "__match_args__", "__annotations__", "__members__", "__entries",
     "__del__", "__buffer__", "__release_buffer__", "__getstate__", "__setstate__", "__next__", "_pybind11_conduit_v1_",
-    "__reduce__", "__sizeof__", "__spec__", "__loader__", "__package__", "__file__", "__name__",
+    "__reduce__", "__sizeof__", "__vectorcalloffset__", "__spec__", "__loader__", "__package__", "__file__", "__name__",
 }  # fmt: skip
 
 

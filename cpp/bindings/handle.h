@@ -94,6 +94,7 @@ void bind_sites(const std::string& folder);  // of the package: lines in it are 
 void bind_random(py::module_& m);
 void bind_init(py::module_& m);
 void bind_modules(py::module_& m);  // calls of nn.Module
+void bind_monitor(py::module_& m);  // a call a step
 void bind_optim(py::module_& m);
 void bind_compile(py::module_& m);
 void bind_profile(py::module_& m);

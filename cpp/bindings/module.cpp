@@ -66,6 +66,7 @@ PYBIND11_MODULE(_core, m) {
   bind_random(m);
   bind_init(m);
   bind_modules(m);
+  bind_monitor(m);
   bind_optim(m);
   bind_compile(m);
   bind_profile(m);

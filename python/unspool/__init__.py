@@ -67,6 +67,7 @@ _ELSEWHERE = frozenset(
         "Batches",
         "Captured",
         "FrozenFunction",
+        "LossLog",
         "ModuleBase",
         "Node",
         "RemovableHandle",

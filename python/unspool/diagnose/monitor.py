@@ -1,21 +1,19 @@
 """`Monitor`: an eye on a training loop, one call a step, or a callback of a Trainer. It looks at the loss each time, at
 the layers now and then.
 
-Between samples a call takes a fraction of a microsecond. A sample reads gradients and weights that are there anyway;
-there are no hooks, so frozen steps stay frozen.
+Between samples a call is native (cpp/bindings/monitor.cpp) and takes some 40 ns. A sample reads gradients and weights
+that are there anyway; there are no hooks, so frozen steps stay frozen.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from unspool import _core
 from unspool.diagnose.columns import clipped, padded
 from unspool.diagnose.findings import unlikely_share
 from unspool.diagnose.parts import parts
@@ -25,14 +23,14 @@ __all__ = ["Monitor", "Sample"]
 
 _EVERY = 100
 _WAIT = 0.05  # seconds between looks at a trainer's losses; a look after each short epoch takes 4 % of the time
-_SHARE = 0.01  # of the time, for looks at the layers
+_SHARE = 0.005  # of the time, for looks at the layers
 _VOLATILE = 0.5  # standard deviation of the window's losses, as a part of their mean
 _FLAT = 1e-4  # the same, where nothing moves
 _PLATEAU = 0.02  # distance of the window's mean from the uninformed loss, as a part of that
 _APART = 1e-6  # of the smallest gradient-to-weight ratio of a layer to the largest: the first layers stand still
 _LARGE = 100.0  # of a gradient to its weight
 _UPDATE = (1e-6, 0.1)  # of an update to its weight; 1e-3 is usual
-_OF_LOSSES = {"non_finite", "volatile_loss", "flat_loss", "plateau"}
+_PASSING = {"non_finite", "volatile_loss", "plateau"}  # of losses: each window is asked whether it has passed
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Sample:
     dead: dict[str, float]
 
 
-class Monitor:
+class Monitor(_core.LossLog):
     """Call it with the loss after each step of the optimizer, gradients still in place; or give it to `Trainer.fit` as
     a callback, which calls it at the steps that it looks at.
 
@@ -57,8 +55,8 @@ class Monitor:
 
     Args:
         model: the Module that is trained.
-        every: steps between looks at the layers; left out 100, or more where looks would take over 1 % of the time (the
-            first, which tells how long one takes, comes after 100). The loss is looked at each time.
+        every: steps between looks at the layers; left out 100, or more where looks would take over 0.5 % of the time
+            (the first, which tells how long one takes, comes after 100). The loss is looked at each time.
         uninformed: what the loss is for a prediction that ignores the input, ln C for C classes; for the plateau.
         window: steps that the loss is judged by.
         tell: where lines go.
@@ -87,74 +85,65 @@ class Monitor:
         self._layers = {path: part for path, part in parts(model).items() if part.owns_weight and not part.aside}
         if not self._layers:
             raise ValueError(f"Monitor: the model ({model._get_name()}) has no linear layer with a weight of its own")
+        self._judge_by(window, _FLAT, _VOLATILE, math.nan if uninformed is None else uninformed, _PLATEAU)
         self._every, self._uninformed, self._window, self._tell = every, uninformed, window, tell
         self._next = every or _EVERY  # step of the next look
-        self._wake = 1  # the step until which a call has nothing to do but to note the loss
         self._since, self._begun = 0, 0.0  # the step and the time that the present pace is measured from
         self._spent = 0.0  # for the copies of the look to come
         self._before: dict[str, Any] = {}
         self._epoch = self._taken = 0  # of a trainer's losses: epochs, and batches of the next
         self._took = 0.0  # when that was
         self._bad: set[str] = set()
-        self.losses = array("d")  # 8 bytes each: fresh memory costs more than all that is done with a loss
         self.samples: list[Sample] = []
         self.events: list[tuple[int, str, str]] = []
 
-    def __call__(self, loss: Any) -> None:
-        """Take note of a step, and of the layers at every `every`th."""
-        value, losses = float(loss), self.losses
-        losses.append(value)
-        if len(losses) >= self._wake or value - value != 0.0:  # inf or NaN
-            self._attend(value)
+    if TYPE_CHECKING:
 
-    def _attend(self, value: float) -> None:
+        def __call__(self, loss: Any) -> None:
+            """Take note of a step, and of the layers at every `every`th."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "losses": self.losses, "_wake": self._wake, "_troubled": self._troubled}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        losses, taken = state.pop("losses"), 0
+        aim = state["_uninformed"]
+        self._judge_by(state["_window"], _FLAT, _VOLATILE, math.nan if aim is None else aim, _PLATEAU)
+        while taken < len(losses):
+            taken = self._note_several(losses, taken)
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def _attend(self) -> None:
         """What is due at this step of a loop."""
-        step = len(self.losses)
-        self._note(value, step)
+        step = self.steps
+        self._note()
         if step == 1:
             self._since, self._begun = 1, time.perf_counter()
         if step == self._next - 1:
             self._copy_weights()
         elif step >= self._next:
             self._look_in_time()
-        self._wake = min(step - step % self._window + self._window, max(step + 1, self._next - 1))
+        self._wake = max(step + 1, self._next - 1)
 
-    def _note(self, value: float, step: int) -> None:
-        """The loss of a step that is in `losses`."""
+    def _last(self) -> float:
+        return self._between(self.steps - 1, self.steps)[0]
+
+    def _note(self) -> None:
+        """What there is to see in the last loss, and in the window that it ends."""
+        value = self._last()
         if not math.isfinite(value):
-            self._turn("non_finite", f"the loss is {value}", step)
-        if step % self._window == 0:
-            self._judge_losses(self.losses[step - self._window : step].tolist(), step)
+            self._turn("non_finite", f"the loss is {value}")
+        if self.steps % self._window == 0:
+            self._judge_losses()
 
     def _take(self, *several: list[float]) -> None:
         """The losses of several steps."""
-        losses, window, first = self.losses, self._window, len(self.losses)
         for values in several:
-            losses.fromlist(values)
-        if not math.isfinite(np.frombuffer(losses)[first:].sum()):
-            for step, value in enumerate(losses[first:], first + 1):
-                self._note(value, step)
-            return
-        start = first - first % window
-        count = (len(losses) - start) // window
-        for k, suspect in enumerate(self._suspects(start, count)):
-            if suspect or self._bad & _OF_LOSSES:
-                end = start + (k + 1) * window
-                self._judge_losses(losses[end - window : end].tolist(), end)
-
-    def _suspects(self, start: int, count: int) -> list[bool]:
-        """Which of so many windows _judge_losses may find something in, all at once where they are many."""
-        if count < 8:
-            return [True] * count
-        windows = np.frombuffer(self.losses)[start : start + count * self._window].reshape(count, -1)
-        means = windows.mean(1)
-        with np.errstate(all="ignore"):
-            squares = np.einsum("ij,ij->i", windows, windows) / self._window / np.square(means) - 1
-        usual = (squares < 0.9 * _VOLATILE**2) & (squares > 4 * _FLAT**2)
-        if self._uninformed is not None:
-            usual &= abs(means - self._uninformed) > 1.1 * _PLATEAU * self._uninformed
-        suspects: list[bool] = (~usual).tolist()
-        return suspects
+            taken = 0
+            while taken < len(values):
+                taken = self._note_several(values, taken)
+                self._note()
 
     def _copy_weights(self) -> None:
         begun = time.perf_counter()
@@ -162,9 +151,9 @@ class Monitor:
         self._spent = time.perf_counter() - begun
 
     def _look_in_time(self) -> None:
-        """Look at the layers, and choose the next time so that looks take 1 % of the time at the present pace."""
-        begun, step = time.perf_counter(), len(self.losses)
-        self._look(step, self.losses[-1])
+        """Look at the layers, and choose the next time so that looks have their share of the time at this pace."""
+        begun, step = time.perf_counter(), self.steps
+        self._look(step, self._last())
         now = time.perf_counter()
         a_step = max(begun - self._begun, 1e-9) / max(step - self._since, 1)
         rare = math.ceil((self._spent + now - begun) / (_SHARE * a_step))
@@ -178,12 +167,12 @@ class Monitor:
     @property
     def every(self) -> int:
         """Steps until the next look at the layers."""
-        return max(1, self._next - len(self.losses))
+        return max(1, self._next - self.steps)
 
     def fit_begin(self, trainer: Any) -> None:
         """The pace is measured anew: there may have been a pause."""
         self._epoch, self._taken = len(trainer.history), 0
-        self._since, self._begun = len(self.losses), time.perf_counter()
+        self._since, self._begun = self.steps, time.perf_counter()
         self._took = self._begun
 
     def step_begin(self, trainer: Any) -> None:
@@ -215,36 +204,30 @@ class Monitor:
         self._take_fresh(trainer)
         self._tell(str(self))
 
-    def _turn(self, kind: str, text: str | None, step: int) -> None:
+    def _turn(self, kind: str, text: str | None) -> None:
         """Something is bad (with what to say), or is not (None)."""
         if text is None:
             self._bad.discard(kind)
         elif kind not in self._bad:
             self._bad.add(kind)
-            self.events.append((step, kind, text))
-            self._tell(f"step {step}: {kind}: {text}")
+            self.events.append((self.steps, kind, text))
+            self._tell(f"step {self.steps}: {kind}: {text}")
+        self._troubled = not self._bad.isdisjoint(_PASSING)
 
-    def _judge_losses(self, window: list[float], step: int) -> None:
-        # Sums that run in C: a window of 50 takes 1.5 µs, and 50 steps of a small network in a Trainer 250.
-        n, total = len(window), sum(window)
-        mean = total / n
+    def _judge_losses(self) -> None:
+        (mean, spread), n, aim = self._window_numbers(), self._window, self._uninformed
         if not math.isfinite(mean):
             return
-        # The root of the mean square by the mean; what cancels below is less than _FLAT.
-        root = math.hypot(*window) / math.sqrt(n) / (abs(mean) or 1.0)
-        spread = math.sqrt(max(root * root - (mean != 0.0), 0.0))
-        flat, aim = spread < _FLAT, self._uninformed
-        volatile, stuck = spread > _VOLATILE, aim is not None and abs(mean - aim) < _PLATEAU * aim
+        flat, volatile, stuck = spread < _FLAT, spread > _VOLATILE, aim is not None and abs(mean - aim) < _PLATEAU * aim
         if volatile or stuck:
-            half = sum(window[: n // 2])
-            falls = (total - half) / (n - n // 2) < 0.9 * half / (n // 2)
+            window = self._between(self.steps - n, self.steps)
+            first, second = window[: n // 2], window[n // 2 :]
+            falls = sum(second) / len(second) < 0.9 * sum(first) / len(first)
             volatile, stuck = volatile and not falls, stuck and not falls
-        if volatile or flat or stuck or self._bad & _OF_LOSSES:
-            known = f"the loss stays at {mean:.4g}, what ignoring the input gives"
-            self._turn("volatile_loss", f"it varies by {spread:.0%} over {n} steps" if volatile else None, step)
-            self._turn("flat_loss", f"it stays at {mean:.6g} over {n} steps" if flat else None, step)
-            self._turn("plateau", known if stuck else None, step)
-            self._turn("non_finite", None, step)
+        self._turn("volatile_loss", f"it varies by {spread:.0%} over {n} steps" if volatile else None)
+        self._turn("flat_loss", f"it stays at {mean:.6g} over {n} steps" if flat else None)
+        self._turn("plateau", f"the loss stays at {mean:.4g}, what ignoring the input gives" if stuck else None)
+        self._turn("non_finite", None)
 
     def _look(self, step: int, loss: float) -> None:
         gradient, update, dead = {}, {}, {}
@@ -267,24 +250,25 @@ class Monitor:
             least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
             apart = known[least] < _APART * known[most] or known[most] == 0
             few = f"gradient / weight is {known[least]:.2g} at {least!r}, {known[most]:.2g} at {most!r}"
-            self._turn("vanishing_gradients", few if apart else None, s.step)
-            self._turn("exploding_gradients", few if known[most] > _LARGE else None, s.step)
+            self._turn("vanishing_gradients", few if apart else None)
+            self._turn("exploding_gradients", few if known[most] > _LARGE else None)
         dying = [p for p, v in s.dead.items() if v > min(unlikely_share(len(self._layers[p].weight)), 0.999)]
         few = f"{s.dead[dying[0]]:.0%} of units at {dying[0]!r} get no gradient" if dying else ""
-        self._turn("dying_units", few or None, s.step)
+        self._turn("dying_units", few or None)
         moved = {path: v for path, v in s.update.items() if math.isfinite(v)}
         if moved:
             most = max(moved, key=moved.__getitem__)
             large, small = moved[most] > _UPDATE[1], moved[most] < _UPDATE[0]
             by = f"{moved[most]:.2g}"
-            self._turn("large_updates", f"a step changes {most!r} by {by} of its size" if large else None, s.step)
-            self._turn("small_updates", f"a step changes no layer by more than {by}" if small else None, s.step)
+            self._turn("large_updates", f"a step changes {most!r} by {by} of its size" if large else None)
+            self._turn("small_updates", f"a step changes no layer by more than {by}" if small else None)
 
     def __str__(self) -> str:
         """The report at the end: steps, losses, events, and the last look at each layer."""
-        if not self.losses:
+        if not self.steps:
             return "Monitor: no steps yet"
-        lines = [f"Monitor: {len(self.losses)} steps, loss {self.losses[0]:.4g} → {self.losses[-1]:.4g}"]
+        (first,) = self._between(0, 1)
+        lines = [f"Monitor: {self.steps} steps, loss {first:.4g} → {self._last():.4g}"]
         lines += [f"step {step}: {kind}: {text}" for step, kind, text in self.events] or ["nothing turned bad"]
         if self.samples:
             last = self.samples[-1]
