@@ -37,7 +37,7 @@ UNSPOOL_INLINE void unrolled(const F& f) {
 // The chains of one tile, or of several below each other, over a stretch of k, which is at least 1. a and b
 // stand at the first row, column and k.
 template <class T>
-struct alignas(64) Tile {
+struct Tile {
   static constexpr int64_t kColumns = kTileVecs * Vec<T>::kLanes;  // at most
   int64_t tiles;
   const T* a;
@@ -173,7 +173,7 @@ UNSPOOL_INLINE void run_tiles(const Tile<T>& t, int64_t rows) {
 
 // What becomes of finished chains: the epilogue, with its pointers at the tile's first element.
 template <class T>
-struct alignas(64) Finish {
+struct Finish {
   T* c;
   int64_t c_row, c_col;
   const T* bias;  // or nullptr
