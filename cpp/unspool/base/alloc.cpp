@@ -5,6 +5,7 @@
 #include "unspool/base/alloc.h"
 
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
@@ -193,13 +194,20 @@ ThreadCache::~ThreadCache() {
   fail(ErrorKind::Memory, "allocate: the system has no ", bytes, " bytes of memory");
 }
 
+// Large blocks ask for huge pages, of which a step over 16 MB of weights and as much momentum misses fewer.
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
 void* from_system(std::size_t bytes, std::size_t alignment) {
+  if (bytes >= kHugePage) alignment = kHugePage;
   void* p = std::aligned_alloc(alignment, bytes);
   if (!p) {
     empty_cache();
     p = std::aligned_alloc(alignment, bytes);
     if (!p) out_of_memory(bytes);
   }
+#ifdef MADV_HUGEPAGE
+  if (alignment == kHugePage) madvise(p, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // or it does not
+#endif
   system_calls.fetch_add(1, std::memory_order_relaxed);
   reserved.fetch_add(static_cast<std::int64_t>(bytes), std::memory_order_relaxed);
   return p;

@@ -146,6 +146,12 @@ Plan::Plan(Recording r, std::size_t given, std::int64_t budget) : own_(given), r
     for (int p : s.wrote)
       written[static_cast<std::size_t>(r_.places[static_cast<std::size_t>(p)].buffer)] = true;
   }
+  auto input_of = [&](int buffer) {
+    const auto found = std::find_if(r_.inputs.begin(), r_.inputs.end(), [&](int p) {
+      return r_.places[static_cast<std::size_t>(p)].buffer == buffer;
+    });
+    return found == r_.inputs.end() ? -1 : static_cast<int>(found - r_.inputs.begin());
+  };
   base_.resize(n);
   for (std::size_t b = 0; b < n; ++b) {
     Buffer& buffer = r_.buffers[b];
@@ -153,12 +159,12 @@ Plan::Plan(Recording r, std::size_t given, std::int64_t budget) : own_(given), r
       case Buffer::External:
         base_[b] = bytes_of(buffer.held);
         outside_.push_back(base_[b]->storage);
-        if (written[b]) written_.push_back(static_cast<int>(b));
+        if (written[b]) written_.emplace_back(static_cast<int>(b), -1);
         break;
       case Buffer::Input:
         base_[b] = fresh_bytes(0);
         buffer.held = Tensor();
-        if (written[b]) written_.push_back(static_cast<int>(b));
+        if (written[b]) written_.emplace_back(static_cast<int>(b), input_of(static_cast<int>(b)));
         break;
       case Buffer::Constant:
         base_[b] = fresh_bytes(buffer.bytes);

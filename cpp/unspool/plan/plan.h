@@ -154,7 +154,7 @@ class Plan {
   std::vector<std::pair<int, int>> restored_;  // constants that a step writes: buffer, first place
   std::vector<std::pair<Tensor, Storage*>> leaves_;
   std::vector<const Storage*> outside_;
-  std::vector<int> written_;  // buffers from outside that are written
+  std::vector<std::pair<int, int>> written_;  // buffers from outside that are written: and the input, or -1
   // (result, gradient slot) where the function returned what it left in .grad: one tensor, not two of one
   // memory.
   std::vector<std::pair<std::size_t, std::size_t>> returned_gradients_;

@@ -197,12 +197,8 @@ void Plan::run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
       }
     }
   }
-  for (int b : written_) {
-    const Tensor* t = &base_[static_cast<std::size_t>(b)];
-    for (std::size_t i = 0; i < inputs.size(); ++i)
-      if (r_.places[static_cast<std::size_t>(r_.inputs[i])].buffer == b) t = &inputs[i];
-    bump_version(*t);
-  }
+  for (const auto& [b, input] : written_)
+    bump_version(input < 0 ? base_[static_cast<std::size_t>(b)] : inputs[static_cast<std::size_t>(input)]);
   for (const GradientSlot& g : r_.gradients) {
     Tensor& now = g.leaf->grad;
     if (g.after < 0) {
