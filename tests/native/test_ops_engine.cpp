@@ -2,6 +2,7 @@
 // in its steady state, and threads that train their own graphs don't meet.
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -57,6 +58,12 @@ COUNTED void* realloc(void* p, std::size_t n) noexcept {
 COUNTED void* aligned_alloc(std::size_t alignment, std::size_t n) noexcept {
   ++mallocs;
   return __libc_memalign(alignment, n);
+}
+COUNTED int posix_memalign(void** p, std::size_t alignment, std::size_t n) noexcept {
+  ++mallocs;
+  void* const block = __libc_memalign(alignment, n);
+  if (block) *p = block;
+  return block ? 0 : ENOMEM;
 }
 #undef COUNTED
 #endif

@@ -199,11 +199,10 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 void* from_system(std::size_t bytes, std::size_t alignment) {
   if (bytes >= kHugePage) alignment = kHugePage;
-  void* p = std::aligned_alloc(alignment, bytes);
-  if (!p) {
+  void* p = nullptr;
+  if (posix_memalign(&p, alignment, bytes) != 0) {
     empty_cache();
-    p = std::aligned_alloc(alignment, bytes);
-    if (!p) out_of_memory(bytes);
+    if (posix_memalign(&p, alignment, bytes) != 0) out_of_memory(bytes);
   }
 #ifdef MADV_HUGEPAGE
   if (alignment == kHugePage) madvise(p, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // or it does not
