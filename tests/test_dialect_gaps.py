@@ -229,3 +229,54 @@ def test_incomplete_gamma_functions_keep_their_digits() -> None:
         found = ours(unspool.tensor(a), unspool.tensor(x)).numpy()
         np.testing.assert_allclose(found, theirs(a, x), rtol=2e-11, atol=1e-300)
         assert ours(unspool.tensor(1e18), unspool.tensor(1e18)).item() == pytest.approx(0.5, abs=1e-8)
+
+
+_OF_NUMBERS = ("add", "sub", "mul", "div", "true_divide", "floor_divide", "remainder", "multiply", "subtract", "divide")
+_OF_BITS = ("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift")
+
+
+@pytest.mark.parametrize("name", _OF_NUMBERS + _OF_BITS)
+def test_a_number_as_the_first_operand(name: str) -> None:
+    """torch.mul(2, x) is the function of two tensors, the first of which takes the other's dtype where it can."""
+    for number in (2, -3, 2.5, True):
+        for values in ([1, 2, 3], [1.5, -2.5, 0.5], [True, False]):
+            seen = []
+            for m in BOTH:
+                try:
+                    y = getattr(m, name)(number, m.tensor(values))
+                    seen.append((str(y.dtype), y.tolist()))
+                except (RuntimeError, TypeError):  # of PyTorch also NotImplementedError, a RuntimeError
+                    seen.append("refused")
+            assert seen[0] == seen[1], (number, values)
+    assert str(getattr(unspool, name)(7, 2).dtype) == str(getattr(torch, name)(7, 2).dtype)
+    with pytest.raises(TypeError, match="argument 'input' must be a Tensor or a number, got '2'"):
+        getattr(unspool, name)("2", unspool.ones(2))
+
+
+def test_the_gradient_beside_a_number_as_the_first_operand() -> None:
+    seen = []
+    for m in BOTH:
+        x = m.tensor([1.0, -2.0], requires_grad=True)
+        (m.mul(3, x) + m.div(1, x) + m.sub(2, x, alpha=3) + m.add(2, x, alpha=0.5)).sum().backward()
+        seen.append(x.grad.tolist())
+    assert seen[0] == seen[1]
+
+
+def test_differences_take_no_bool() -> None:
+    for m in BOTH:
+        i, b, f = m.tensor([1, 2]), m.tensor([True, False]), m.tensor([1.5, 2.5])
+        calls: list[Callable[[], Any]] = [
+            lambda i=i: i - True,
+            lambda f=f, b=b: f - b,
+            lambda b=b: b - 1.5,
+            lambda b=b: 1 - b,
+            lambda i=i: True - i,
+            lambda i=i, b=b: i.sub_(b),
+            lambda m=m, b=b: m.sub(1, b),
+            lambda m=m, i=i: m.rsub(i, True),
+            lambda b=b: b - b,
+        ]
+        for call in calls:
+            with pytest.raises(RuntimeError, match="bool"):
+                call()
+        assert i.tolist() == [1, 2]

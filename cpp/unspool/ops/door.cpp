@@ -1,5 +1,6 @@
 // The door: every operation passes call() or call_inplace(). They bring the inputs to one dtype,
 // have the op check and infer the shape, allocate, run the kernel, and hand the call to the tape.
+#include <algorithm>
 #include <utility>
 
 #include "unspool/base/pool.h"
@@ -30,6 +31,8 @@ Tensor number_as(const Tensor& x, DType dtype) {
   return made_of_numbers(y);
 }
 
+bool is_bool(const Tensor& t) { return t.dtype() == DType::Bool; }
+
 void bring_to_one_dtype(const OpDef& op, std::span<Tensor> in) {
   if (op.promote == Promote::None) return;
   DType common = in[0].dtype();
@@ -41,7 +44,10 @@ void bring_to_one_dtype(const OpDef& op, std::span<Tensor> in) {
     common = type.get();
   }
   if (op.promote == Promote::Floating && !is_floating(common)) common = default_dtype();
-  if (op.promote == Promote::Arithmetic && common == DType::Bool)
+  const bool refused = op.promote == Promote::Arithmetic   ? common == DType::Bool
+                       : op.promote == Promote::Difference ? std::ranges::any_of(in, is_bool)
+                                                           : false;
+  if (refused)
     fail(ErrorKind::DType, name_of(op),
          ": bool tensors are not supported; use ~, ^ or | for "
          "logic, or convert one to a number first");

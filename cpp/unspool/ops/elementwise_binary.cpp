@@ -12,7 +12,7 @@ void add_vjp(const Record& r, const Tensor* g, Tensor* gx) {
 }
 
 constexpr OpDef add_op = {
-    .schema = "add(Tensor input, Operand other, *, Scalar alpha=1)",
+    .schema = "add(Operand input, Operand other, *, Scalar alpha=1)",
     .doc = "input + alpha · other, broadcast.",
     .grad_name = "AddBackward0",
     .surface = kBoth | kInplace,
@@ -32,11 +32,11 @@ constexpr OpDef add_op = {
 };
 
 constexpr OpDef sub_op = {
-    .schema = "sub(Tensor input, Operand other, *, Scalar alpha=1)",
+    .schema = "sub(Operand input, Operand other, *, Scalar alpha=1)",
     .doc = "input - alpha · other, broadcast.",
     .grad_name = "SubBackward0",
     .surface = kBoth | kInplace,
-    .promote = Promote::Arithmetic,
+    .promote = Promote::Difference,
     .map = map_id<Add>,
     .forward = [](Call& c) { run_with(c, Attrs{-c.attrs.f(0)}); },
     .derivative = custom(
@@ -57,7 +57,7 @@ constexpr OpDef sub_op = {
 };
 
 constexpr OpDef mul_op = {
-    .schema = "mul(Tensor input, Operand other)",
+    .schema = "mul(Operand input, Operand other)",
     .doc = "input · other, element by element, broadcast.",
     .grad_name = "MulBackward0",
     .surface = kBoth | kInplace,
@@ -67,7 +67,7 @@ constexpr OpDef mul_op = {
 };
 
 constexpr OpDef div_op = {
-    .schema = "div(Tensor input, Operand other)",
+    .schema = "div(Operand input, Operand other)",
     .doc = "input / other, element by element, broadcast; of integers too, as floating numbers.",
     .grad_name = "DivBackward0",
     .surface = kBoth | kInplace,
@@ -98,7 +98,7 @@ void refuse_integer_zero(const Call& c) {
 }
 
 constexpr OpDef floor_divide_op = {
-    .schema = "floor_divide(Tensor input, Operand other)",
+    .schema = "floor_divide(Operand input, Operand other)",
     .doc =
         "`input // other`: the quotient rounded towards minus infinity. An integer divided by 0 "
         "raises RuntimeError; so does the derivative, which PyTorch does not define.",
@@ -119,7 +119,7 @@ constexpr OpDef floor_divide_op = {
 };
 
 constexpr OpDef remainder_op = {
-    .schema = "remainder(Tensor input, Operand other)",
+    .schema = "remainder(Operand input, Operand other)",
     .doc = "`input % other`: input - other · floor(input / other), with the sign of other.",
     .grad_name = "RemainderBackward0",
     .surface = kBoth | kInplace,
@@ -277,11 +277,11 @@ constexpr OpDef gt_op =
     comparison<Gt>("gt(Tensor input, Operand other)", "Whether input > other, element by element, as bool.");
 constexpr OpDef ge_op =
     comparison<Ge>("ge(Tensor input, Operand other)", "Whether input >= other, element by element, as bool.");
-constexpr OpDef bitwise_and_op = comparison<And>("bitwise_and(Tensor input, Operand other)",
+constexpr OpDef bitwise_and_op = comparison<And>("bitwise_and(Operand input, Operand other)",
                                                  "`input & other`, of bools and integers.", kBoth | kInplace);
-constexpr OpDef bitwise_or_op = comparison<Or>("bitwise_or(Tensor input, Operand other)",
+constexpr OpDef bitwise_or_op = comparison<Or>("bitwise_or(Operand input, Operand other)",
                                                "`input | other`, of bools and integers.", kBoth | kInplace);
-constexpr OpDef bitwise_xor_op = comparison<Xor>("bitwise_xor(Tensor input, Operand other)",
+constexpr OpDef bitwise_xor_op = comparison<Xor>("bitwise_xor(Operand input, Operand other)",
                                                  "`input ^ other`, of bools and integers.", kBoth | kInplace);
 
 // ---- Three inputs ------------------------------------------------------------------------------

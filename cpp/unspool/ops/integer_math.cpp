@@ -77,10 +77,10 @@ constexpr OpDef integers(const char* schema, const char* doc) {
           .derivative = none("it takes integers alone")};
 }
 
-constexpr OpDef left_shift_op = integers<LeftShift>("bitwise_left_shift(Tensor input, Operand other)",
+constexpr OpDef left_shift_op = integers<LeftShift>("bitwise_left_shift(Operand input, Operand other)",
                                                     "`input << other`, of integers: input · 2^other.");
 constexpr OpDef right_shift_op =
-    integers<RightShift>("bitwise_right_shift(Tensor input, Operand other)",
+    integers<RightShift>("bitwise_right_shift(Operand input, Operand other)",
                          "`input >> other`, of integers: input / 2^other, rounded down.");
 constexpr OpDef gcd_op = integers<Gcd>("gcd(Tensor input, Tensor other)",
                                        "The greatest common divisor of integers; of 0 and 0 it is 0.");

@@ -163,6 +163,7 @@ enum class Promote : std::uint8_t {
   Common,      // result_type of all inputs
   Floating,    // the same, integers become the default floating dtype
   Arithmetic,  // Common, but bool is refused (a hint names the logical op)
+  Difference,  // Common, but no input may be bool
 };
 
 enum Surface : std::uint8_t {
