@@ -244,11 +244,17 @@ def test_a_number_as_the_first_operand(name: str) -> None:
             for m in BOTH:
                 try:
                     y = getattr(m, name)(number, m.tensor(values))
-                    seen.append((str(y.dtype), y.tolist()))
+                    seen.append(f"{y.dtype} {y.tolist()}")
                 except (RuntimeError, TypeError):  # of PyTorch also NotImplementedError, a RuntimeError
                     seen.append("refused")
             assert seen[0] == seen[1], (number, values)
-    assert str(getattr(unspool, name)(7, 2).dtype) == str(getattr(torch, name)(7, 2).dtype)
+    alone = []
+    for m in BOTH:
+        try:
+            alone.append(str(getattr(m, name)(7, 2).dtype))
+        except TypeError:  # both are numbers
+            alone.append("refused")
+    assert alone[0] == alone[1]
     with pytest.raises(TypeError, match="argument 'input' must be a Tensor or a number, got '2'"):
         getattr(unspool, name)("2", unspool.ones(2))
 

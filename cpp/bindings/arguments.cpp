@@ -14,6 +14,7 @@ const char* kind_name(const Param& p) {
     case Kind::TensorList:
       return "a sequence of Tensors";
     case Kind::Operand:
+    case Kind::Value:
       return "a Tensor or a number";
     case Kind::Scalar:
     case Kind::Float:
@@ -133,6 +134,7 @@ bool convert(const Param& p, PyObject* o, bool strict, Bound& b, Complaint& comp
       b.inline_tensors[b.n_tensors++] = none ? Tensor() : unwrap(o);
       return true;
     case Kind::Operand:
+    case Kind::Value:
       if (none || !operand_of(o, b.inline_tensors[b.n_tensors])) break;
       ++b.n_tensors;
       return true;
@@ -183,7 +185,8 @@ bool convert(const Param& p, PyObject* o, bool strict, Bound& b, Complaint& comp
       fits = none || convert_choice(p, o, value);
       break;
   }
-  const bool attribute = p.kind != Kind::Tensor && p.kind != Kind::Operand && p.kind != Kind::IntList;
+  const bool attribute =
+      p.kind != Kind::Tensor && p.kind != Kind::Operand && p.kind != Kind::Value && p.kind != Kind::IntList;
   if (!attribute || !fits)
     return complain("argument '", p.name, "' must be ", kind_name(p), p.optional ? " or None" : "", ", got ",
                     Shown{o});
@@ -252,6 +255,9 @@ bool bind_values(const Signature& s, const Arguments& a, bool strict, Bound& b, 
     if (!value[i] && !p.has_default) return complain("missing argument '", p.name, "' (", kind_name(p), ")");
     if (!convert(p, value[i], strict, b, complain)) return false;
   }
+  if (n_params > 1 && s.params[0].kind == Kind::Operand && b.inline_tensors[0]->wrapped_number &&
+      b.inline_tensors[1]->wrapped_number)
+    return complain("one argument must be a Tensor, got ", Shown{value[0]}, " and ", Shown{value[1]});
   return true;
 }
 

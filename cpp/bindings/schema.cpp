@@ -37,6 +37,7 @@ struct TypeName {
 constexpr TypeName kTypes[] = {
     {"Tensor", Kind::Tensor, "Tensor"},
     {"Operand", Kind::Operand, "Tensor | float"},
+    {"Value", Kind::Value, "Tensor | float"},
     {"Scalar", Kind::Scalar, "float"},
     {"int", Kind::Int, "int"},
     {"float", Kind::Float, "float"},

@@ -25,7 +25,8 @@ namespace unspool::python {
 enum class Kind : std::uint8_t {
   Tensor,
   TensorList,
-  Operand,
+  Operand,  // or a number beside a tensor
+  Value,    // or a number
   Scalar,
   Int,
   Float,

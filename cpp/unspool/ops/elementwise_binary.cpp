@@ -12,7 +12,7 @@ void add_vjp(const Record& r, const Tensor* g, Tensor* gx) {
 }
 
 constexpr OpDef add_op = {
-    .schema = "add(Operand input, Operand other, *, Scalar alpha=1)",
+    .schema = "add(Value input, Operand other, *, Scalar alpha=1)",
     .doc = "input + alpha · other, broadcast.",
     .grad_name = "AddBackward0",
     .surface = kBoth | kInplace,
@@ -32,7 +32,7 @@ constexpr OpDef add_op = {
 };
 
 constexpr OpDef sub_op = {
-    .schema = "sub(Operand input, Operand other, *, Scalar alpha=1)",
+    .schema = "sub(Value input, Operand other, *, Scalar alpha=1)",
     .doc = "input - alpha · other, broadcast.",
     .grad_name = "SubBackward0",
     .surface = kBoth | kInplace,
@@ -57,7 +57,7 @@ constexpr OpDef sub_op = {
 };
 
 constexpr OpDef mul_op = {
-    .schema = "mul(Operand input, Operand other)",
+    .schema = "mul(Value input, Operand other)",
     .doc = "input · other, element by element, broadcast.",
     .grad_name = "MulBackward0",
     .surface = kBoth | kInplace,
@@ -67,7 +67,7 @@ constexpr OpDef mul_op = {
 };
 
 constexpr OpDef div_op = {
-    .schema = "div(Operand input, Operand other)",
+    .schema = "div(Value input, Operand other)",
     .doc = "input / other, element by element, broadcast; of integers too, as floating numbers.",
     .grad_name = "DivBackward0",
     .surface = kBoth | kInplace,
@@ -98,7 +98,7 @@ void refuse_integer_zero(const Call& c) {
 }
 
 constexpr OpDef floor_divide_op = {
-    .schema = "floor_divide(Operand input, Operand other)",
+    .schema = "floor_divide(Value input, Operand other)",
     .doc =
         "`input // other`: the quotient rounded towards minus infinity. An integer divided by 0 "
         "raises RuntimeError; so does the derivative, which PyTorch does not define.",

@@ -236,7 +236,7 @@ Tensor without_slope(const Tensor& quotient, const Tensor& exact) {
 }
 
 constexpr OpDef div_rounded_op = {
-    .schema = "div(Operand input, Operand other, *, {trunc,floor}? rounding_mode)",
+    .schema = "div(Value input, Operand other, *, {trunc,floor}? rounding_mode)",
     .doc =
         "With rounding_mode='floor' or 'trunc' the quotient rounded down or towards 0, of integers as an integer; "
         "its derivative is 0.",

@@ -297,7 +297,7 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
         if rtol == 0 and atol == 0:
             return close
         other = _floating(other)
-        gap = _core.abs(input - other)
+        gap = _core.abs(_floating(input) - other)
         return close | (_core.isfinite(gap) & (gap <= atol + _core.abs(rtol * other)))
 
 
