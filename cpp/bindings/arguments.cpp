@@ -255,8 +255,8 @@ bool bind_values(const Signature& s, const Arguments& a, bool strict, Bound& b, 
     if (!value[i] && !p.has_default) return complain("missing argument '", p.name, "' (", kind_name(p), ")");
     if (!convert(p, value[i], strict, b, complain)) return false;
   }
-  if (n_params > 1 && s.params[0].kind == Kind::Operand && b.inline_tensors[0]->wrapped_number &&
-      b.inline_tensors[1]->wrapped_number)
+  if (n_params > 1 && s.params[0].kind == Kind::Operand && s.params[1].kind == Kind::Operand &&
+      b.inline_tensors[0]->wrapped_number && b.inline_tensors[1]->wrapped_number)
     return complain("one argument must be a Tensor, got ", Shown{value[0]}, " and ", Shown{value[1]});
   return true;
 }

@@ -85,8 +85,8 @@ class Monitor(_core.LossLog):
         self._layers = {path: part for path, part in parts(model).items() if part.owns_weight and not part.aside}
         if not self._layers:
             raise ValueError(f"Monitor: the model ({model._get_name()}) has no linear layer with a weight of its own")
-        self._judge_by(window, _FLAT, _VOLATILE, math.nan if uninformed is None else uninformed, _PLATEAU)
         self._every, self._uninformed, self._window, self._tell = every, uninformed, window, tell
+        self._set_limits()
         self._next = every or _EVERY  # step of the next look
         self._since, self._begun = 0, 0.0  # the step and the time that the present pace is measured from
         self._spent = 0.0  # for the copies of the look to come
@@ -102,13 +102,17 @@ class Monitor(_core.LossLog):
         def __call__(self, loss: Any) -> None:
             """Take note of a step, and of the layers at every `every`th."""
 
+    def _set_limits(self) -> None:
+        aim = math.nan if self._uninformed is None else self._uninformed
+        self._judge_by(self._window, _FLAT, _VOLATILE, aim, _PLATEAU)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "losses": self.losses, "_wake": self._wake, "_troubled": self._troubled}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         losses, taken = state.pop("losses"), 0
-        aim = state["_uninformed"]
-        self._judge_by(state["_window"], _FLAT, _VOLATILE, math.nan if aim is None else aim, _PLATEAU)
+        self._uninformed, self._window = state["_uninformed"], state["_window"]
+        self._set_limits()
         while taken < len(losses):
             taken = self._note_several(losses, taken)
         for name, value in state.items():
