@@ -93,6 +93,23 @@ def test_a_volatile_loss_and_its_return() -> None:
     assert [line.split(":")[0] for line in said if "volatile_loss" in line] == ["step 20", "step 80"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "loss"),
+    [
+        ("volatile_loss", lambda step: 1.0 + (0.9 if step % 2 else -0.9)),
+        ("flat_loss", lambda step: 3.0),
+        ("plateau", lambda step: 2.2 + (0.01 if step % 2 else -0.01)),
+        ("non_finite", lambda step: math.nan if step == 45 else 1.0 + step % 3),
+    ],
+)
+def test_losses_are_judged_far_from_any_look(kind: str, loss: Any) -> None:
+    """Between looks only the native call can tell that there is something to see."""
+    monitor = Monitor(mlp(1, 8), every=10000, window=20, uninformed=2.2, tell=[].append)
+    for step in range(100):
+        monitor(loss(step) if step >= 40 else 1.0 + step % 3)
+    assert [(step, found) for step, found, _ in monitor.events] == [(46 if kind == "non_finite" else 60, kind)]
+
+
 def test_a_frozen_step_stays_frozen() -> None:
     unspool.manual_seed(1)
     model = mlp(2, 32)
