@@ -101,10 +101,14 @@ def test_what_weights_cannot_mend_is_said() -> None:
     assert fingerprint(model) == before
 
 
+def _normalised(affine: bool) -> Any:
+    layers = [part for _ in range(30) for part in (nn.Linear(32, 32), nn.BatchNorm1d(32, affine=affine), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(32, 10))
+
+
 def test_what_gets_no_better_stays_as_it_was() -> None:
     """Batch normalisation makes gradients grow, whatever the weights are."""
-    layers = [part for _ in range(30) for part in (nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU())]
-    model = nn.Sequential(*layers, nn.Linear(32, 10))
+    model = _normalised(affine=False)
     report = unspool.diagnose(model, *batch())
     before = [p.detach().numpy().tobytes() for p in model.parameters()]
     said = report.repair(model)
@@ -114,13 +118,29 @@ def test_what_gets_no_better_stays_as_it_was() -> None:
 
 def test_weights_that_only_make_steps_small_get_their_size() -> None:
     """Behind a normalisation their size changes no number of the report but gradient / weight."""
-    layers = [part for _ in range(30) for part in (nn.Linear(32, 32), nn.BatchNorm1d(32), nn.ReLU())]
-    model = nn.Sequential(*layers, nn.Linear(32, 10))
+    model = _normalised(affine=False)
     for linear in model[::3]:
         nn.init.normal_(linear.weight, 0.0, math.sqrt(8 / 32))
     said = unspool.diagnose(model, *batch()).repair(model)
     assert said[-1].startswith("left: exploding_backward")
     assert model[0].weight.var().item() == pytest.approx(2 / 32, rel=0.01)
+
+
+def test_batch_normalisations_are_shifted_where_gradients_explode() -> None:
+    """By E[f'²] / Var f a layer: π / (π - 1) for a ReLU of N(0, 1) in wide layers, and 1.05 for one of N(1.5, 1)."""
+    model = _normalised(affine=True)
+    x, y = unspool.randn(256, 32), unspool.randint(0, 10, (256,))
+    report = unspool.diagnose(model, x, y)
+    assert report.backward.factor == pytest.approx(math.pi / (math.pi - 1), rel=0.1)
+    model[1].weight.data.neg_()
+    said = report.repair(model)
+    assert said[0] == "1 and 29 more normalisations: bias 1.5 times the weight"
+    assert all(norm.bias.allclose(unspool.tensor(1.5)) for norm in model[1::3])
+    again = unspool.diagnose(model, x, y)
+    assert again.healthy
+    assert 1.0 < again.backward.factor < 1.15
+    assert again.layers[29].norm == "88"
+    assert again.layers[30].norm is None
 
 
 @pytest.mark.parametrize("act", [nn.Sigmoid, nn.Softplus])

@@ -89,9 +89,9 @@ PyObject* note_several(PyObject* self, PyObject* args) {
     LossLog& log = log_of(self);
     while (at >= 0 && at < PyList_GET_SIZE(values)) {
       if (!note(log, PyList_GET_ITEM(values, at++))) return nullptr;
-      if (is_remarkable(log)) break;
+      if (is_remarkable(log)) return PyLong_FromSsize_t(at);
     }
-    return PyLong_FromSsize_t(at);
+    Py_RETURN_NONE;
   });
 }
 
@@ -162,8 +162,8 @@ PyMethodDef methods[] = {
      "_judge_by(self, window: int, least: float, most: float, aim: float, near: float) -> None\n\nJudge windows "
      "of so many losses: a spread below `least` or above `most`, a mean that is `aim` but for a part `near`."},
     {"_note_several", note_several, METH_VARARGS,
-     "_note_several(self, values: list[float], at: int) -> int\n\nNote losses from the at-th on, up to one "
-     "at which there is something to see; gives the index of the first that is left."},
+     "_note_several(self, values: list[float], at: int) -> int | None\n\nNote losses from the at-th on, up to one "
+     "at which there is something to see; gives the index of the next, or None where there was nothing."},
     {"_between", between, METH_VARARGS,
      "_between(self, start: int, stop: int) -> list[float]\n\nSome of the losses."},
     {"_window_numbers", window_numbers, METH_NOARGS,

@@ -32,10 +32,10 @@ class Layer:
 
     `z` is the layer's output, the pre-activation; `h` what the next layer reads of it, None where that isn't seen;
     `gradient` that of the loss for z. `weight_target` is gain / fan_in for the nonlinearity that follows.
-    `signal_rms` is of z without the bias. `code` is Python for the weight and the bias; `aside` is as in Part. `twins`
-    are groups of units that training can't tell apart, `told_apart` the largest norm of a gradient that tells units of
-    equal weights apart, `collapses_into` the number of the linear layer that follows
-    without a nonlinearity.
+    `signal_rms` is of z without the bias. `code` is Python for the weight and the bias; `aside` is as in Part. `norm`
+    is the path of the normalisation that the nonlinearity reads, None without one. `twins` are groups of units that
+    training can't tell apart, `told_apart` the largest norm of a gradient that tells units of equal weights apart,
+    `collapses_into` the number of the linear layer that follows without a nonlinearity.
     """
 
     path: str
@@ -59,6 +59,7 @@ class Layer:
     dead: float
     always_on: float
     saturated: float
+    norm: str | None = None
     twins: list[list[int]] = field(default_factory=list)
     told_apart: float = 0.0
     collapses_into: int | None = None
@@ -123,7 +124,7 @@ class _Recorder:
     def __init__(self, model: Any, rank: bool) -> None:
         self.calls: list[_Call] = []
         self.gradients: dict[int, Stats] = {}
-        self.norms: dict[Any, Stats] = {}
+        self.norms: dict[Any, tuple[str, Stats]] = {}
         self.modules: dict[Any, Any] = {}
         self.blocks: dict[Any, Block] = {}
         self.inside: list[str] = []
@@ -142,7 +143,8 @@ class _Recorder:
             return
         self.modules.setdefault(out.grad_fn, module)
         if _is_norm(module) and out.dim() > 1 and out.numel():
-            self.norms[out.grad_fn] = stats_of(out, 1 if "LayerNorm" not in type(module).__name__ else -1)
+            axis = 1 if "LayerNorm" not in type(module).__name__ else -1
+            self.norms[out.grad_fn] = path, stats_of(out, axis)
 
     def see(self, path: str, part: Part, x: Any, out: Any) -> None:
         """The linear map `part` made `out` of x."""
@@ -175,7 +177,7 @@ def _layers(seen: _Recorder, flow: Flow, gradients: dict[int, Any], noise: Seque
     layers = []
     for number, call in enumerate(seen.calls):
         activation, node, following = flow.after(call.node)
-        met = seen.norms.get(node, call.z)
+        norm, met = seen.norms.get(node, (None, call.z))
         bias = call.part.bias
         gradient, bias_gradient = call.part.gradients(gradients)
         w = as_matrix(call.part.matrix)
@@ -206,6 +208,7 @@ def _layers(seen: _Recorder, flow: Flow, gradients: dict[int, Any], noise: Seque
                 dead=float(np.mean((met.unit_max <= activation.low) | (met.unit_min >= activation.high))),
                 always_on=float(np.mean(met.unit_min > 0)) if activation.is_rectifier else 0.0,
                 saturated=_saturated(met.sample, activation.near),
+                norm=norm,
                 collapses_into=_matrix_after(seen.calls, number, following),
             )
         if gradient is not None and fan_out > 1:

@@ -5,9 +5,9 @@ The first round gives weights the variance gain / fan_in. Where that isn't enoug
 deviation as it passes, so that the next layer reads what it will read afterwards. Another takes each unit's mean
 off, too: a nonlinearity whose values lie around another number than 0, as those of sigmoid and softplus do, gives
 layers that vary by what little its values vary, and gradients that vanish however large the weights are. Where
-gradients explode, as those of a deep hardtanh do at variance 1, smaller weights are tried. The best of all rounds
-stays. At last the outputs are made small, where the loss says how small: what a network gives before it has
-learnt anything is an error to be unlearnt.
+gradients explode, as those of a deep hardtanh do at variance 1, smaller weights are tried, and behind
+normalisations, which undo those, other biases in these. The best of all rounds stays. At last the outputs are made
+small, where the loss says how small: what a network gives before it has learnt anything is an error to be unlearnt.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ from unspool.diagnose.statistics import as_matrix
 
 __all__ = ["repair"]
 
-_ROUNDS = ("rule", "batch", "batch", "units", "less", "less")
-_FROM_BEST = {"units", "less"}
+_ROUNDS = ("rule", "batch", "batch", "units", "less", "less", "shift")
+_FROM_BEST = {"units", "less", "shift"}
+_AGAINST_EXPLOSION = {"less", "shift"}
+_SHIFT = 1.5  # of what a nonlinearity reads, in its standard deviations
 _START = 0.1  # variance of outputs, as a part of the targets', that a start is to have
 _REDRAWN = {"symmetric_units", "non_finite"}
 _CHAINS = {
@@ -173,6 +175,27 @@ def _scale(report: Any, model: Any, places: dict[str, _Place], how: str) -> Iter
     yield f"{len(factors)} layers: weights times {low:.3g} … {high:.3g}, {_AIMS[how]}"
 
 
+def _is_affine(parameters: dict[str, Any]) -> bool:
+    weight, bias = parameters.get("weight"), parameters.get("bias")
+    return weight is not None and bias is not None and weight.shape == bias.shape
+
+
+def _shift_norms(report: Any, model: Any) -> Iterator[str]:
+    """Biases of the normalisations before nonlinearities, so that most of what those read lies on one side.
+
+    Batch normalisation takes the mean of what it reads off, so from layer to layer gradients grow by
+    E[f'(z + s)²] / Var f(z + s) for z ~ N(0, 1) and a bias s, whatever the weights are: for ReLU by 1.47 where s is 0,
+    and by 1.05 where it is 1.5 (the mean-field limit of wide layers; Yang et al. 2019).
+    """
+    found = {layer.norm: model.get_submodule(layer.norm) for layer in report.layers if layer.norm is not None}
+    norms = {path: p for path, p in ((path, norm._parameters) for path, norm in found.items()) if _is_affine(p)}
+    for p in norms.values():
+        p["bias"].copy_(_SHIFT * p["weight"].abs())
+    if norms:
+        first, more = next(iter(norms)), len(norms) - 1
+        yield f"{first}{f' and {more} more normalisations' if more else ''}: bias {_SHIFT} times the weight"
+
+
 def _settle_loss(report: Any, place: _Place) -> Iterator[str]:
     """The last layer, so that the loss begins where an uninformed prediction has it: small outputs around y's mean."""
     layer, part, measures = report.layers[-1], place.part, report.facts.measures
@@ -263,9 +286,9 @@ def repair(report: Any, model: Any) -> list[str]:
             if how in _FROM_BEST and now is not best:
                 _restore(kept)
                 now, done = best, list(said)
-            if now.healthy or (how == "less" and now.backward.label != "exploding"):
+            if now.healthy or (how in _AGAINST_EXPLOSION and now.backward.label != "exploding"):
                 continue
-            step = _round(now, model, places, how)
+            step = list(_shift_norms(now, model)) if how == "shift" else _round(now, model, places, how)
             if not step:
                 continue
             done += step
