@@ -182,6 +182,22 @@ def test_targets_far_from_0() -> None:
     assert unspool.diagnose(model, x, y).healthy
 
 
+def test_weights_of_which_a_module_makes_little_are_not_too_large() -> None:
+    class Scaled(nn.Module):
+        """Weights of variance 1, whose scale is in the forward pass."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(unspool.randn(32, 32))
+
+        def forward(self, x: Any) -> Any:
+            return F.linear(x, self.weight / math.sqrt(32))
+
+    model = nn.Sequential(Scaled(), nn.Tanh(), Scaled(), nn.Tanh(), Scaled())
+    found = {f.kind: f.severity for f in unspool.diagnose(model, unspool.randn(64, 32)).findings}
+    assert found == {"weight_scale": "info"}
+
+
 def test_last_biases_far_from_the_targets() -> None:
     """They say nothing of the weights, which keep their scale where outputs without them are small."""
     x, y = unspool.randn(128, 32), unspool.randn(128, 10)

@@ -126,6 +126,21 @@ def test_weights_that_only_make_steps_small_get_their_size() -> None:
     assert model[0].weight.var().item() == pytest.approx(2 / 32, rel=0.01)
 
 
+def test_weights_too_large_behind_normalisations_get_their_size() -> None:
+    """The verdicts are healthy there, but steps of a usual size are too small to change such weights."""
+    layers = [part for _ in range(4) for part in (nn.Linear(32, 32), nn.LayerNorm(32), nn.GELU())]
+    model = nn.Sequential(*layers, nn.Linear(32, 10))
+    for linear in model[::3]:
+        nn.init.normal_(linear.weight, 0.0, math.sqrt(16 / 32))
+    report = unspool.diagnose(model, *batch())
+    assert "weight_scale" in kinds(report)
+    assert report.forward.label == report.backward.label == "healthy"
+    report.repair(model)
+    again = unspool.diagnose(model, *batch())
+    assert again.healthy
+    assert model[0].weight.var().item() == pytest.approx(again.layers[0].weight_target, rel=0.01)
+
+
 def test_batch_normalisations_are_shifted_where_gradients_explode() -> None:
     """By E[f'²] / Var f a layer: π / (π - 1) for a ReLU of N(0, 1) in wide layers, and 1.05 for one of N(1.5, 1)."""
     model = _normalised(affine=True)

@@ -350,17 +350,29 @@ def _range(values: list[float]) -> str:
     return " to ".join(dict.fromkeys(ends))
 
 
+def _is_too_large(layer: Layer) -> bool:
+    """Whether the weights' variance is more than three times too large, and so is what they make, which a module may
+    scale and biases may centre. PyTorch's draws for ReLU have twice the target before no nonlinearity, and four
+    standard deviations of a draw are chance."""
+    most = 3 * math.exp(4 * math.sqrt(2 / (layer.fan_in * layer.fan_out)))
+    return most < min(layer.weight_var / layer.weight_target, layer.z.variance) < math.inf
+
+
 def weight_scale(facts: Facts) -> Iterator[Finding]:
-    """Weights whose variance is more than four times off the target of their nonlinearity: no fault by itself."""
+    """Weights whose variance is more than four times off the target of their nonlinearity: no fault by itself. Where
+    most layers' are too large, outputs are, too, or, behind normalisations, steps are too small to change them."""
     layers = facts.measures.layers
-    off = [x for x in layers if x.weight_var > 0 and not 0.25 <= x.weight_var / x.weight_target <= 4]
+    off = [x for x in layers if _is_too_large(x)]
+    large = 2 * len(off) > len(layers)
+    if not large:
+        off = [x for x in layers if x.weight_var > 0 and not 0.25 <= x.weight_var / x.weight_target <= 4]
     if off:
         ratios = [x.weight_var / x.weight_target for x in off]
         yield Finding(
-            "weight_scale", "info", off[0].path,
+            "weight_scale", "warning" if large else "info", off[0].path,
             f"{len(off)} of {len(layers)} layers have weights of {_range(ratios)} times the variance gain / fan_in",
             {"layers": [x.path for x in off], "ratios": ratios},
-            "nn.init.kaiming_normal_(layer.weight, nonlinearity=…)",
+            "report.repair(model)" if large else "nn.init.kaiming_normal_(layer.weight, nonlinearity=…)",
         )  # fmt: skip
 
 

@@ -41,8 +41,9 @@ _CHAINS = {
     "symmetric_units", "non_finite",
 }  # fmt: skip
 _LOCAL = {"dead_units", "always_on_units", "saturated_units"}
+_SCALES = {"weight_scale", *_CHAINS, *_LOCAL}
 _BIASES = {"far_biases", *_LOCAL}
-_LAST = {"start_loss", *_CHAINS, *_LOCAL}
+_LAST = {"start_loss", *_SCALES}
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,7 @@ def _round(report: Any, model: Any, places: dict[str, _Place], how: str) -> list
             zeroed.append(path or "(model)")
     if zeroed:
         done.append(f"{zeroed[0]}{f' and {len(zeroed) - 1} more layers' if len(zeroed) > 1 else ''}: bias 0")
-    if chains or kinds & _LOCAL:
+    if kinds & _SCALES:
         done += _scale(report, model, places, how)
     return done
 
