@@ -104,7 +104,7 @@ TEST_P(Gemm, IntegersAreExact) {
 }
 
 // The sizes of gemm.h, and one less and one more: rows and k of the direct and the small path, the blocks of
-// the others.
+// the others, which by columns are 576 KiB of B in whole panels.
 TEST_P(Gemm, BlockEdgesAreExact) {
   std::vector<std::array<std::int64_t, 3>> sizes = {{64, 64, 64},  {129, 97, 65},  {1, 300, 700},
                                                     {300, 1, 700}, {33, 530, 130}, {100, 100, 1030}};
@@ -115,6 +115,8 @@ TEST_P(Gemm, BlockEdgesAreExact) {
                                {256 + by, 260, 9},
                                {300, 528 + by, 9},
                                {300, 264 + by, 9},
+                               {80, 1440 + by, 100},
+                               {80, 720 + by, 100},
                                {720 + by, 33, 520}});
   }
   for (const auto& s : sizes)

@@ -8,8 +8,10 @@
 //            stack, and A is read where it lies;
 //   rows     a block of A is packed into the workspace, or read where it lies, and of B a panel at a time on
 //            the stack;
-//   columns  a block of B is packed into the workspace, and of A a panel at a time on the stack, or A is read
-//            where it lies: C is large beside k, or B has fewer columns than A has rows, one block of them.
+//   columns  a block of B is packed into the workspace, and of A a panel at a time, on the stack, or A is
+//   read
+//            where it lies; or into the workspace, where more blocks of B follow: C is large beside k, or B
+//            has fewer columns than A has rows.
 // A narrow C (n below a vector) is computed as its transpose, Bᵀ·Aᵀ: fma(a, b, c) == fma(b, a, c).
 // Threads share the tiles of C and the panels to pack, never the steps over k.
 #pragma once
@@ -305,6 +307,13 @@ struct Block {
   inline void pack_b(T* to, int64_t j) const {
     pack_rows(to, nr, p.b + pc * p.b_row + (jc + j) * p.b_col, p.b_row, p.b_col, tile.k, smaller(nr, nb - j));
   }
+  // Asks for where the chains of the tile at (i, j) will go, and for what they start from.
+  UNSPOOL_INLINE void expect(int64_t i, int64_t j) const {
+    const int64_t columns = smaller(nr, nb - j);
+    const T* const at = chains + i * chains_row + j;
+    for (int64_t r = 0, rows = smaller(kTileRows, mb - i); r < rows; ++r)
+      for (int64_t x = 0; x < columns; x += 64 / sizeof(T)) __builtin_prefetch(at + r * chains_row + x, 1, 2);
+  }
   // The tile at (i, j), of a packed panel of B; the strides are those of `t`, a copy of the block's.
   UNSPOOL_INLINE void run(Tile<T>& t, const T* a, const T* b, int64_t i, int64_t j) const {
     t.a = a;
@@ -344,19 +353,25 @@ inline void run_rows(Block<T> block) {
     for (int64_t i = 0; i < block.mb; i += kTileRows) block.run(t, a + i * a_step, panel, i, c * block.nr);
   });
 }
+// Panels of A go to `packed_a`, where that is not null, when they meet the first block of B.
 template <class T>
-inline void run_columns(Block<T> block, bool b_is_packed) {
-  const bool in_place = block.p.a_in_place();
+inline void run_columns(Block<T> block, T* packed_a) {
+  const bool in_place = packed_a == nullptr && block.p.a_in_place();
+  const bool packs = packed_a != nullptr ? block.jc == 0 : !in_place;
   if (!in_place) block.a_is_packed();
   const int64_t k = block.tile.k, work = gemm_work<T>(block.mb, block.nb, k);
-  parallel(b_is_packed ? 0 : (block.nb + block.nr - 1) / block.nr, work,
+  parallel((block.nb + block.nr - 1) / block.nr, work,
            [&](int64_t c) { block.pack_b(block.shared + c * block.nr * k, c * block.nr); });
   parallel((block.mb + kTileRows - 1) / kTileRows, work, [&](int64_t c) {
-    alignas(64) T panel[Blocks<T>::kKc * kTileRows];
+    alignas(64) T on_stack[Blocks<T>::kKc * kTileRows];
+    T* const panel = packed_a != nullptr ? packed_a + c * kTileRows * k : on_stack;
+    if (packs) block.pack_a(panel, c * kTileRows);
     const T* const a = in_place ? block.a_at(c * kTileRows) : panel;
-    if (!in_place) block.pack_a(panel, c * kTileRows);
     Tile<T> t = block.tile;
-    for (int64_t j = 0; j < block.nb; j += block.nr) block.run(t, a, block.shared + j * k, c * kTileRows, j);
+    for (int64_t j = 0; j < block.nb; j += block.nr) {
+      block.expect(c * kTileRows, j + block.nr);
+      block.run(t, a, block.shared + j * k, c * kTileRows, j);
+    }
     if (block.p.call != nullptr && block.p.call->done != nullptr && block.pc + k == block.p.k)
       block.p.call->done(block.p.call->done_context, block.ic + c * kTileRows, block.jc,
                          smaller(kTileRows, block.mb - c * kTileRows), block.nb);
@@ -366,34 +381,41 @@ inline void run_columns(Block<T> block, bool b_is_packed) {
 template <class T>
 inline void gemm_blocked(const Product<T>& p, GemmPath path) {
   const Blocks<T> size = blocks(p, path);
-  // At most 4 MiB. Nothing throws before it is given back, and a destructor would make a weak symbol here.
-  const auto bytes = static_cast<std::size_t>(size.shared_bytes + size.chains_bytes);
+  // Nothing throws before it is given back, and a destructor would make a weak symbol here.
+  const auto bytes = static_cast<std::size_t>(size.shared_bytes + size.chains_bytes + size.a_bytes);
   char* const memory = static_cast<char*>(allocate(bytes));
   T* const scratch = reinterpret_cast<T*>(memory + size.shared_bytes);
+  T* const packed_a = size.a_bytes == 0 ? nullptr : scratch;  // never beside chains
   Tile<T> t = tile_of(p);
-  for (int64_t jc = 0; jc < p.n; jc += size.nc)
+  auto run = [&](int64_t ic, int64_t jc, int64_t pc) UNSPOOL_LAMBDA {
+    t.k = smaller(size.kc, p.k - pc);
+    t.b_row = size.nr;
+    t.start_row = t.to_row = size.apart ? size.nc : p.c_row;
+    const Block<T> block{p,
+                         t,
+                         reinterpret_cast<T*>(memory),
+                         size.apart ? scratch : p.c + ic * p.c_row + jc,
+                         size.apart ? size.nc : p.c_row,
+                         size.nr,
+                         ic,
+                         jc,
+                         pc,
+                         smaller(size.mc, p.m - ic),
+                         smaller(size.nc, p.n - jc)};
+    if (path == GemmPath::Rows)
+      run_rows(block);
+    else
+      run_columns(block, packed_a);
+  };
+  if (size.apart) {  // a block's chains are finished before those of the next one
+    for (int64_t jc = 0; jc < p.n; jc += size.nc)
+      for (int64_t ic = 0; ic < p.m; ic += size.mc)
+        for (int64_t pc = 0; pc < p.k; pc += size.kc) run(ic, jc, pc);
+  } else {  // what is packed of A serves all columns
     for (int64_t ic = 0; ic < p.m; ic += size.mc)
-      for (int64_t pc = 0; pc < p.k; pc += size.kc) {
-        const bool apart = size.chains_bytes != 0;
-        t.k = smaller(size.kc, p.k - pc);
-        t.b_row = size.nr;
-        t.start_row = t.to_row = apart ? size.nc : p.c_row;
-        const Block<T> block{p,
-                             t,
-                             reinterpret_cast<T*>(memory),
-                             apart ? scratch : p.c + ic * p.c_row + jc,
-                             apart ? size.nc : p.c_row,
-                             size.nr,
-                             ic,
-                             jc,
-                             pc,
-                             smaller(size.mc, p.m - ic),
-                             smaller(size.nc, p.n - jc)};
-        if (path == GemmPath::Rows)
-          run_rows(block);
-        else
-          run_columns(block, ic > 0 && size.kc >= p.k);  // with one stretch of k, B serves every ic
-      }
+      for (int64_t pc = 0; pc < p.k; pc += size.kc)
+        for (int64_t jc = 0; jc < p.n; jc += size.nc) run(ic, jc, pc);
+  }
   deallocate(memory, bytes);
 }
 

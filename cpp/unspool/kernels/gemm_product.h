@@ -71,18 +71,21 @@ UNSPOOL_INLINE int64_t panel_width(const Product<T>& p) {
   return panels <= 1 ? Tile<T>::kColumns : round_up((vecs + panels - 1) / panels * L, 8);
 }
 
-// Sizes of blocks: what is shared is kc × kNc of B or kRows × kc of A. docs/gemm.md says how they were
-// chosen. kMc and, among rows, kNc bound the chains that cannot rest in C.
+// Sizes of blocks: what is shared is kBBytes of B or kRows × kc of A. docs/gemm.md says how they were chosen.
+// kMc and kNc bound the chains that cannot rest in C.
 template <class T>
 struct Blocks {
   static constexpr int64_t kKc = sizeof(T) == 4 ? 512 : 384;
-  static constexpr int64_t kNc = sizeof(T) == 4 ? 528 : 264;
   static constexpr int64_t kMc = 720;
+  static constexpr int64_t kNc = sizeof(T) == 4 ? 528 : 264;
   static constexpr int64_t kRows = 512;
+  static constexpr int64_t kBBytes = 576 << 10;
+  static constexpr int64_t kABytes = 4 << 20;                        // packed, for the blocks of B to come
   static constexpr int64_t kLongRows = sizeof(T) == 4 ? 1024 : 512;  // elements of C for each step of k
   int64_t nr;
   int64_t mc, nc, kc;
-  int64_t shared_bytes, chains_bytes;
+  bool apart;  // chains rest in the workspace
+  int64_t shared_bytes, chains_bytes, a_bytes;
 };
 
 // The largest even part of n that is no more than `most`, in multiples of `grain`.
@@ -98,14 +101,21 @@ UNSPOOL_INLINE Blocks<T> blocks(const Product<T>& p, GemmPath path) {
   b.nr = panel_width(p);
   b.kc = even_part(p.k, trial != nullptr ? trial->kc : b.kKc, 1);
   // Chains rest in C itself unless it holds numbers still to be added to, or is scattered.
-  const bool apart = p.k > b.kc && (p.accumulate || p.c_col != 1);
-  b.mc = trial != nullptr ? trial->mc : path == GemmPath::Rows ? b.kRows : apart ? b.kMc : INT64_MAX / 2;
-  b.nc = trial != nullptr ? trial->nc : apart || path == GemmPath::Columns ? b.kNc : INT64_MAX / 2;
-  b.mc = even_part(p.m, b.mc / kTileRows * kTileRows, kTileRows);
+  b.apart = p.k > b.kc && (p.accumulate || p.c_col != 1);
+  const bool columns = path == GemmPath::Columns;
+  const int64_t row_bytes = b.kc * static_cast<int64_t>(sizeof(T));
+  b.nc = trial != nullptr ? trial->nc : b.apart ? b.kNc : columns ? b.kBBytes / row_bytes : INT64_MAX / 2;
   b.nc = even_part(p.n, b.nc / b.nr * b.nr, b.nr);
-  const int64_t packed = path != GemmPath::Rows ? b.nc : p.a_in_place() ? 0 : b.mc;
-  b.shared_bytes = round_up(packed * b.kc * sizeof(T), 64);
-  b.chains_bytes = apart ? b.mc * b.nc * sizeof(T) : 0;
+  const bool again = columns && !b.apart && b.nc < p.n;  // A is wanted for more than one block of B
+  b.mc = trial != nullptr ? trial->mc
+         : !columns       ? b.kRows
+         : b.apart        ? b.kMc
+         : again          ? b.kABytes / row_bytes
+                          : INT64_MAX / 2;
+  b.mc = even_part(p.m, b.mc / kTileRows * kTileRows, kTileRows);
+  b.shared_bytes = round_up((columns ? b.nc : p.a_in_place() ? 0 : b.mc) * row_bytes, 64);
+  b.chains_bytes = b.apart ? round_up(b.mc * b.nc * sizeof(T), 64) : 0;
+  b.a_bytes = again ? b.mc * row_bytes : 0;
   return b;
 }
 
