@@ -295,9 +295,16 @@ struct Block {
   int64_t chains_row;
   int64_t nr, ic, jc, pc, mb, nb;
 
-  // A panel of A is rows of Aᵀ.
+  // A panel of A is rows of Aᵀ. As many at once as a cache line of those reaches across.
+  static constexpr int64_t kPanels = larger(64 / (kTileRows * int64_t{sizeof(T)}), 1);
+  static constexpr int64_t kPanelsRows = kPanels * kTileRows;
   inline void pack_a(T* to, int64_t i) const {
-    pack_rows(to, int64_t{kTileRows}, a_at(i), p.a_col, p.a_row, tile.k, smaller(int64_t{kTileRows}, mb - i));
+    const int64_t end = smaller(i + kPanelsRows, mb);
+    if (p.a_row == 1 && end - i == kPanelsRows)
+      return pack_side_by_side<kPanels, kTileRows>(to, a_at(i), p.a_col, tile.k);
+    for (; i < end; i += kTileRows, to += kTileRows * tile.k)
+      pack_rows(to, int64_t{kTileRows}, a_at(i), p.a_col, p.a_row, tile.k,
+                smaller(int64_t{kTileRows}, mb - i));
   }
   const T* a_at(int64_t i) const { return p.a + (ic + i) * p.a_row + pc * p.a_col; }
   void a_is_packed() {
@@ -340,8 +347,9 @@ inline void run_rows(Block<T> block) {
   const T* a = block.a_at(0);
   int64_t a_step = block.p.a_row;
   if (!block.p.a_in_place()) {
-    parallel((block.mb + kTileRows - 1) / kTileRows, work,
-             [&](int64_t c) { block.pack_a(block.shared + c * kTileRows * k, c * kTileRows); });
+    constexpr int64_t kRows = Block<T>::kPanelsRows;
+    parallel((block.mb + kRows - 1) / kRows, work,
+             [&](int64_t c) { block.pack_a(block.shared + c * kRows * k, c * kRows); });
     block.a_is_packed();
     a = block.shared;
     a_step = k;
@@ -362,19 +370,23 @@ inline void run_columns(Block<T> block, T* packed_a) {
   const int64_t k = block.tile.k, work = gemm_work<T>(block.mb, block.nb, k);
   parallel((block.nb + block.nr - 1) / block.nr, work,
            [&](int64_t c) { block.pack_b(block.shared + c * block.nr * k, c * block.nr); });
-  parallel((block.mb + kTileRows - 1) / kTileRows, work, [&](int64_t c) {
-    alignas(64) T on_stack[Blocks<T>::kKc * kTileRows];
-    T* const panel = packed_a != nullptr ? packed_a + c * kTileRows * k : on_stack;
-    if (packs) block.pack_a(panel, c * kTileRows);
-    const T* const a = in_place ? block.a_at(c * kTileRows) : panel;
+  constexpr int64_t kRows = Block<T>::kPanelsRows;
+  parallel((block.mb + kRows - 1) / kRows, work, [&](int64_t c) {
+    alignas(64) T on_stack[Blocks<T>::kKc * kRows];
+    T* const panels = packed_a != nullptr ? packed_a + c * kRows * k : on_stack;
+    if (packs) block.pack_a(panels, c * kRows);
     Tile<T> t = block.tile;
-    for (int64_t j = 0; j < block.nb; j += block.nr) {
-      block.expect(c * kTileRows, j + block.nr);
-      block.run(t, a, block.shared + j * k, c * kTileRows, j);
+    const int64_t end = smaller((c + 1) * kRows, block.mb);
+    for (int64_t i = c * kRows; i < end; i += kTileRows) {
+      const T* const a = in_place ? block.a_at(i) : panels + (i - c * kRows) * k;
+      for (int64_t j = 0; j < block.nb; j += block.nr) {
+        block.expect(i, j + block.nr);
+        block.run(t, a, block.shared + j * k, i, j);
+      }
     }
     if (block.p.call != nullptr && block.p.call->done != nullptr && block.pc + k == block.p.k)
-      block.p.call->done(block.p.call->done_context, block.ic + c * kTileRows, block.jc,
-                         smaller(kTileRows, block.mb - c * kTileRows), block.nb);
+      block.p.call->done(block.p.call->done_context, block.ic + c * kRows, block.jc, end - c * kRows,
+                         block.nb);
   });
 }
 

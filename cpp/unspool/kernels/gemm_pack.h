@@ -7,7 +7,8 @@ namespace unspool {
 namespace {
 
 UNSPOOL_INLINE int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
-UNSPOOL_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t larger(int64_t a, int64_t b) { return a < b ? b : a; }
 
 // Asks for the cache lines of n elements: they may lie outside of the matrix, a prefetch does not fault.
 template <class T>
@@ -141,6 +142,17 @@ inline void pack_rows(T* to, int64_t width, const T* b, int64_t b_row, int64_t b
   if (b_row == 1 && rows >= 4 && columns >= 4) return transpose_by<4>(to, width, b, b_col, rows, columns);
   for (int64_t p = 0; p < rows; ++p, to += width, b += b_row)
     for (int64_t j = 0; j < columns; ++j) to[j] = b[j * b_col];
+}
+
+// rows × kPanels·kWidth, whose rows are contiguous, to as many panels of rows × kWidth one after the other.
+template <int64_t kPanels, int64_t kWidth, class T>
+inline void pack_side_by_side(T* to, const T* b, int64_t b_row, int64_t rows) {
+  constexpr int64_t kRowsAhead = 8;
+  for (int64_t p = 0; p < rows; ++p, to += kWidth, b += b_row) {
+    prefetch_line(b + kRowsAhead * b_row, kPanels * kWidth);
+    for (int64_t q = 0; q < kPanels; ++q)
+      __builtin_memcpy(to + q * kWidth * rows, b + q * kWidth, kWidth * sizeof(T));
+  }
 }
 
 }  // namespace
