@@ -95,10 +95,11 @@ def _smallest(monitored: bool) -> tuple[Callable[[], Any], Callable[[], Any]]:
         return loss
 
     def loop() -> None:
+        monitor = watching[0]
         for _ in range(1000):
             loss = float(step())
             if monitored:
-                watching[0](loss)
+                monitor(loss)
 
     def fit() -> None:
         trainer.fit(x, y, epochs=10, batch_size=10, callbacks=watching[1:] if monitored else [], progress=False)
