@@ -135,6 +135,7 @@ UNSPOOL_INLINE Tile<T> tile_of(const Product<T>& p) {
   t.k = p.k;
   t.a_row = p.a_row;
   t.a_col = p.a_col;
+  t.ahead = {reinterpret_cast<const char*>(p.a), 0, 0};  // nothing: a line that is there
   return t;
 }
 
@@ -314,6 +315,19 @@ struct Block {
   inline void pack_b(T* to, int64_t j) const {
     pack_rows(to, nr, p.b + pc * p.b_row + (jc + j) * p.b_col, p.b_row, p.b_col, tile.k, smaller(nr, nb - j));
   }
+  // The n-th tile's share in the panel of B at j, and in `rows` rows of A, from row i on.
+  UNSPOOL_INLINE Ahead share_of_b(int64_t j, int64_t n) const {
+    if (j >= nb) return tile.ahead;
+    const T* const b = p.b + pc * p.b_row + (jc + j) * p.b_col;
+    const int64_t columns = smaller(nr, nb - j);
+    return p.b_col == 1 ? share(tile.ahead, b, tile.k, columns, p.b_row, n, tile.k)
+                        : share(tile.ahead, b, columns, tile.k, p.b_col, n, tile.k);
+  }
+  UNSPOOL_INLINE Ahead share_of_a(int64_t i, int64_t rows, int64_t n) const {
+    if (i >= mb) return tile.ahead;
+    return p.a_col == 1 ? share(tile.ahead, a_at(i), smaller(rows, mb - i), tile.k, p.a_row, n, tile.k)
+                        : share(tile.ahead, a_at(i), tile.k, smaller(rows, mb - i), p.a_col, n, tile.k);
+  }
   // Asks for where the chains of the tile at (i, j) will go, and for what they start from.
   UNSPOOL_INLINE void expect(int64_t i, int64_t j) const {
     const int64_t columns = smaller(nr, nb - j);
@@ -358,7 +372,10 @@ inline void run_rows(Block<T> block) {
     alignas(64) T panel[Blocks<T>::kKc * Tile<T>::kColumns];
     block.pack_b(panel, c * block.nr);
     Tile<T> t = block.tile;
-    for (int64_t i = 0; i < block.mb; i += kTileRows) block.run(t, a + i * a_step, panel, i, c * block.nr);
+    for (int64_t i = 0, n = 0; i < block.mb; i += kTileRows, ++n) {
+      t.ahead = block.share_of_b((c + 1) * block.nr, n);
+      block.run(t, a + i * a_step, panel, i, c * block.nr);
+    }
   });
 }
 // Panels of A go to `packed_a`, where that is not null, when they meet the first block of B.
@@ -366,6 +383,7 @@ template <class T>
 inline void run_columns(Block<T> block, T* packed_a) {
   const bool in_place = packed_a == nullptr && block.p.a_in_place();
   const bool packs = packed_a != nullptr ? block.jc == 0 : !in_place;
+  const bool asks = packs && block.tile.k >= kLongShare;
   if (!in_place) block.a_is_packed();
   const int64_t k = block.tile.k, work = gemm_work<T>(block.mb, block.nb, k);
   parallel((block.nb + block.nr - 1) / block.nr, work,
@@ -377,9 +395,10 @@ inline void run_columns(Block<T> block, T* packed_a) {
     if (packs) block.pack_a(panels, c * kRows);
     Tile<T> t = block.tile;
     const int64_t end = smaller((c + 1) * kRows, block.mb);
-    for (int64_t i = c * kRows; i < end; i += kTileRows) {
+    for (int64_t i = c * kRows, n = 0; i < end; i += kTileRows) {
       const T* const a = in_place ? block.a_at(i) : panels + (i - c * kRows) * k;
-      for (int64_t j = 0; j < block.nb; j += block.nr) {
+      for (int64_t j = 0; j < block.nb; j += block.nr, ++n) {
+        if (asks) t.ahead = block.share_of_a(end, kRows, n);
         block.expect(i, j + block.nr);
         block.run(t, a, block.shared + j * k, i, j);
       }

@@ -34,6 +34,33 @@ UNSPOOL_INLINE void unrolled(const F& f) {
   }
 }
 
+// What is packed next, for which a tile asks on its way: each kAheadSteps steps for three lines, `line` bytes
+// apart; then `step` bytes on. A tile's share at once would hold up what the tile itself waits for
+// (docs/gemm.md).
+struct Ahead {
+  const char* at;
+  int64_t line, step;
+};
+constexpr int64_t kAheadSteps = 16;
+constexpr int64_t kLongShare = 384;  // of fewer steps, a share of A costs what it saves
+
+// The share of the n-th tile of so many steps in `runs` of contiguous elements, `stride` elements apart;
+// `idle` where all is asked for.
+template <class T>
+UNSPOOL_INLINE Ahead share(const Ahead& idle, const T* from, int64_t runs, int64_t length, int64_t stride,
+                           int64_t n, int64_t steps) {
+  const int64_t times = steps / kAheadSteps, lines = (length * static_cast<int64_t>(sizeof(T)) + 63) / 64;
+  if (times == 0) return idle;
+  const int64_t bytes = stride * static_cast<int64_t>(sizeof(T));
+  const int64_t parts = lines > 3 ? (lines + times - 1) / times : 1;  // tiles for three long runs
+  const int64_t run = lines == 1 ? 3 * times * n : lines > 3 ? n / parts * 3 : times * n;
+  if (run >= runs) return idle;
+  const char* const at = reinterpret_cast<const char*>(from) + run * bytes;
+  if (lines == 1) return {at, bytes, 3 * bytes};
+  if (lines <= 3) return {at, 64, bytes};
+  return {at + n % parts * times * 64, bytes, 64};
+}
+
 // The chains of one tile, or of several below each other, over a stretch of k, which is at least 1. a and b
 // stand at the first row, column and k.
 template <class T>
@@ -50,6 +77,7 @@ struct Tile {
   int64_t start_row;
   T* to;  // where to leave them
   int64_t to_row;
+  Ahead ahead;  // for whole tiles of a packed B
 };
 
 // A whole tile of so many vectors asks for B, which it has from the second cache, so many steps ahead. Of
@@ -77,6 +105,7 @@ inline void tile(const Tile<T>& t) {
   const int64_t row = (kAStep > 1 ? 1 : t.a_row) * kItem, step = (kAStep > 0 ? kAStep : t.a_col) * kItem;
   const int64_t next = t.a_next * kItem, b_row = kBStep > 0 ? kBStep : t.b_row;
   const int64_t start_row = t.start_row, to_row = t.to_row, k = t.k;
+  const Ahead ahead = t.ahead;
   const char* top = reinterpret_cast<const char*>(t.a);
   const T *const b_top = t.b, *start = t.start;
   T* to = t.to;
@@ -99,12 +128,7 @@ inline void tile(const Tile<T>& t) {
     const char* a[kBases];
     for (int i = 0; i < kBases; ++i) a[i] = top + 3 * i * row;
     const T* b = b_top;
-    // A way around the loop would cost copies of the chains, half of them in memory.
-    if (k < 1) __builtin_unreachable();
-// By fours: 21 instructions a step of AVX2's 6 × 2 tile for 29, which counts where another thread has its
-// share of the core's decoders.
-#pragma GCC unroll 4
-    for (int64_t p = k; p > 0; --p, b += b_row) {
+    auto step_once = [&]() UNSPOOL_LAMBDA {
       Raw bv[V];
       if constexpr (V == kPrefetchVecs && R == kTileRows)
         unrolled<V>([&](auto v)
@@ -117,7 +141,23 @@ inline void tile(const Tile<T>& t) {
         });
       });
       for (int i = 0; i < kBases; ++i) a[i] += step;
+      b += b_row;
+    };
+    int64_t left = k;
+    if constexpr (kBStep > 0) {
+      for (const char* soon = ahead.at; left >= kAheadSteps; left -= kAheadSteps, soon += ahead.step) {
+        for (int i = 0; i < 3; ++i) __builtin_prefetch(soon + i * ahead.line, 0, 2);
+#pragma GCC unroll 4
+        for (int64_t p = kAheadSteps; p > 0; --p) step_once();
+      }
+    } else if (left < 1) {
+      __builtin_unreachable();  // a way around the loop would cost copies of the chains, half of them in
+                                // memory
     }
+// By fours: 21 instructions a step of AVX2's 6 × 2 tile for 29, which counts where another thread has its
+// share of the core's decoders.
+#pragma GCC unroll 4
+    for (; left > 0; --left) step_once();
 
     unrolled<R>([&](auto r) UNSPOOL_LAMBDA {
       unrolled<V>([&](auto v) UNSPOOL_LAMBDA {
