@@ -163,13 +163,20 @@ def _task(spec: networks.Spec) -> tuple[Any, Any]:
         return x, (y - y.mean(0)) / y.std(0)
 
 
+_OF_ARCHITECTURE = {"collapsed_linear"}  # no weights mend it
+
+
+def _ailments(model: Any, x: Any, y: Any) -> set[str]:
+    return {f.kind for f in unspool.diagnose(model, x, y).findings if f.severity != "info"}
+
+
 def repair(args: argparse.Namespace) -> None:
     """Losses on a teacher's targets of sick, repaired and fresh networks of the grid.
 
     Between two seeds the loss of a fresh network differs by up to a factor of two, so geometric means over seeds are
     compared: these are ratios, and an arithmetic mean would be that of the worst seed.
     """
-    ratios, spreads, missed_sick, unclean = [], [], 0, 0
+    ratios, spreads, missed_sick, unclean, collapsed = [], [], 0, 0, 0
     for spec in networks.grid(40 * args.networks, args.work):
         eased = spec.residual or spec.norm
         if len(ratios) == args.networks:
@@ -179,8 +186,7 @@ def repair(args: argparse.Namespace) -> None:
         if spec.depth * spec.width**2 < args.least:
             continue
         x, y = _task(spec)
-        found = {f.kind for f in unspool.diagnose(networks.build(spec), x, y).findings if f.severity != "info"}
-        if found <= {"collapsed_linear"}:  # no matter of weights
+        if _ailments(networks.build(spec), x, y) <= _OF_ARCHITECTURE:
             continue
         fresh = [_trained(networks.build(replace(spec, scale=1.0, seed=1000 + k)), x, y) for k in range(args.fresh)]
         sick, repaired = [], []
@@ -188,7 +194,9 @@ def repair(args: argparse.Namespace) -> None:
             model = networks.build(replace(spec, seed=spec.seed + 10000 * k))
             sick.append(_trained(model, x, y))
             unspool.diagnose(model, x, y).repair(model)
-            unclean += not unspool.diagnose(model, x, y).healthy
+            left = _ailments(model, x, y)
+            unclean += not left <= _OF_ARCHITECTURE
+            collapsed += bool(left) and left <= _OF_ARCHITECTURE
             repaired.append(_trained(model, x, y))
         aim = geometric_mean(fresh)
         ratios.append(geometric_mean(repaired) / aim)
@@ -206,7 +214,7 @@ def repair(args: argparse.Namespace) -> None:
         f"ones: within {SLACK} times the fresh ones' loss are {good} after repair (at worst × {max(ratios):.3g}, in "
         f"the middle × {median(ratios):.3g}) and {count - missed_sick} without; fresh ones differ by a factor of "
         f"{median(spreads):.3g} between seeds in the middle, {max(spreads):.3g} at most; to a second diagnosis "
-        f"{unclean} of {count * args.sick} are not healthy"
+        f"{unclean} of {count * args.sick} are not healthy, beside {collapsed} with linear layers that collapse"
     )
 
 
