@@ -147,6 +147,7 @@ def test_batch_normalisations_are_shifted_where_gradients_explode() -> None:
     x, y = unspool.randn(256, 32), unspool.randint(0, 10, (256,))
     report = unspool.diagnose(model, x, y)
     assert report.backward.factor == pytest.approx(math.pi / (math.pi - 1), rel=0.1)
+    assert "biases of about 1.5" in report.findings[0].remedy
     model[1].weight.data.neg_()
     said = report.repair(model)
     assert said[0] == "1 and 29 more normalisations: bias 1.5 times the weight"

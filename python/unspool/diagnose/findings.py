@@ -70,6 +70,10 @@ class Facts:
         return judge([layer.gradient.ln_var for layer in reversed(self.chain) if layer.gradient is not None])
 
 
+_DRAW_WEIGHTS = "draw each weight from N(0, gain / fan_in): 2 / fan_in before a ReLU"
+_SHIFT_NORMS = "biases of about 1.5 in the normalisations before nonlinearities, which undo all that weights do"
+
+
 def _steepest(layers: list[Layer], values: list[float]) -> Layer:
     """The layer at which ln Var changes most."""
     changes = [abs(b - a) if math.isfinite(a) and math.isfinite(b) else 0.0 for a, b in pairwise(values)]
@@ -94,6 +98,7 @@ def _chain(facts: Facts, what: str, verdict: Verdict, stats: list[Stats], layers
         "confirmed_in_float64": facts.shadow is not None,
     }
     ends = ", ".join(f"{name} {depth}" for name, depth in depths.items() if depth is not None)
+    normed = 2 * sum(x.norm is not None for x in layers) > len(layers)
     yield Finding(
         f"{verdict.label}_{what}",
         "error",
@@ -102,7 +107,7 @@ def _chain(facts: Facts, what: str, verdict: Verdict, stats: list[Stats], layers
         f"{math.exp(min(abs(verdict.total), 700)):.3g} {'up' if verdict.total > 0 else 'down'} altogether"
         + (f"; {end} at layer{order}: {ends}" if ends else ""),
         evidence,
-        "report.repair(model), or draw each weight from N(0, gain / fan_in): 2 / fan_in before a ReLU",
+        f"report.repair(model), or {_SHIFT_NORMS if normed and what == 'backward' else _DRAW_WEIGHTS}",
     )
 
 
