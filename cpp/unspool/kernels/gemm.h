@@ -8,10 +8,9 @@
 //            stack, and A is read where it lies;
 //   rows     a block of A is packed into the workspace, or read where it lies, and of B a panel at a time on
 //            the stack;
-//   columns  a block of B is packed into the workspace, and of A a panel at a time, on the stack, or A is
-//   read
-//            where it lies; or into the workspace, where more blocks of B follow: C is large beside k, or B
-//            has fewer columns than A has rows.
+//   columns  a block of B is packed into the workspace, and of A a panel at a time on the stack, or A is read
+//            where it lies; or all of A is packed, too, where more blocks of B follow: C is large beside k,
+//            or B has fewer columns than A has rows.
 // A narrow C (n below a vector) is computed as its transpose, Bᵀ·Aᵀ: fma(a, b, c) == fma(b, a, c).
 // Threads share the tiles of C and the panels to pack, never the steps over k.
 #pragma once
@@ -135,7 +134,7 @@ UNSPOOL_INLINE Tile<T> tile_of(const Product<T>& p) {
   t.k = p.k;
   t.a_row = p.a_row;
   t.a_col = p.a_col;
-  t.ahead = {reinterpret_cast<const char*>(p.a), 0, 0};  // nothing: a line that is there
+  t.ahead = {};
   return t;
 }
 
@@ -315,18 +314,19 @@ struct Block {
   inline void pack_b(T* to, int64_t j) const {
     pack_rows(to, nr, p.b + pc * p.b_row + (jc + j) * p.b_col, p.b_row, p.b_col, tile.k, smaller(nr, nb - j));
   }
-  // The n-th tile's share in the panel of B at j, and in `rows` rows of A, from row i on.
-  UNSPOOL_INLINE Ahead share_of_b(int64_t j, int64_t n) const {
-    if (j >= nb) return tile.ahead;
+  // Shares in the panel of B at j, and in rows of A from i on; of A only where stretches are long: of
+  // short ones they cost what they save.
+  UNSPOOL_INLINE Shares shares_of_b(int64_t j) const {
     const T* const b = p.b + pc * p.b_row + (jc + j) * p.b_col;
     const int64_t columns = smaller(nr, nb - j);
-    return p.b_col == 1 ? share(tile.ahead, b, tile.k, columns, p.b_row, n, tile.k)
-                        : share(tile.ahead, b, columns, tile.k, p.b_col, n, tile.k);
+    return p.b_col == 1 ? Shares(b, j < nb ? tile.k : 0, columns, p.b_row, tile.k)
+                        : Shares(b, columns, tile.k, p.b_col, tile.k);
   }
-  UNSPOOL_INLINE Ahead share_of_a(int64_t i, int64_t rows, int64_t n) const {
-    if (i >= mb) return tile.ahead;
-    return p.a_col == 1 ? share(tile.ahead, a_at(i), smaller(rows, mb - i), tile.k, p.a_row, n, tile.k)
-                        : share(tile.ahead, a_at(i), tile.k, smaller(rows, mb - i), p.a_col, n, tile.k);
+  UNSPOOL_INLINE Shares shares_of_a(int64_t i) const {
+    constexpr int64_t kLong = 384;
+    const int64_t rows = tile.k < kLong ? 0 : smaller(kPanelsRows, mb - i);
+    return p.a_col == 1 ? Shares(a_at(i), rows, tile.k, p.a_row, tile.k)
+                        : Shares(a_at(i), rows > 0 ? tile.k : 0, rows, p.a_col, tile.k);
   }
   // Asks for where the chains of the tile at (i, j) will go, and for what they start from.
   UNSPOOL_INLINE void expect(int64_t i, int64_t j) const {
@@ -372,8 +372,9 @@ inline void run_rows(Block<T> block) {
     alignas(64) T panel[Blocks<T>::kKc * Tile<T>::kColumns];
     block.pack_b(panel, c * block.nr);
     Tile<T> t = block.tile;
-    for (int64_t i = 0, n = 0; i < block.mb; i += kTileRows, ++n) {
-      t.ahead = block.share_of_b((c + 1) * block.nr, n);
+    Shares shares = block.shares_of_b((c + 1) * block.nr);
+    for (int64_t i = 0; i < block.mb; i += kTileRows) {
+      t.ahead = shares.next();
       block.run(t, a + i * a_step, panel, i, c * block.nr);
     }
   });
@@ -383,7 +384,6 @@ template <class T>
 inline void run_columns(Block<T> block, T* packed_a) {
   const bool in_place = packed_a == nullptr && block.p.a_in_place();
   const bool packs = packed_a != nullptr ? block.jc == 0 : !in_place;
-  const bool asks = packs && block.tile.k >= kLongShare;
   if (!in_place) block.a_is_packed();
   const int64_t k = block.tile.k, work = gemm_work<T>(block.mb, block.nb, k);
   parallel((block.nb + block.nr - 1) / block.nr, work,
@@ -395,10 +395,11 @@ inline void run_columns(Block<T> block, T* packed_a) {
     if (packs) block.pack_a(panels, c * kRows);
     Tile<T> t = block.tile;
     const int64_t end = smaller((c + 1) * kRows, block.mb);
-    for (int64_t i = c * kRows, n = 0; i < end; i += kTileRows) {
+    Shares shares = block.shares_of_a(end);
+    for (int64_t i = c * kRows; i < end; i += kTileRows) {
       const T* const a = in_place ? block.a_at(i) : panels + (i - c * kRows) * k;
-      for (int64_t j = 0; j < block.nb; j += block.nr, ++n) {
-        if (asks) t.ahead = block.share_of_a(end, kRows, n);
+      for (int64_t j = 0; j < block.nb; j += block.nr) {
+        if (packs) t.ahead = shares.next();
         block.expect(i, j + block.nr);
         block.run(t, a, block.shared + j * k, i, j);
       }

@@ -34,32 +34,55 @@ UNSPOOL_INLINE void unrolled(const F& f) {
   }
 }
 
-// What is packed next, for which a tile asks on its way: each kAheadSteps steps for three lines, `line` bytes
-// apart; then `step` bytes on. A tile's share at once would hold up what the tile itself waits for
+// What a tile asks for on its way, to be packed next: three lines each kAheadSteps steps, `line` bytes apart,
+// and from then `step` bytes on. All of it at once would hold up what the tile itself waits for
 // (docs/gemm.md).
 struct Ahead {
-  const char* at;
+  const char* at;  // or nullptr
   int64_t line, step;
 };
 constexpr int64_t kAheadSteps = 16;
-constexpr int64_t kLongShare = 384;  // of fewer steps, a share of A costs what it saves
 
-// The share of the n-th tile of so many steps in `runs` of contiguous elements, `stride` elements apart;
-// `idle` where all is asked for.
-template <class T>
-UNSPOOL_INLINE Ahead share(const Ahead& idle, const T* from, int64_t runs, int64_t length, int64_t stride,
-                           int64_t n, int64_t steps) {
-  const int64_t times = steps / kAheadSteps, lines = (length * static_cast<int64_t>(sizeof(T)) + 63) / 64;
-  if (times == 0) return idle;
-  const int64_t bytes = stride * static_cast<int64_t>(sizeof(T));
-  const int64_t parts = lines > 3 ? (lines + times - 1) / times : 1;  // tiles for three long runs
-  const int64_t run = lines == 1 ? 3 * times * n : lines > 3 ? n / parts * 3 : times * n;
-  if (run >= runs) return idle;
-  const char* const at = reinterpret_cast<const char*>(from) + run * bytes;
-  if (lines == 1) return {at, bytes, 3 * bytes};
-  if (lines <= 3) return {at, 64, bytes};
-  return {at + n % parts * times * 64, bytes, 64};
-}
+// The shares that one tile after the other, of so many steps, has in `runs` of contiguous elements, `stride`
+// elements apart. Tiles of few steps have none.
+class Shares {
+ public:
+  template <class T>
+  UNSPOOL_INLINE Shares(const T* from, int64_t runs, int64_t length, int64_t stride, int64_t steps)
+      : now_{reinterpret_cast<const char*>(from), 64, stride * static_cast<int64_t>(sizeof(T))} {
+    const int64_t times = steps / kAheadSteps, lines = (length * static_cast<int64_t>(sizeof(T)) + 63) / 64;
+    const int64_t bytes = now_.step;
+    runs_ = times > 0 ? runs : 0;
+    a_tile_ = times;
+    if (lines == 1) {  // three runs at once
+      a_tile_ = 3 * times;
+      now_ = {now_.at, bytes, 3 * bytes};
+    } else if (lines > 3 && times > 0) {  // along three runs, by several tiles
+      a_tile_ = 3;
+      parts_ = (lines + times - 1) / times;
+      now_ = {now_.at, bytes, 64};
+    }
+    part_bytes_ = 64 * times;
+    last_bytes_ = a_tile_ * bytes - (parts_ - 1) * part_bytes_;
+  }
+  UNSPOOL_INLINE Ahead next() {
+    if (runs_ <= 0) return {};
+    const Ahead share = now_;
+    if (++part_ < parts_) {
+      now_.at += part_bytes_;
+    } else {
+      part_ = 0;
+      now_.at += last_bytes_;
+      runs_ -= a_tile_;
+    }
+    return share;
+  }
+
+ private:
+  Ahead now_;
+  int64_t runs_, a_tile_;  // still to ask for, and those of a tile
+  int64_t part_ = 0, parts_ = 1, part_bytes_, last_bytes_;
+};
 
 // The chains of one tile, or of several below each other, over a stretch of k, which is at least 1. a and b
 // stand at the first row, column and k.
@@ -145,14 +168,13 @@ inline void tile(const Tile<T>& t) {
     };
     int64_t left = k;
     if constexpr (kBStep > 0) {
-      for (const char* soon = ahead.at; left >= kAheadSteps; left -= kAheadSteps, soon += ahead.step) {
-        for (int i = 0; i < 3; ++i) __builtin_prefetch(soon + i * ahead.line, 0, 2);
-#pragma GCC unroll 4
-        for (int64_t p = kAheadSteps; p > 0; --p) step_once();
-      }
-    } else if (left < 1) {
-      __builtin_unreachable();  // a way around the loop would cost copies of the chains, half of them in
-                                // memory
+      if (ahead.at != nullptr)
+        for (const char* soon = ahead.at; left >= kAheadSteps; left -= kAheadSteps, soon += ahead.step) {
+          for (int i = 0; i < 3; ++i) __builtin_prefetch(soon + i * ahead.line, 0, 2);
+          for (int64_t p = kAheadSteps; p > 0; --p) step_once();
+        }
+    } else if (left < 1) {  // A way around the loop would cost copies of the chains, half of them in memory.
+      __builtin_unreachable();
     }
 // By fours: 21 instructions a step of AVX2's 6 × 2 tile for 29, which counts where another thread has its
 // share of the core's decoders.
