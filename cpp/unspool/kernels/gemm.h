@@ -328,6 +328,15 @@ struct Block {
     return p.a_col == 1 ? Shares(a_at(i), rows, tile.k, p.a_row, tile.k)
                         : Shares(a_at(i), rows > 0 ? tile.k : 0, rows, p.a_col, tile.k);
   }
+  // A share in what `done` will read of the rows that it is told of together: of the first array by the
+  // topmost tile of these at j, of the second by the one below it.
+  UNSPOOL_INLINE Ahead read_beside(int64_t i, int64_t j) const {
+    const auto* read = static_cast<const T*>(p.call->done_reads[i / kTileRows % kPanels % 2]);
+    if (read == nullptr) return {};
+    const int64_t row = ic + i / kPanelsRows * kPanelsRows;
+    return {reinterpret_cast<const char*>(read + row * p.c_row + jc + j), 64,
+            p.c_row * static_cast<int64_t>(sizeof(T))};
+  }
   // Asks for where the chains of the tile at (i, j) will go, and for what they start from.
   UNSPOOL_INLINE void expect(int64_t i, int64_t j) const {
     const int64_t columns = smaller(nr, nb - j);
@@ -388,6 +397,7 @@ inline void run_columns(Block<T> block, T* packed_a) {
   const int64_t k = block.tile.k, work = gemm_work<T>(block.mb, block.nb, k);
   parallel((block.nb + block.nr - 1) / block.nr, work,
            [&](int64_t c) { block.pack_b(block.shared + c * block.nr * k, c * block.nr); });
+  const bool is_done = block.p.call != nullptr && block.p.call->done != nullptr && block.pc + k == block.p.k;
   constexpr int64_t kRows = Block<T>::kPanelsRows;
   parallel((block.mb + kRows - 1) / kRows, work, [&](int64_t c) {
     alignas(64) T on_stack[Blocks<T>::kKc * kRows];
@@ -396,15 +406,16 @@ inline void run_columns(Block<T> block, T* packed_a) {
     Tile<T> t = block.tile;
     const int64_t end = smaller((c + 1) * kRows, block.mb);
     Shares shares = block.shares_of_a(end);
+    const bool reads = is_done && block.p.call->done_reads[0] != nullptr;
     for (int64_t i = c * kRows; i < end; i += kTileRows) {
       const T* const a = in_place ? block.a_at(i) : panels + (i - c * kRows) * k;
       for (int64_t j = 0; j < block.nb; j += block.nr) {
-        if (packs) t.ahead = shares.next();
+        t.ahead = reads ? block.read_beside(i, j) : packs ? shares.next() : Ahead{};
         block.expect(i, j + block.nr);
         block.run(t, a, block.shared + j * k, i, j);
       }
     }
-    if (block.p.call != nullptr && block.p.call->done != nullptr && block.pc + k == block.p.k)
+    if (is_done)
       block.p.call->done(block.p.call->done_context, block.ic + c * kRows, block.jc, end - c * kRows,
                          block.nb);
   });

@@ -50,6 +50,7 @@ struct GemmCall {
   void (*done)(const void* context, std::int64_t i, std::int64_t j, std::int64_t rows,
                std::int64_t columns) = nullptr;
   const void* done_context = nullptr;
+  const void* done_reads[2] = {};  // what it looks at, element by element as C lies, or nullptr
   const GemmTrial* trial = nullptr;
 };
 

@@ -1,4 +1,6 @@
 // Products: matmul and linear. Every product in a gradient carries its shapes as a comment.
+#include <algorithm>
+
 #include "unspool/base/alloc.h"
 #include "unspool/base/pool.h"
 #include "unspool/kernels/table.h"
@@ -241,6 +243,7 @@ void linear_backward(Call& c, const UpdateParts* update) {
       if (!update) return;
       call.done = update_rows;
       call.done_context = &target;
+      std::ranges::copy(update->reads(), call.done_reads);
     });
   else if (c.out[2])
     kernels().sum(matrix(c.out[2], 1, out), g, 1);

@@ -245,6 +245,20 @@ void UpdateParts::operator()(std::int64_t first, std::int64_t count) const {
       call_);
 }
 
+std::array<const void*, 2> UpdateParts::reads() const {
+  return std::visit(
+      [](const auto& c) -> std::array<const void*, 2> {
+        using C = std::decay_t<decltype(c)>;
+        if constexpr (std::is_same_v<C, SgdCall>)
+          return {c.param, c.momentum_buffer};
+        else if constexpr (std::is_same_v<C, AdamCall>)
+          return {c.exp_avg, c.exp_avg_sq};
+        else
+          return {c.param, c.square_avg};
+      },
+      call_);
+}
+
 Attrs attrs_of(const SgdOptions& o, bool first) {
   return {o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, o.maximize, first};
 }

@@ -1,6 +1,7 @@
 // The optimizer updates as C++ functions; bindings/optim.cpp loops over the parameters.
 #pragma once
 
+#include <array>
 #include <span>
 #include <variant>
 
@@ -42,6 +43,8 @@ class UpdateParts {
  public:
   explicit UpdateParts(const Call& c);
   void operator()(std::int64_t first, std::int64_t count) const;
+  // Two of the tensors beside the gradient that an update reads.
+  std::array<const void*, 2> reads() const;
 
  private:
   std::variant<SgdCall, AdamCall, RmspropCall> call_;
