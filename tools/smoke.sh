@@ -69,7 +69,8 @@ smoke "$python" "$wheel"
 
 say "a CPU without AVX (Nehalem, emulated)"
 need_qemu
-smoke "$python" "$wheel" qemu-x86_64 -cpu Nehalem | tee "$work/nehalem.log"
+# A core type that the machine's owner has set would hold for the emulated CPU, too: NumPy's OpenBLAS would run AVX2 on it.
+smoke "$python" "$wheel" env -u OPENBLAS_CORETYPE qemu-x86_64 -cpu Nehalem | tee "$work/nehalem.log"
 grep -q 'instruction set generic' "$work/nehalem.log" || die "the emulated CPU did not run the generic kernels"
 
 if [ "${UNSPOOL_SMOKE_ALL:-0}" = 1 ]; then
