@@ -72,7 +72,8 @@ UNSPOOL_INLINE int64_t panel_width(const Product<T>& p) {
 }
 
 // Sizes of blocks: what is shared is kBBytes of B or kRows × kc of A. docs/gemm.md says how they were chosen.
-// kMc and kNc bound the chains that cannot rest in C.
+// kMc and kNc bound the chains that cannot rest in C; of more than kNc columns, a B below A's rows goes by
+// rows.
 template <class T>
 struct Blocks {
   static constexpr int64_t kKc = sizeof(T) == 4 ? 512 : 384;

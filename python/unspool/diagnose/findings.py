@@ -17,10 +17,11 @@ from unspool.diagnose.measure import Layer, Measures
 from unspool.diagnose.statistics import Stats
 from unspool.diagnose.verdict import TOTAL, Verdict, judge, limit_depths
 
-__all__ = ["FAR", "RULES", "SEVERITIES", "Facts", "Finding", "find", "unlikely_share"]
+__all__ = ["FAR", "RULES", "SEVERITIES", "SHIFT", "Facts", "Finding", "find", "unlikely_share"]
 
 SEVERITIES = ("info", "warning", "error")
 FAR = 0.5  # root mean square of biases that are not small themselves
+SHIFT = 1.5  # in standard deviations, of what a nonlinearity reads behind a normalisation, where gradients explode
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Facts:
 
 
 _DRAW_WEIGHTS = "draw each weight from N(0, gain / fan_in): 2 / fan_in before a ReLU"
-_SHIFT_NORMS = "biases of about 1.5 in the normalisations before nonlinearities, which undo all that weights do"
+_SHIFT_NORMS = f"biases of about {SHIFT} in the normalisations before nonlinearities, which undo all that weights do"
 
 
 def _steepest(layers: list[Layer], values: list[float]) -> Layer:

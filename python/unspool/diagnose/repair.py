@@ -22,7 +22,7 @@ import numpy as np
 
 from unspool import _core
 from unspool.autograd.grad_mode import no_grad
-from unspool.diagnose.findings import FAR
+from unspool.diagnose.findings import FAR, SHIFT
 from unspool.diagnose.guard import stand_ins
 from unspool.diagnose.measure import Layer
 from unspool.diagnose.parts import Part, linear_maps, parts
@@ -33,7 +33,6 @@ __all__ = ["repair"]
 _ROUNDS = ("rule", "batch", "batch", "units", "less", "less", "shift")
 _FROM_BEST = {"units", "less", "shift"}
 _AGAINST_EXPLOSION = {"less", "shift"}
-_SHIFT = 1.5  # of what a nonlinearity reads, in its standard deviations
 _START = 0.1  # variance of outputs, as a part of the targets', that a start is to have
 _REDRAWN = {"symmetric_units", "non_finite"}
 _CHAINS = {
@@ -191,10 +190,10 @@ def _shift_norms(report: Any, model: Any) -> Iterator[str]:
     found = {layer.norm: model.get_submodule(layer.norm) for layer in report.layers if layer.norm is not None}
     norms = {path: p for path, p in ((path, norm._parameters) for path, norm in found.items()) if _is_affine(p)}
     for p in norms.values():
-        p["bias"].copy_(_SHIFT * p["weight"].abs())
+        p["bias"].copy_(SHIFT * p["weight"].abs())
     if norms:
         first, more = next(iter(norms)), len(norms) - 1
-        yield f"{first}{f' and {more} more normalisations' if more else ''}: bias {_SHIFT} times the weight"
+        yield f"{first}{f' and {more} more normalisations' if more else ''}: bias {SHIFT} times the weight"
 
 
 def _settle_loss(report: Any, place: _Place) -> Iterator[str]:
