@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -234,3 +235,32 @@ def test_an_update_stays_where_its_gradient_or_weight_is_seen(order: str) -> Non
     seen, text = run(True)
     assert seen == run(False)[0]
     assert text.count("linear_backward+") == {"kept": 0, "clipped": 0, "shared": 0, "read": 1}[order]
+
+
+def test_an_update_comes_after_its_gradient_and_passes_nothing_that_may_raise() -> None:
+    def run(look_up: bool) -> tuple[list[str], list[Any], Any]:
+        unspool.manual_seed(0)
+        model, table = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6)), unspool.randn(5, 2)
+        opt = optim.SGD(model.parameters(), lr=0.1)
+
+        @unspool.compile
+        def step(x: Any, rows: Any) -> Any:
+            opt.zero_grad()
+            model(x).square().mean().backward()
+            seen = F.embedding(rows, table) if look_up else rows
+            opt.step()
+            return seen
+
+        for _ in range(4):
+            step(unspool.randn(4, 6), unspool.tensor([0, 4]))
+        names = re.findall(r"^\d+: .*?(linear_backward|sgd_update|indexed_places)\(", step.explain(), re.MULTILINE)
+        return names, list(model.parameters()), step
+
+    layer, updates = ["linear_backward"], ["sgd_update"] * 2
+    assert run(look_up=False)[0] == [*layer, *updates, *layer, *updates]
+    names, params, step = run(look_up=True)
+    assert names == [*layer * 2, "indexed_places", *updates * 2]
+    before = [*map(bits, params)]
+    with pytest.raises(IndexError):
+        step(unspool.randn(4, 6), unspool.tensor([0, 5]))
+    assert [*map(bits, params)] == before

@@ -193,9 +193,10 @@ struct Block {
   int64_t chains_row;
   int64_t nr, ic, jc, pc, mb, nb;
 
-  // A panel of A is rows of Aᵀ. As many at once as a cache line of those reaches across.
-  static constexpr int64_t kPanels = larger(64 / (kTileRows * int64_t{sizeof(T)}), 1);
+  // A panel of A is rows of Aᵀ. As many at once as two cache lines of those reach across.
+  static constexpr int64_t kPanels = 16 / sizeof(T);
   static constexpr int64_t kPanelsRows = kPanels * kTileRows;
+  static constexpr int64_t kTwoTiles = 2 * kTileRows;  // rows that `done` is told of together
   inline void pack_a(T* to, int64_t i) const {
     const int64_t end = smaller(i + kPanelsRows, mb);
     if (p.a_row == 1 && end - i == kPanelsRows)
@@ -221,17 +222,23 @@ struct Block {
                         : Shares(b, columns, tile.k, p.b_col, tile.k);
   }
   UNSPOOL_INLINE Shares shares_of_a(int64_t i) const {
-    constexpr int64_t kLong = 384;
+    constexpr int64_t kLong = 256;
     const int64_t rows = tile.k < kLong ? 0 : smaller(kPanelsRows, mb - i);
     return p.a_col == 1 ? Shares(a_at(i), rows, tile.k, p.a_row, tile.k)
                         : Shares(a_at(i), rows > 0 ? tile.k : 0, rows, p.a_col, tile.k);
   }
-  // A share in what `done` will read of the rows that it is told of together: of the first array by the
-  // topmost tile of these at j, of the second by the one below it.
+  // Shares in the packed panels from the one of the rows at i on: as many as are run together.
+  UNSPOOL_INLINE Shares shares_of_packed_a(const T* packed, int64_t i) const {
+    constexpr int64_t kLine = 64 / sizeof(T);
+    const int64_t lines = (smaller(kTileRows, mb - i) * tile.k + kLine - 1) / kLine;
+    return Shares(packed + i * tile.k, lines, kLine, kLine, tile.k);
+  }
+  // A share in what `done` will read beside two tiles at j, one below the other: of the first array by the
+  // upper, of the second by the lower.
   UNSPOOL_INLINE Ahead read_beside(int64_t i, int64_t j) const {
-    const auto* read = static_cast<const T*>(p.call->done_reads[i / kTileRows % kPanels % 2]);
+    const auto* read = static_cast<const T*>(p.call->done_reads[i / kTileRows % 2]);
     if (read == nullptr) return {};
-    const int64_t row = ic + i / kPanelsRows * kPanelsRows;
+    const int64_t row = ic + i / kTwoTiles * kTwoTiles;
     return {reinterpret_cast<const char*>(read + row * p.c_row + jc + j), 64,
             p.c_row * static_cast<int64_t>(sizeof(T))};
   }
@@ -297,7 +304,7 @@ inline void run_columns(Block<T> block, T* packed_a) {
            [&](int64_t c) { block.pack_b(block.shared + c * block.nr * k, c * block.nr); });
   const bool is_done = block.p.call != nullptr && block.p.call->done != nullptr && block.pc + k == block.p.k;
   const bool reads = is_done && block.p.call->done_reads[0] != nullptr;
-  constexpr int64_t kRows = Block<T>::kPanelsRows;
+  constexpr int64_t kRows = Block<T>::kPanelsRows, kTwo = Block<T>::kTwoTiles;
   parallel((block.mb + kRows - 1) / kRows, work, [&](int64_t c) {
     alignas(64) T on_stack[Blocks<T>::kKc * kRows];
     T* const panels = packed_a != nullptr ? packed_a + c * kRows * k : on_stack;
@@ -306,16 +313,19 @@ inline void run_columns(Block<T> block, T* packed_a) {
     const int64_t end = smaller((c + 1) * kRows, block.mb);
     Shares shares = block.shares_of_a(end);
     for (int64_t i = c * kRows; i < end; i += kTileRows) {
+      if (!packs && !in_place) shares = block.shares_of_packed_a(packed_a, i + kTileRows);
       const T* const a = in_place ? block.a_at(i) : panels + (i - c * kRows) * k;
       for (int64_t j = 0; j < block.nb; j += block.nr) {
-        t.ahead = reads ? block.read_beside(i, j) : packs ? shares.next() : Ahead{};
-        block.expect(i, j + block.nr);
+        const bool is_last = j + block.nr >= block.nb;
+        t.ahead = reads ? block.read_beside(i, j) : shares.next();
+        block.expect(is_last ? i + kTileRows : i, is_last ? 0 : j + block.nr);
         block.run(t, a, block.shared + j * k, i, j);
       }
+      const int64_t first = i / kTwo * kTwo, past = i + kTileRows;
+      if (is_done && (past % kTwo == 0 || past >= end))
+        block.p.call->done(block.p.call->done_context, block.ic + first, block.jc, smaller(past, end) - first,
+                           block.nb);
     }
-    if (is_done)
-      block.p.call->done(block.p.call->done_context, block.ic + c * kRows, block.jc, end - c * kRows,
-                         block.nb);
   });
 }
 

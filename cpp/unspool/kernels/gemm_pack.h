@@ -8,7 +8,6 @@ namespace {
 
 UNSPOOL_INLINE int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-constexpr int64_t larger(int64_t a, int64_t b) { return a < b ? b : a; }
 
 // Asks for the cache lines of n elements: they may lie outside of the matrix, a prefetch does not fault.
 template <class T>
@@ -85,26 +84,18 @@ UNSPOOL_INLINE void transpose_square(T* to, int64_t to_row, const T* from, int64
   transpose_4(to, to_row, from, from_row);
 }
 
-constexpr int64_t kSmallK = 128;  // steps of a panel on the stack: 24 KiB
+constexpr int64_t kSmallK = 128;  // steps of a panel that stays in the first cache: 24 KiB
 
 // columns × rows to rows × columns, neither below G, by squares of G: the last of a side overlaps the one
-// before. A cache line of each column at a time, so that what is written is written once, from end to end;
-// what fits into the first cache column by column.
+// before. Column by column, over so few rows that what is written of them stays in the first cache.
 template <int G, class T>
 inline void transpose_by(T* to, int64_t width, const T* b, int64_t b_col, int64_t rows, int64_t columns) {
-  constexpr int64_t kLine = 64 / sizeof(T);
-  const int64_t stretch = rows <= kSmallK ? rows : kLine;
-  for (int64_t p = 0; p < rows; p += stretch) {
-    const int64_t first = smaller(p, rows - G), last = smaller(p + stretch, rows) - G;
-    const bool ahead = p + 2 * kLine < rows;
+  for (int64_t p = 0; p < rows; p += kSmallK) {
+    const int64_t first = smaller(p, rows - G), last = smaller(p + kSmallK, rows) - G;
     for (int64_t j = 0; j < columns; j += G) {
       const int64_t column = smaller(j, columns - G);
       const T* const s = b + column * b_col;
       T* const t = to + column;
-      if (ahead) {
-        const Lines<const T> next(s + p + 2 * kLine, b_col);
-        for (int q = 0; q < G; ++q) __builtin_prefetch(next[q]);
-      }
       for (int64_t q = first; q < last; q += G) transpose_square<G>(t + q * width, width, s + q, b_col);
       transpose_square<G>(t + last * width, width, s + last, b_col);
     }

@@ -125,7 +125,10 @@ std::string Plan::explain() const {
     for (std::size_t a = 0; a < in.size(); ++a) line += (a ? ", " : "") + name(in[a]);
     line += ')';
     if (i.fused > 1) line += "  of " + std::to_string(i.fused) + " operations";
-    if (i.again) line += "  a second time";
+    std::string again;  // of a chain's parts
+    for (const Step& part : s.parts)
+      if (part.again) again += (again.empty() ? "" : ", ") + name_of(*part.op);
+    if (i.again || !again.empty()) line += "  " + (i.again ? "" : again + " ") + "a second time";
     if (i.flops) line += "  " + std::to_string(i.flops) + " flop";
     line += "  " + std::to_string(bytes_of(i)) + " bytes" + at_site(i.site);
     std::vector<std::uint32_t> more{i.site};

@@ -1,5 +1,6 @@
 // The third pass: fewer steps, the same bits. Each rule is one function.
 #include <algorithm>
+#include <numeric>
 #include <unordered_map>
 
 #include "unspool/ops/fusions.h"
@@ -263,6 +264,38 @@ void join_update(Recording& r) {
   erase(r, gone);
 }
 
+// An update that stays a step of its own comes right after the last step that touches what it reads or
+// writes: the gradient, and often the weight, is in a cache still. It does not pass a step that may raise,
+// before which nothing from outside should be written, or one that runs a function of the layers above.
+void move_updates(Recording& r) {
+  std::vector<std::size_t> touched(r.buffers.size());  // by step, from 1 on
+  std::vector<std::size_t> after(r.steps.size());      // a step, or itself
+  std::size_t passed_by_none = 0;
+  for (std::size_t i = 0; i < r.steps.size(); ++i) {
+    const Step& s = r.steps[i];
+    after[i] = i;
+    if (updates_in_parts(*s.op)) {
+      std::size_t last = passed_by_none;
+      each_place(
+          s, [&](int p) { last = std::max(last, touched[static_cast<std::size_t>(buffer_number(r, p))]); });
+      if (last > 0) after[i] = last - 1;
+    }
+    if (raises(r, s) || calls_out(s)) passed_by_none = i + 1;
+    each_place(s, [&](int p) { touched[static_cast<std::size_t>(buffer_number(r, p))] = i + 1; });
+  }
+  std::vector<std::size_t> order(r.steps.size()), number(r.steps.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return after[a] < after[b]; });
+  std::vector<Step> steps;
+  for (std::size_t n = 0; n < order.size(); ++n) {
+    number[order[n]] = n;
+    steps.push_back(std::move(r.steps[order[n]]));
+  }
+  r.steps = std::move(steps);
+  for (auto& setting : r.settings) setting.first = number[setting.first];
+}
+
 }  // namespace
 
 const OpDef linear_update_op = {
@@ -277,6 +310,7 @@ void fuse(Recording& r) {
   join_relu(r);
   join_loss(r);
   join_update(r);
+  move_updates(r);
 }
 
 }  // namespace unspool

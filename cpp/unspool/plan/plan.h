@@ -24,6 +24,8 @@ std::vector<int> touches(const Recording& r);
 extern const OpDef linear_update_op;
 // Whether a step runs a function of the layers above: it is never left out, and looks after its own threads.
 bool calls_out(const Step& s);
+// Whether it may raise in a replay.
+bool raises(const Recording& r, const Step& s);
 // Whether it takes numbers from a stream of random ones, or sets it.
 bool draws(const Step& s);
 // Takes out the steps that are marked.

@@ -20,15 +20,6 @@ void each_written(const Step& s, const auto& f) {
   for (const Step& part : s.parts) each_written(part, f);
 }
 
-// A division raises for whole numbers alone.
-bool raises(const Recording& r, const Step& s) {
-  return s.op->refuses &&
-         (s.op->map < 0 ||
-          std::any_of(
-              s.in.begin(), s.in.end(),
-              [&](int p) { return p >= 0 && !is_floating(r.places[static_cast<std::size_t>(p)].dtype); }));
-}
-
 std::int64_t end_of(const Place& p) {
   std::int64_t last = 0;
   for (int d = 0; d < p.shape.ndim; ++d) {
@@ -45,6 +36,15 @@ Generator* stream_of(const Step& s) {
 }
 
 }  // namespace
+
+// A division raises for whole numbers alone.
+bool raises(const Recording& r, const Step& s) {
+  return s.op->refuses &&
+         (s.op->map < 0 ||
+          std::any_of(
+              s.in.begin(), s.in.end(),
+              [&](int p) { return p >= 0 && !is_floating(r.places[static_cast<std::size_t>(p)].dtype); }));
+}
 
 void Plan::find_undone() {
   std::size_t last = r_.steps.size();
