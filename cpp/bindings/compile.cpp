@@ -232,8 +232,34 @@ py::bytes layout_of(const py::sequence& arguments) {
   return text;
 }
 
-// Whether two calls found leaves and the optimizers' state alike: if not, one was changed between them.
+// Whether the gradients that two calls read first were there, and lay alike.
+bool same_gradients(const Recording& a, const Recording& b) {
+  std::unordered_map<int, std::pair<int, std::int64_t>> partner;  // of a's buffer: b's, and how far apart
+  std::unordered_map<int, int> back;
+  const auto alike = [&](int p, int q) {
+    if (p < 0 || q < 0) return p == q;
+    const Place &x = a.places[static_cast<std::size_t>(p)], &y = b.places[static_cast<std::size_t>(q)];
+    const std::pair there{y.buffer, y.offset - x.offset};
+    return x.dtype == y.dtype && x.shape == y.shape && x.strides == y.strides &&
+           partner.try_emplace(x.buffer, there).first->second == there &&
+           back.try_emplace(y.buffer, x.buffer).first->second == x.buffer;
+  };
+  // Arguments first: a gradient may be one.
+  const auto places = [](const Recording& r) {
+    std::vector<int> all(r.inputs.begin(),
+                         r.inputs.end() - static_cast<std::ptrdiff_t>(r.read_gradients.size()));
+    for (const GradientSlot& g : r.gradients)
+      if (g.read) all.push_back(g.before);
+    return all;
+  };
+  const std::vector<int> first = places(a), later = places(b);
+  return std::equal(first.begin(), first.end(), later.begin(), later.end(), alike);
+}
+
+// Whether two calls found leaves, gradients and the optimizers' state alike: if not, one was changed between
+// them.
 bool alike(const Captured& a, const Captured& b) {
+  if (!same_gradients(a.recording, b.recording)) return false;
   std::unordered_map<const TensorImpl*, const Captured::Mark*> before;
   for (const Captured::Mark& m : a.marks) before[m.leaf.get()] = &m;
   for (const Captured::Mark& m : b.marks)
@@ -333,18 +359,10 @@ void bind_compile(py::module_& m) {
       .def_property_readonly(
           "refusal", [](const Captured& c) { return c.recording.refusal; },
           "refusal: str\n\nWhy it cannot be frozen; empty where it can.")
-      .def_property_readonly(
-          "gradients",
-          [](const Captured& c) {
-            py::list all;
-            for (const GradientSlot& g : c.recording.gradients)
-              if (g.read) all.append(g.before >= 0);
-            return py::tuple(all);
-          },
-          "gradients: tuple[bool, ...]\n\nWhich of the .grad that it read first were there.")
       .def(
           "alike", alike, py::arg("later"),
-          "alike(self, later: Captured) -> bool\n\nWhether optimizers had the same parameters and state in a later call.")
+          "alike(self, later: Captured) -> bool\n\nWhether a later call found the same gradients there, by dtype, shape, "
+          "strides and shared memory, and optimizers had the same parameters and state.")
       .def(
           "difference",
           [](const Captured& a, const Captured& b) -> std::string {

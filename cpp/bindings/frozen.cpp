@@ -79,7 +79,8 @@ class FrozenFunction {
       if (!leaves_[i]) inputs_.push_back(unwrap(leaves[i]));
     for (std::size_t i = 0; i < inputs_.size(); ++i)
       if (inputs_[i].requires_grad() != wants_[i]) return nullptr;
-    if (!plan_.fits(inputs_) || !leaves_as_they_were()) return nullptr;
+    if (times > 1 && !plan_.repeats()) return nullptr;
+    if (!plan_.take_gradients(inputs_) || !plan_.fits(inputs_) || !leaves_as_they_were()) return nullptr;
     for (const auto& [i, held] : pinned_)
       if (inputs_[i]->storage != held->storage) return nullptr;
     if (backward_) {
@@ -193,7 +194,8 @@ class FrozenFunction {
       py::dict kinds;
       const Recording& r = plan->recording();
       for (std::size_t i = 0; i < r.buffers.size(); ++i) {
-        const char* kind = r.buffers[i].kind == Buffer::Input      ? "argument"
+        const char* kind = r.is_argument(static_cast<int>(i))      ? "argument"
+                           : r.buffers[i].kind == Buffer::Input    ? "from outside"
                            : r.buffers[i].kind == Buffer::External ? "from outside"
                            : r.buffers[i].kind == Buffer::Constant ? "constant"
                                                                    : "temporary";

@@ -20,7 +20,7 @@ from unspool._tree import flatten, rebuild_with
 
 __all__ = ["Compiled", "compile"]
 
-_MOST_PLANS = 32
+_MOST_PLANS, _MOST_KINDS = 32, 4
 
 
 def _structure(tree: Any) -> Any:
@@ -105,7 +105,7 @@ class Compiled:
         self._budget = -1 if memory_budget is None else memory_budget
         self._plans = _core.Plans()
         self._replay = self._plans.replayer()
-        self._recorded: dict[Any, tuple[_core.Captured, list[Guard]]] = {}
+        self._recorded: dict[Any, list[tuple[_core.Captured, list[Guard]]]] = {}  # first calls of kinds, latest first
         self._eager = self._sealed = False
         self._kinds: list[str] = []  # of the plans' arguments, latest first
         self._lock = threading.RLock()
@@ -193,11 +193,10 @@ class Compiled:
         with self._lock:
             held, settings = tensors_held(self._function), settings_of(self._function)
             result, captured = _core._capture(run, tensors, self._fallback is not None)
-            before, guards = self._recorded.pop(key, (None, []))
-            if before is not None and not (
-                _core._guards_hold(guards) and before.gradients == captured.gradients and before.alike(captured)
-            ):
-                before = None  # a call of another kind
+            first = self._recorded.setdefault(key, [])
+            alike = [call for call in first if _core._guards_hold(call[1]) and call[0].alike(captured)]
+            before = alike[0][0] if alike else None
+            first[:] = [call for call in first if call not in alike]
             guards = guards_of(self._function)
             once = [leaf for leaf in flatten(result) if isinstance(leaf, _ONCE)]
             if once:
@@ -211,7 +210,7 @@ class Compiled:
             if why:
                 self._forget(why)
             elif before is None:
-                self._recorded[key] = captured, guards
+                first[:] = [(captured, guards), *first[: _MOST_KINDS - 1]]
             else:
                 try:
                     plan = _core.FrozenFunction(

@@ -197,6 +197,11 @@ int Recording::add_place(const Place& p) {
   return number;
 }
 
+bool Recording::is_argument(int buffer) const {
+  return std::any_of(inputs.begin(), inputs.end() - static_cast<std::ptrdiff_t>(read_gradients.size()),
+                     [&](int p) { return places[static_cast<std::size_t>(p)].buffer == buffer; });
+}
+
 int Recording::place_of(const Tensor& t) {
   const int b = number_of(*this, t);
   const std::int64_t origin = buffers[static_cast<std::size_t>(b)].origin;
@@ -251,6 +256,28 @@ void undo(Recording& r) {
   for (const GradientSlot& g : r.gradients) g.leaf->grad = g.was;
 }
 
+namespace {
+
+// Gradients that were there lie elsewhere at other calls, as after zero_grad() and a step that makes them
+// anew.
+void take_gradients_as_inputs(Recording& r) {
+  for (std::size_t i = 0; i < r.gradients.size(); ++i) {
+    GradientSlot& g = r.gradients[i];
+    if (g.before < 0) continue;
+    Buffer& b = r.buffer_of(g.before);
+    if (!r.is_argument(r.places[static_cast<std::size_t>(g.before)].buffer)) {
+      b.kind = Buffer::Input;
+      r.inputs.push_back(g.before);
+      r.read_gradients.push_back(i);
+    }
+    const auto at = std::find(r.inputs.rbegin(), r.inputs.rend(), g.before);
+    if (at != r.inputs.rend()) g.input = static_cast<int>(r.inputs.rend() - at) - 1;
+  }
+  std::erase_if(r.leaves, [&](const Tensor& t) { return r.buffer_of(r.place_of(t)).kind == Buffer::Input; });
+}
+
+}  // namespace
+
 void finish(Recording& r, const std::vector<Tensor>& outputs,
             const std::unordered_set<const Storage*>* held) {
   std::vector<bool> kept(r.buffers.size());
@@ -276,6 +303,7 @@ void finish(Recording& r, const std::vector<Tensor>& outputs,
   });
   for (GradientSlot& g : r.gradients)
     if (const Tensor& now = g.leaf->grad) g.after = keep(r.place_of(now));
+  take_gradients_as_inputs(r);
   for (std::size_t i = 0; i < r.buffers.size(); ++i)
     if (const Buffer& b = r.buffers[i]; b.kind == Buffer::Temporary && b.alive() &&
                                         !(i < kept.size() && kept[i]) && !(held && held->contains(b.storage)))

@@ -89,7 +89,7 @@ std::string Plan::explain() const {
     std::string& known = names[buffer];
     if (known.empty()) {
       const Buffer::Kind kind = r_.buffers[static_cast<std::size_t>(buffer)].kind;
-      const char letter = kind == Buffer::Input      ? 'x'
+      const char letter = kind == Buffer::Input      ? (r_.is_argument(buffer) ? 'x' : 'p')
                           : kind == Buffer::External ? 'p'
                           : kind == Buffer::Constant ? 'c'
                                                      : 't';

@@ -176,6 +176,12 @@ Plan::Plan(Recording r, std::size_t given, std::int64_t budget) : own_(given), r
     }
     if (moving_of_[b] >= 0) moving_[static_cast<std::size_t>(moving_of_[b])].base = base_[b];
   }
+  std::sort(outside_.begin(), outside_.end());
+  std::vector<int> shown;
+  for (std::size_t i = own_; i < r_.inputs.size(); ++i)
+    shown.push_back(r_.places[static_cast<std::size_t>(r_.inputs[i])].buffer);
+  std::sort(shown.begin(), shown.end());
+  input_buffers_ = static_cast<std::size_t>(std::unique(shown.begin(), shown.end()) - shown.begin());
   layout_ = lay_out(r_, own);
   arena_ = fresh_bytes(layout_.bytes);
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <tuple>
 
 #include "unspool/base/random.h"
 #include "unspool/plan/budget.h"
@@ -96,8 +97,12 @@ class Plan {
   explicit Plan(Recording r, std::size_t given = 0, std::int64_t budget = -1);
 
   // Whether these arguments are of the dtypes, shapes, strides and aliasing that were recorded, and all that
-  // the plan reads and writes elsewhere lies where it lay.
-  bool fits(std::span<const Tensor> inputs) const;
+  // the plan reads and writes elsewhere lies where it lay. As run(), under lock().
+  bool fits(std::span<const Tensor> inputs);
+  // Appends the gradients that it reads, which come after the arguments; false where there is none.
+  bool take_gradients(std::vector<Tensor>& inputs) const;
+  // Whether a replay leaves gradients as it wants them, so that another may follow.
+  bool repeats() const;
   // Tensors from outside that were leaves, as they were recorded.
   const std::vector<Tensor>& leaves() const { return r_.leaves; }
   // Whether it has instructions during which no other thread may run Python, although nobody else has the
@@ -141,6 +146,7 @@ class Plan {
   void keep_undone();
   void put_back_undone();
   bool is_free(const Moving& m) const;
+  bool aliases_as_recorded(std::span<const Tensor> inputs);
 
   std::vector<DrawnStep> before_fusion_;
   std::mutex mutex_;
@@ -155,7 +161,9 @@ class Plan {
   std::vector<std::unique_ptr<Instruction>> instructions_;
   std::vector<std::pair<int, int>> restored_;  // constants that a step writes: buffer, first place
   std::vector<std::pair<Tensor, Storage*>> leaves_;
-  std::vector<const Storage*> outside_;
+  std::vector<const Storage*> outside_;                              // in the order of addresses
+  std::size_t input_buffers_ = 0;                                    // that inputs after own_ lie in
+  std::vector<std::tuple<const Storage*, int, const char*>> shown_;  // scratch of aliases_as_recorded
   std::vector<std::pair<int, int>> written_;  // buffers from outside that are written: and the input, or -1
   // (result, gradient slot) where the function returned what it left in .grad: one tensor, not two of one
   // memory.

@@ -17,7 +17,7 @@ struct Recording;
 // Storage, as the function saw it.
 struct Buffer {
   enum Kind : std::uint8_t {
-    Input,      // of an argument: another one at every call
+    Input,      // of an argument, or a gradient that was there before: another one at every call
     External,   // was there before: parameters, state, data
     Constant,   // made in the function of the program's numbers
     Temporary,  // made by a step
@@ -66,11 +66,11 @@ struct Step {
 // A leaf whose .grad the function reads or replaces.
 struct GradientSlot {
   Tensor leaf;
-  bool read;           // before it was replaced
-  Tensor was{};        // until the function has returned: what was there before
-  int before = -1;     // place of what was there, if that was read and there was something
-  int after = -1;      // what is there in the end
-  bool stays = false;  // it is the very tensor that was there before
+  bool read;        // before it was replaced
+  Tensor was{};     // until the function has returned: what was there before
+  int before = -1;  // place of what was there, if that was read and there was something
+  int input = -1;   // which of the inputs that is, if it is one
+  int after = -1;   // what is there in the end
 };
 
 struct Recording {
@@ -82,6 +82,7 @@ struct Recording {
   std::vector<Tensor> leaves;  // external ones, as the function saw them: `.data =` moves their storage
   std::vector<std::pair<std::size_t, int>> settings;  // (step, attribute) that is read anew at each replay
   std::vector<int> inputs, outputs;                   // places
+  std::vector<std::size_t> read_gradients;            // slots whose places are the last inputs
   std::string refusal;                                // why this cannot be frozen; empty where it can
   bool goes_on = false;                               // what cannot be frozen ends the capture, not the call
 
@@ -91,6 +92,7 @@ struct Recording {
     return buffers[static_cast<std::size_t>(places[static_cast<std::size_t>(place)].buffer)];
   }
   const Buffer& buffer_of(int place) const { return const_cast<Recording*>(this)->buffer_of(place); }
+  bool is_argument(int buffer) const;
   void refuse(const std::string& why) {
     if (refusal.empty()) refusal = why;
   }

@@ -94,35 +94,53 @@ void Plan::renew(Moving& m) {
   m.base = base_[static_cast<std::size_t>(m.buffer)] = fresh;
 }
 
-bool Plan::fits(std::span<const Tensor> inputs) const {
+// Those that shared memory do so still, at the same distances, and no others do.
+bool Plan::aliases_as_recorded(std::span<const Tensor> inputs) {
+  shown_.clear();
+  for (std::size_t i = own_; i < inputs.size(); ++i) {
+    const Place& p = r_.places[static_cast<std::size_t>(r_.inputs[i])];
+    if (std::binary_search(outside_.begin(), outside_.end(), inputs[i]->storage)) return false;
+    shown_.push_back({inputs[i]->storage, p.buffer, inputs[i]->data - p.offset});
+  }
+  std::sort(shown_.begin(), shown_.end());
+  std::size_t storages = shown_.empty() ? 0 : 1;
+  for (std::size_t i = 1; i < shown_.size(); ++i) {
+    const bool one = std::get<0>(shown_[i]) == std::get<0>(shown_[i - 1]);
+    if (one && shown_[i] != shown_[i - 1]) return false;
+    storages += !one;
+  }
+  return storages == input_buffers_;
+}
+
+bool Plan::fits(std::span<const Tensor> inputs) {
   if (inputs.size() != r_.inputs.size()) return false;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Tensor& t = inputs[i];
     const Place& p = r_.places[static_cast<std::size_t>(r_.inputs[i])];
     if (t.dtype() != p.dtype || !(t.shape() == p.shape) || !(t.strides() == p.strides)) return false;
-    if (i < own_) continue;
-    for (std::size_t k = own_; k < i; ++k) {
-      const Place& q = r_.places[static_cast<std::size_t>(r_.inputs[k])];
-      if ((inputs[k]->storage == t->storage) != (q.buffer == p.buffer)) return false;
-      if (q.buffer == p.buffer && t->data - inputs[k]->data != p.offset - q.offset) return false;
-    }
-    for (const Storage* outside : outside_)
-      if (outside == t->storage) return false;
   }
+  if (!aliases_as_recorded(inputs)) return false;
   for (const auto& [leaf, storage] : leaves_)
     if (leaf->storage != storage) return false;
-  for (const GradientSlot& g : r_.gradients) {
+  return std::all_of(r_.gradients.begin(), r_.gradients.end(), [&](const GradientSlot& g) {
     const Tensor& now = g.leaf->grad;
-    if (!g.read) continue;
-    if (g.before < 0
-            ? static_cast<bool>(now)
-            : !now ||
-                  now->storage !=
-                      base_[static_cast<std::size_t>(r_.places[static_cast<std::size_t>(g.before)].buffer)]
-                          ->storage)
-      return false;
-  }
+    if (!g.read || g.before < 0) return !g.read || !now;
+    if (!now || g.input < 0) return false;
+    const Tensor& given = inputs[static_cast<std::size_t>(g.input)];
+    return now->storage == given->storage && now->data == given->data && now.dtype() == given.dtype() &&
+           now.shape() == given.shape() && now.strides() == given.strides();
+  });
+}
+
+bool Plan::take_gradients(std::vector<Tensor>& inputs) const {
+  for (const std::size_t slot : r_.read_gradients)
+    if (!inputs.emplace_back(r_.gradients[slot].leaf->grad)) return false;
   return true;
+}
+
+bool Plan::repeats() const {
+  return std::all_of(r_.gradients.begin(), r_.gradients.end(),
+                     [](const GradientSlot& g) { return !g.read || g.before == g.after; });
 }
 
 bool Plan::alone() const {
@@ -196,18 +214,18 @@ void Plan::run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
             results.back() = alias(inputs[i], p.shape, p.strides, t->offset());
       }
     }
+    for (const GradientSlot& g : r_.gradients) {
+      Tensor& now = g.leaf->grad;
+      if (g.after < 0) {
+        now = Tensor();
+        continue;
+      }
+      const Tensor& t = at_place_[static_cast<std::size_t>(g.after)];
+      if (!now || now->storage != t->storage) now = alias(t);
+    }
   }
   for (const auto& [b, input] : written_)
     bump_version(input < 0 ? base_[static_cast<std::size_t>(b)] : inputs[static_cast<std::size_t>(input)]);
-  for (const GradientSlot& g : r_.gradients) {
-    Tensor& now = g.leaf->grad;
-    if (g.after < 0) {
-      now = Tensor();
-      continue;
-    }
-    const Tensor& t = at_place_[static_cast<std::size_t>(g.after)];
-    if (!now || now->storage != t->storage) now = alias(t);
-  }
   for (const auto& [k, i] : returned_gradients_) results[first + k] = r_.gradients[i].leaf->grad;
 }
 
