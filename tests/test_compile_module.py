@@ -99,6 +99,7 @@ _MADE: dict[str, tuple[tuple[Any, ...], list[Any]]] = {
     "GaussianNLLLoss": ((), [*_ONE * 2, "shares"]),
     "PoissonNLLLoss": ((), [*_ONE, "shares"]),
     "KLDivLoss": ((), [*_ONE, "shares"]),
+    "CTCLoss": ((), [(6, 3, 4), "spelled", "frames", "letters"]),
     **{f"{kind}Pad1d": ((1,), [(2, 3, 4)]) for kind in ("Circular", "Reflection", "Replication", "Zero")},
     **{f"{kind}Pad2d": ((1,), [(1, 2, 4, 4)]) for kind in ("Circular", "Reflection", "Replication", "Zero")},
     **{f"{kind}Pad3d": ((1,), [(1, 1, 3, 3, 3)]) for kind in ("Circular", "Reflection", "Replication", "Zero")},
@@ -124,7 +125,7 @@ _MADE: dict[str, tuple[tuple[Any, ...], list[Any]]] = {
 _NOT_MADE = {
     *("Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"),
     *("TransformerDecoder", "TransformerEncoder", "RReLU", "RNNBase", "RNNCellBase", "DataParallel"),
-    *("AdaptiveLogSoftmaxWithLoss", "CTCLoss"),
+    "AdaptiveLogSoftmaxWithLoss",
 }
 _LAYERS = sorted(
     name
@@ -140,6 +141,9 @@ def _argument(what: Any) -> Any:
         "signs": lambda: unspool.randint(0, 2, (3,)) * 2.0 - 1,
         "classes": lambda: unspool.randint(0, 4, (3,)),
         "labels": lambda: unspool.tensor([[1, 0, -1, 2], [3, -1, 0, 0], [0, 1, 2, 3]]),
+        "spelled": lambda: unspool.randint(1, 4, (3, 2)),
+        "frames": lambda: unspool.randint(4, 7, (3,)),
+        "letters": lambda: unspool.randint(0, 3, (3,)),
         "shares": lambda: unspool.rand(3, 4) * 0.9 + 0.05,
         **{f"places {n}": lambda n=n: unspool.randint(0, 4**n, (1, 2, *[2] * n)) for n in (1, 2, 3)},  # type: ignore[misc]
     }

@@ -14,34 +14,63 @@ __all__ = ["ctc_loss"]
 _NEVER = -1e30  # the logarithm of a probability of 0; finite, so that differences of two of them are
 
 
-def _lengths(name: str, given: Any, n: int, most: int) -> Any:
-    lengths = given if isinstance(given, _core.Tensor) else _core.tensor(given, dtype=_core.int64)
-    if lengths.dtype.is_floating_point:
-        raise RuntimeError(f"ctc_loss: {name} must be integral, got {lengths.dtype}")
-    lengths = lengths.to(_core.int64).reshape(-1)
+def _lengths(name: str, given: Any, n: int, most: int) -> tuple[Any, list[int] | None]:
+    """As a tensor, and as numbers where they are no tensor's, so that a frozen function may look at them."""
+
+    def wrong(number: int) -> RuntimeError:
+        return RuntimeError(f"ctc_loss: {name} must lie between 0 and {most}, got {number}")
+
+    numbers: list[int] | None = None
+    if isinstance(given, _core.Tensor):
+        if given.dtype.is_floating_point:
+            raise RuntimeError(f"ctc_loss: {name} must be integral, got {given.dtype}")
+        lengths = given.to(_core.int64).reshape(-1)
+        _core._refuse((lengths < 0) | (lengths > most), lengths, wrong)
+    else:
+        numbers = [int(number) for number in (given if hasattr(given, "__iter__") else [given])]
+        for number in numbers:
+            if not 0 <= number <= most:
+                raise wrong(number)
+        lengths = _core.tensor(numbers, dtype=_core.int64)
     if lengths.numel() != n:
         raise RuntimeError(f"ctc_loss: {name} must be of size batch_size {n}, got {lengths.numel()}")
-    if n and not 0 <= int(lengths.min()) <= int(lengths.max()) <= most:
-        raise RuntimeError(f"ctc_loss: {name} must lie between 0 and {most}, got {lengths.tolist()}")
-    return lengths
+    return lengths, numbers
 
 
-def _padded(targets: Any, lengths: Any, n: int) -> Any:
-    """Targets (N, S), or all of them one after the other, as (N, longest)."""
-    longest = int(lengths.max()) if n else 0
+def _padded(targets: Any, lengths: Any, numbers: list[int] | None, n: int, classes: int) -> Any:
+    """Targets (N, S), or all of them one after the other, as (N, longest), with zeros after each."""
     if targets.dim() == 2:
-        if targets.shape[0] != n or targets.shape[1] < longest:
+        size = targets.shape[1]
+        longest = size if numbers is None else max(numbers, default=0)
+        if targets.shape[0] != n or size < longest:
             raise ShapeError(
                 f"ctc_loss: targets of shape {tuple(targets.shape)} don't hold {n} sequences of up to {longest}"
             )
-        return targets[:, :longest].to(_core.int64)
-    if targets.dim() != 1 or targets.numel() != int(lengths.sum()):
-        raise ShapeError(
-            f"ctc_loss: targets must be (N, S), or have as many elements as target_lengths say, {int(lengths.sum())}; "
-            f"got shape {tuple(targets.shape)}"
-        )
-    rows = _core.zeros((n, longest), dtype=_core.int64)
-    rows[_core.arange(longest) < lengths.unsqueeze(1)] = targets.to(_core.int64)
+        if numbers is None:
+            shape = tuple(targets.shape)
+            _core._refuse(
+                lengths > size,
+                lengths,
+                lambda long: ShapeError(f"ctc_loss: targets of shape {shape} don't hold a sequence of {long}"),
+            )
+        rows = targets[:, :longest]
+    else:
+        every = lengths.tolist() if numbers is None else numbers
+        longest = max(every, default=0)
+        if targets.dim() != 1 or targets.numel() != sum(every):
+            raise ShapeError(
+                f"ctc_loss: targets must be (N, S), or have as many elements as target_lengths say, {sum(every)}; "
+                f"got shape {tuple(targets.shape)}"
+            )
+        places = (lengths.cumsum(0) - lengths).unsqueeze(1) + _core.arange(longest)
+        rows = targets[places.clamp(max=max(targets.numel() - 1, 0))] if longest else targets.reshape(n, 0)
+    inside = _core.arange(longest) < lengths.unsqueeze(1)
+    rows = _core.where(inside, rows.to(_core.int64), 0)
+    _core._refuse(
+        (rows < 0) | (rows >= classes),
+        rows,
+        lambda label: RuntimeError(f"ctc_loss: targets must be class numbers below {classes}, got {label}"),
+    )
     return rows
 
 
@@ -101,11 +130,9 @@ def ctc_loss(
     single = log_probs.dim() == 2
     scores = log_probs.unsqueeze(1) if single else log_probs
     n = scores.shape[1]
-    times = _lengths("input_lengths", input_lengths, n, scores.shape[0])
-    lengths = _lengths("target_lengths", target_lengths, n, targets.numel())
-    rows = _padded(targets, lengths, n)
-    if rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < scores.shape[-1]:
-        raise RuntimeError(f"ctc_loss: targets must be class numbers below {scores.shape[-1]}, got {targets.tolist()}")
+    times, _ = _lengths("input_lengths", input_lengths, n, scores.shape[0])
+    lengths, numbers = _lengths("target_lengths", target_lengths, n, targets.numel())
+    rows = _padded(targets, lengths, numbers, n, scores.shape[2])
     loss = _likelihood(scores, rows, times, lengths, blank)
     live = (_core.arange(scores.shape[0]).unsqueeze(1) < times).unsqueeze(2)
     total = _core.where(live, scores.exp(), 0.0).sum((0, 2))
