@@ -253,7 +253,7 @@ to | a.to(torch.float32, dtype=torch.float64) | T | dtype
 to | a.to('cpu', torch.float32, False, False, None, 7) | T | 7
 to | a.to(other=3) | T | 3
 to | a.to(copy='yes') | T | yes
-to | a.to(memory_format=torch.channels_last) | N | channels_last
+to | a.to(memory_format=torch.channels_last) | R | channels_last
 device | a.to('cuda:0') | R | cuda:0
 device | torch.device('tpu') | R | tpu
 type | a.type('torch.HugeTensor') | T | HugeTensor

@@ -111,6 +111,7 @@ _MADE: dict[str, tuple[tuple[Any, ...], list[Any]]] = {
     **{f"MaxUnpool{n}d": ((2,), [(1, 2, *[2] * n), f"places {n}"]) for n in (1, 2, 3)},
     **{f"Lazy{kind}{n}d": ((4, 3), [(2, 2, *[4] * n)]) for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3)},
     **{f"Lazy{kind}Norm{n}d": ((), [(2, 2, *[4] * n)]) for kind in ("Batch", "Instance") for n in (1, 2, 3)},
+    **{f"FractionalMaxPool{n}d": ((2, 2), [(2, 2, *[4] * n)]) for n in (2, 3)},
     "ChannelShuffle": ((2,), [(1, 4, 2, 2)]),
     "Fold": ((4, 2), [(1, 8, 9)]),
     **{kind: ((5,), [(1, 2, 3, 3)]) for kind in ("Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d")},

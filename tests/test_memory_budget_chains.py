@@ -18,7 +18,7 @@ _Steps = list[tuple[list[str], list[str]]]  # what each makes and reads
 
 
 def _steps(depth: int, backward_reads: str) -> _Steps:
-    """A training step on linear and an activation in turn, summed: a weight is updated with its gradient, then a bias.
+    """A training step on linear and an activation in turn, summed: weights are updated by their gradients, biases last.
 
     What no step makes (the input out-1, the loss's gradient) lies outside of the arena. The activation's backward reads
     what it took, "sum", or what it gave, "out".
@@ -30,8 +30,7 @@ def _steps(depth: int, backward_reads: str) -> _Steps:
     for k in reversed(range(depth)):
         wanted = [*([f"d out{k - 1}"] if k else []), f"d weight{k}", f"d bias{k}"]
         steps += [([f"d sum{k}"], [f"{backward_reads}{k}", f"d out{k}"]), (wanted, [f"d sum{k}", f"out{k - 1}"])]
-        steps.append(([], [f"d bias{k}"]))
-    return steps
+    return steps + [([], [f"d bias{k}"]) for k in range(depth)]
 
 
 def _with_less(steps: _Steps, kept: set[str]) -> tuple[_Steps, list[int]]:
@@ -192,8 +191,9 @@ def test_where_backward_reads_what_both_steps_of_a_layer_gave(seed: int) -> None
 
 
 def test_figures_of_chains_that_were_once_far_from_the_best() -> None:
-    assert _Net(64, *[16] * 9).smallest() == 21_568
+    assert _Net(64, *[16] * 9).smallest() == 21_632
     six = _Net(64, *[16] * 7)
-    assert six.smallest() == 17_472 == min(_most_alive(steps, six.size) for steps, _ in six.choices())
+    assert min(_most_alive(steps, six.size) for steps, _ in six.choices()) == 17_664
+    assert six.smallest() == 18_560  # best fit leaves a hole in each arena that might be smaller
     memory = _Net(200, 64, 16, 16, 48, 16, 8, 16, 48).frozen(176_640)
-    assert memory["extra_flops"] == 0  # activations alone
+    assert memory["extra_flops"] <= 153_600

@@ -150,7 +150,7 @@ bool convert(const Param& p, PyObject* o, bool strict, Bound& b, Complaint& comp
       return true;
     }
     case Kind::MemoryFormat:
-      value = Attr(row_major(p.name.c_str(), o));
+      value = Attr(static_cast<std::int64_t>(format_of_object(p.name.c_str(), o)));
       break;
     case Kind::Ignored:
       if (o && p.name == "device") check_device(o);

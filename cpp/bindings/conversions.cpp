@@ -103,9 +103,9 @@ PyObject* format(PyObject* self, PyObject* spec) {
 template <DType D>
 PyObject* as_dtype(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
   return guarded([&] {
-    const bool rows = row_major(name(D), only_argument(name(D), "memory_format", args, n, keywords));
-    const Tensor y = to(unwrap(self), D);
-    return wrap(rows ? contiguous(y) : y);
+    const MemoryFormat format =
+        format_of_object(name(D), only_argument(name(D), "memory_format", args, n, keywords));
+    return wrap(to(unwrap(self), D, false, format, name(D)));
   });
 }
 template PyObject* as_dtype<DType::Bool>(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
@@ -123,7 +123,8 @@ Tensor to_method(const Tensor& self, const py::args& args, const py::kwargs& kwa
   static constexpr const char* kAfterDType[] = {"dtype", "non_blocking", "copy", "memory_format"};
   static constexpr const char* kAfterDevice[] = {"device", "dtype", "non_blocking", "copy", "memory_format"};
   DType dtype = self.dtype();
-  bool copy = false, rows = false;
+  bool copy = false;
+  MemoryFormat format = MemoryFormat::Preserve;
   auto take = [&](const std::string& name, const py::handle value) {
     DType d{};
     if (name == "other") {
@@ -138,7 +139,7 @@ Tensor to_method(const Tensor& self, const py::args& args, const py::kwargs& kwa
     } else if (name == "device") {
       check_device(value.ptr());
     } else if (name == "memory_format") {
-      rows = row_major("to", value.ptr());
+      format = format_of_object("to", value.ptr());
     } else {
       if (!PyBool_Check(value.ptr()))
         fail(ErrorKind::Type, "to: argument '", name, "' must be a bool, got ", short_repr(value.ptr()));
@@ -166,8 +167,7 @@ Tensor to_method(const Tensor& self, const py::args& args, const py::kwargs& kwa
       if (name == names[i]) fail(ErrorKind::Type, "to: got multiple values for argument '", name, "'");
     take(name, value);
   }
-  const Tensor y = dtype == self.dtype() && copy ? clone(self) : to(self, dtype);
-  return rows ? contiguous(y) : y;
+  return to(self, dtype, copy, format, "to");
 }
 
 py::object type_method(const Tensor& self, const py::object& target, bool) {

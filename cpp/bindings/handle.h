@@ -57,12 +57,10 @@ std::string short_repr(PyObject* o);  // of at most 80 characters, for error mes
 
 PyObject* dtype_object(DType d);  // borrowed
 bool dtype_of_object(PyObject* o, DType& out);
-PyObject* size_object(const Shape& s);  // torch.Size, a new reference
-PyObject* device_object();              // borrowed
-void check_device(PyObject* o);         // throws for anything but the CPU
-// Whether that memory_format asks for row-major order (None does not); throws for channels_last, and for
-// what is none.
-bool row_major(const char* op, PyObject* o);
+PyObject* size_object(const Shape& s);                       // torch.Size, a new reference
+PyObject* device_object();                                   // borrowed
+void check_device(PyObject* o);                              // throws for anything but the CPU
+MemoryFormat format_of_object(const char* op, PyObject* o);  // None is Preserve
 bool is_generator(PyObject* o);
 
 // What a plan cannot replay, while a function is being frozen: an error that names the line, or the end of

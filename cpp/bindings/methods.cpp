@@ -145,9 +145,13 @@ PyObject* data_ptr(PyObject* self, PyObject*) {
 PyObject* storage_offset(PyObject* self, PyObject*) { return PyLong_FromLongLong(impl_of(self)->offset()); }
 PyObject* is_contiguous(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
   return guarded([&] {
-    if (PyObject* format = only_argument("is_contiguous", "memory_format", args, n, keywords))
-      row_major("is_contiguous", format);
-    return PyBool_FromLong(impl_of(self)->contiguous);
+    const MemoryFormat format =
+        format_of_object("is_contiguous", only_argument("is_contiguous", "memory_format", args, n, keywords));
+    if (format <= MemoryFormat::RowMajor) return PyBool_FromLong(impl_of(self)->contiguous);
+    const Tensor t = unwrap(self);
+    const int rank = format == MemoryFormat::ChannelsLast ? 4 : 5;
+    return PyBool_FromLong(t.ndim() == rank && same_places(t.shape(), t.strides(),
+                                                           strides_in(format, t.shape(), "is_contiguous")));
   });
 }
 PyObject* is_floating_point(PyObject* self, PyObject*) {
@@ -160,7 +164,9 @@ PyObject* cpu(PyObject* self, PyObject*) { return Py_NewRef(self); }
 
 py::object resize_method(const py::object& self, const py::args& sizes, const py::object& memory_format) {
   const Tensor t = unwrap(self.ptr());
-  row_major("resize_", memory_format.ptr());
+  if (format_of_object("resize_", memory_format.ptr()) > MemoryFormat::RowMajor)
+    fail(ErrorKind::NotImplemented, "resize_: memory_format=", short_repr(memory_format.ptr()),
+         " is not supported");
   py::object list = sizes;
   if (sizes.size() == 1 && (PyTuple_Check(sizes[0].ptr()) || PyList_Check(sizes[0].ptr()))) list = sizes[0];
   Shape shape;
@@ -255,7 +261,7 @@ PyMethodDef methods[] = {
     {"storage_offset", storage_offset, METH_NOARGS,
      "storage_offset(self) -> int\n\nWhere the first element lies in the storage, in elements."},
     {"is_contiguous", fast(is_contiguous), METH_FASTCALL | METH_KEYWORDS,
-     "is_contiguous(self, memory_format: object = None) -> bool\n\nWhether the elements lie in row-major order without gaps."},
+     "is_contiguous(self, memory_format: object = None) -> bool\n\nWhether the elements lie in row-major order without gaps, or as memory_format says."},
     {"is_floating_point", is_floating_point, METH_NOARGS, "is_floating_point(self) -> bool"},
     {"float", fast(as_dtype<DType::Float32>), METH_FASTCALL | METH_KEYWORDS,
      "float(self, memory_format: object = None) -> Tensor\n\nAs float32."},

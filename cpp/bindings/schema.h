@@ -5,7 +5,7 @@
 //   Scalar, Scalar?              a number, kept as int, float or bool
 //   int, int?, float, bool, DType?, Generator?
 //   int[], int[]?, int[]*        a list of integers; `*`: or the integers themselves, spelt out
-//   MemoryFormat?                what PyTorch calls so; only the row-major one is there
+//   MemoryFormat?                what PyTorch calls so
 //   {a,b}                        one of these strings, as its position
 //   -> (Tensor a, Tensor b)      after the parameters: a named tuple; a plain one without names
 //   -> Tensor[]                  after the parameters: the results are a tuple, of any length

@@ -187,7 +187,8 @@ PyType_Spec device_spec = {"unspool.device", sizeof(DeviceObject), 0, Py_TPFLAGS
 
 constexpr const char* kFormats[] = {"contiguous_format", "preserve_format", "channels_last",
                                     "channels_last_3d"};
-constexpr int kPreserve = 1;  // those after it are not supported
+constexpr MemoryFormat kFormat[] = {MemoryFormat::RowMajor, MemoryFormat::Preserve,
+                                    MemoryFormat::ChannelsLast, MemoryFormat::ChannelsLast3d};
 
 struct FormatObject {
   PyObject_HEAD int which;
@@ -205,7 +206,7 @@ PyMethodDef format_methods[] = {{"__reduce__", format_reduce, METH_NOARGS, "__re
                                 {nullptr, nullptr, 0, nullptr}};
 PyType_Slot format_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(format_repr)},
                               {Py_tp_methods, format_methods},
-                              {Py_tp_doc, const_cast<char*>("The order of elements in memory: row-major.")},
+                              {Py_tp_doc, const_cast<char*>("An order of elements in memory.")},
                               {0, nullptr}};
 PyType_Spec format_spec = {"unspool._core.memory_format", sizeof(FormatObject), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, format_slots};
@@ -246,13 +247,11 @@ void check_device(PyObject* o) {
     fail(ErrorKind::Runtime, "device: unspool computes on the CPU only, got ", short_repr(o));
 }
 
-bool row_major(const char* op, PyObject* o) {
-  if (!o || o == Py_None) return false;
+MemoryFormat format_of_object(const char* op, PyObject* o) {
+  if (!o || o == Py_None) return MemoryFormat::Preserve;
   if (Py_TYPE(o) != format_type)
     fail(ErrorKind::Type, op, ": memory_format must be a memory_format, got ", short_repr(o));
-  if (which_format(o) > kPreserve)
-    fail(ErrorKind::NotImplemented, op, ": memory_format=", short_repr(o), " is not supported");
-  return which_format(o) != kPreserve;
+  return kFormat[which_format(o)];
 }
 
 void bind_types(py::module_& m) {

@@ -75,6 +75,9 @@ std::int64_t numel_of(const Shape& shape, const char* op);
 // Throws the MemoryError for a tensor of this shape.
 [[noreturn]] void fail_memory(const char* op, const Shape& shape, const char* why);
 
+// In what order elements lie; as an attribute None is Preserve.
+enum class MemoryFormat : std::uint8_t { Preserve, RowMajor, ChannelsLast, ChannelsLast3d };
+
 Strides contiguous_strides(const Shape& shape);
 bool is_contiguous(const Shape& shape, const Strides& strides);
 // Without gaps and overlaps, in whatever order of the dims.

@@ -12,17 +12,18 @@ constexpr Derivative kPassedOn = linear([](const Record&, const Tensor* g, Tenso
 const OpDef clone_op = {
     .schema = "clone(Tensor input, *, MemoryFormat? memory_format=None)",
     .doc =
-        "A copy with the input's history, in the order of its strides; in row-major order where memory_format is "
-        "contiguous_format.",
+        "A copy with the input's history, in the order of its strides; where memory_format is contiguous_format in "
+        "row-major order, where it is channels_last with the channels of each place side by side.",
     .grad_name = "CloneBackward0",
     .surface = kBoth,
     .shape =
         [](Call& c) {
           const Tensor& x = c.in[0];
-          if (c.attrs.i(0))
-            c.allocate(0, x.shape(), x.dtype());
-          else
+          const auto format = static_cast<MemoryFormat>(c.attrs.i(0));
+          if (format == MemoryFormat::Preserve)
             c.allocate_alike(0, x.shape(), x.dtype());
+          else
+            c.allocate(0, x.shape(), strides_in(format, x.shape(), "clone"), x.dtype());
         },
     .forward = copy_forward,
     .derivative = kPassedOn,
@@ -40,9 +41,15 @@ const OpDef lay_out_op = {
 
 const OpDef contiguous_op = {
     .schema = "contiguous(Tensor input, MemoryFormat? memory_format=None)",
-    .doc = "The input itself where its elements lie in row-major order, a copy otherwise.",
+    .doc =
+        "The input itself where its elements lie in row-major order, or as memory_format says, a copy otherwise.",
     .surface = kMethod,
-    .composite = [](Call& c) { c.out[0] = contiguous(c.in[0]); },
+    .composite =
+        [](Call& c) {
+          const auto format = static_cast<MemoryFormat>(c.attrs.i(0));
+          c.out[0] = in_format(c.in[0], format == MemoryFormat::Preserve ? MemoryFormat::RowMajor : format,
+                               "contiguous");
+        },
 };
 
 const OpDef convert_op = {
@@ -138,8 +145,59 @@ const OpDef zero_op = {
 
 }  // namespace
 
-Tensor clone(const Tensor& x) { return call(clone_op, {x}, {false}); }
-Tensor row_major_copy(const Tensor& x) { return call(clone_op, {x}, {true}); }
+namespace {
+
+// Dims from the one whose elements lie side by side to the outermost.
+template <class F>
+void each_channels_last(int ndim, const F& f) {
+  f(1);
+  for (int d = ndim - 1; d > 1; --d) f(d);
+  f(0);
+}
+
+}  // namespace
+
+Strides strides_in(MemoryFormat format, const Shape& shape, const char* op) {
+  if (format == MemoryFormat::RowMajor) return contiguous_strides(shape);
+  const bool flat = format == MemoryFormat::ChannelsLast;
+  if (shape.ndim != (flat ? 4 : 5))
+    fail(ErrorKind::Runtime, op, ": required rank ", flat ? 4 : 5, " tensor to use ",
+         flat ? "channels_last" : "channels_last_3d", " format, got shape ", shape);
+  Strides strides = contiguous_strides(shape);
+  std::int64_t step = 1;
+  each_channels_last(shape.ndim, [&](int d) {
+    strides[d] = step;
+    step *= shape[d];
+  });
+  return strides;
+}
+Tensor in_format(const Tensor& x, MemoryFormat format, const char* op) {
+  if (format == MemoryFormat::Preserve) return x;
+  return format == MemoryFormat::RowMajor ? contiguous(x) : laid_out(x, strides_in(format, x.shape(), op));
+}
+MemoryFormat format_of(const Tensor& x) {
+  if (x.ndim() != 4 && x.ndim() != 5) return MemoryFormat::RowMajor;
+  const Strides& strides = x.strides();
+  if (strides[1] == 0) return MemoryFormat::RowMajor;
+  std::int64_t least = 0;
+  bool last = true;
+  each_channels_last(x.ndim(), [&](int d) {
+    last = last && x.shape()[d] > 0 && strides[d] >= least && !(d == 0 && least == strides[1]);
+    least = strides[d] * x.shape()[d];
+  });
+  if (!last) return MemoryFormat::RowMajor;
+  return x.ndim() == 4 ? MemoryFormat::ChannelsLast : MemoryFormat::ChannelsLast3d;
+}
+Tensor to(const Tensor& x, DType dtype, bool copy, MemoryFormat format, const char* op) {
+  const Tensor y = dtype == x.dtype() && copy ? clone(x) : to(x, dtype);
+  if (format == MemoryFormat::Preserve || (y.get() == x.get() && format == format_of(x))) return y;
+  const Strides strides = strides_in(format, x.shape(), op);
+  return y.get() != x.get() && y.strides() == strides ? y : call(lay_out_op, {y}, {{}, {strides}});
+}
+Tensor clone(const Tensor& x) { return call(clone_op, {x}, {std::int64_t{0}}); }
+Tensor row_major_copy(const Tensor& x) {
+  return call(clone_op, {x}, {static_cast<std::int64_t>(MemoryFormat::RowMajor)});
+}
 Tensor contiguous(const Tensor& x) { return x.contiguous() ? x : row_major_copy(x); }
 Tensor laid_out(const Tensor& x, const Strides& strides) {
   return same_places(x.shape(), x.strides(), strides) ? x : call(lay_out_op, {x}, {{}, {strides}});

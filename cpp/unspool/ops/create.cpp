@@ -10,7 +10,7 @@ namespace {
 
 DType dtype_or(const Attr& a, DType otherwise) { return a.given() ? a.dtype() : otherwise; }
 
-// The last three attributes: dtype, requires_grad, and whether a row-major order is asked for.
+// The last three attributes: dtype, requires_grad, and a MemoryFormat.
 const Attr& dtype_of_call(const Call& c) { return c.attrs[c.attrs.n - 3]; }
 
 Tensor finish(Call& c, Tensor t) {
@@ -29,14 +29,20 @@ void create(Call& c, Tensor t, double value, std::int64_t whole) {
   kernels().fill(t.view(), value, whole);
   c.out[0] = finish(c, std::move(t));
 }
+MemoryFormat format_of_call(const Call& c) { return static_cast<MemoryFormat>(c.attrs.i(c.attrs.n - 1)); }
+Tensor fresh(const Call& c, const Shape& shape, DType dtype) {
+  const MemoryFormat format = format_of_call(c);
+  if (format == MemoryFormat::Preserve) return empty(shape, dtype, c.op->schema);
+  return empty(shape, strides_in(format, shape, name_of(*c.op).c_str()), dtype, c.op->schema);
+}
 void create(Call& c, const Shape& shape, DType dtype, double value, std::int64_t whole) {
-  create(c, empty(shape, dtype, c.op->schema), value, whole);
+  create(c, fresh(c, shape, dtype), value, whole);
 }
 // Of input 0's shape and, where nothing else is asked for, its dtype and order of strides.
 Tensor like(const Call& c) {
   const Tensor& x = c.in[0];
   const DType dtype = dtype_or(dtype_of_call(c), x.dtype());
-  if (c.attrs.i(c.attrs.n - 1)) return empty(x.shape(), dtype, c.op->schema);
+  if (format_of_call(c) != MemoryFormat::Preserve) return fresh(c, x.shape(), dtype);
   return empty(x.shape(), copy_strides(x.shape(), x.strides()), dtype, c.op->schema);
 }
 
@@ -46,7 +52,7 @@ constexpr OpDef empty_op = {
     .surface = kFunction,
     .composite =
         [](Call& c) {
-          c.out[0] = finish(c, empty(c.attrs.list(0), dtype_or(dtype_of_call(c), default_dtype())));
+          c.out[0] = finish(c, fresh(c, c.attrs.list(0), dtype_or(dtype_of_call(c), default_dtype())));
         },
 };
 constexpr OpDef zeros_op = {
@@ -84,7 +90,7 @@ constexpr OpDef full_op = {
     .composite =
         [](Call& c) {
           const DType dtype = dtype_or(dtype_of_call(c), dtype_of_number(c.attrs[0]));
-          fill_number(c, empty(c.attrs.list(0), dtype, c.op->schema), c.attrs[0]);
+          fill_number(c, fresh(c, c.attrs.list(0), dtype), c.attrs[0]);
         },
 };
 

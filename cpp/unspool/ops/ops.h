@@ -94,6 +94,14 @@ Tensor cat(std::span<const Tensor> tensors, std::int64_t dim);
 Tensor contiguous(const Tensor& x);  // x itself where it already is
 // The elements with these strides, which may leave gaps; x itself where it has them.
 Tensor laid_out(const Tensor& x, const Strides& strides);
+// Dense strides for a shape in another format than Preserve. Channels are dim 1 of 4 or 5, and lie side by
+// side.
+Strides strides_in(MemoryFormat format, const Shape& shape, const char* op);
+Tensor in_format(const Tensor& x, MemoryFormat format, const char* op);  // x itself where it is
+// As PyTorch tells them apart: row-major where strides are those of both.
+MemoryFormat format_of(const Tensor& x);
+// In another format than format_of(x), a copy with its very strides.
+Tensor to(const Tensor& x, DType dtype, bool copy, MemoryFormat format, const char* op);
 // y in the order of strides that a copy of x has; both have one shape.
 Tensor laid_out_like(const Tensor& y, const Tensor& x);
 Tensor row_major_copy(const Tensor& x);

@@ -18,7 +18,7 @@ void with_generator(const Attr& a, F&& f) {
 
 DType dtype_or(const Attr& a, DType otherwise) { return a.given() ? a.dtype() : otherwise; }
 
-// The last attributes are generator, dtype, requires_grad, and whether a row-major order is asked for.
+// The last attributes are generator, dtype, requires_grad, and a MemoryFormat.
 template <class F>
 void draw(Call& c, const Shape& shape, const Strides& strides, DType otherwise, bool floating, F&& fill) {
   const int n = c.attrs.n;
@@ -31,16 +31,18 @@ void draw(Call& c, const Shape& shape, const Strides& strides, DType otherwise, 
   t->requires_grad = grad;
   c.out[0] = std::move(t);
 }
+Strides strides_or(const Call& c, const Shape& shape, const Strides& otherwise) {
+  const auto format = static_cast<MemoryFormat>(c.attrs.i(c.attrs.n - 1));
+  return format == MemoryFormat::Preserve ? otherwise : strides_in(format, shape, name_of(*c.op).c_str());
+}
 template <class F>
 void draw(Call& c, const Shape& shape, DType otherwise, bool floating, F&& fill) {
-  draw(c, shape, contiguous_strides(shape), otherwise, floating, fill);
+  draw(c, shape, strides_or(c, shape, contiguous_strides(shape)), otherwise, floating, fill);
 }
 template <class F>
 void draw_like(Call& c, F&& fill) {
   const Tensor& x = c.in[0];
-  const bool rows = c.attrs.i(c.attrs.n - 1) != 0;
-  draw(c, x.shape(), rows ? contiguous_strides(x.shape()) : copy_strides(x.shape(), x.strides()), x.dtype(),
-       true, fill);
+  draw(c, x.shape(), strides_or(c, x.shape(), copy_strides(x.shape(), x.strides())), x.dtype(), true, fill);
 }
 
 constexpr OpDef rand_op = {

@@ -264,17 +264,21 @@ void join_update(Recording& r) {
   erase(r, gone);
 }
 
-// An update that stays a step of its own comes right after the last step that touches what it reads or
-// writes: the gradient, and often the weight, is in a cache still. It does not pass a step that may raise,
-// before which nothing from outside should be written, or one that runs a function of the layers above.
+// An update of a large parameter that stays a step of its own comes right after the last step that touches
+// what it reads or writes: the gradient, and often the weight, is in a cache still. Of a small one all is,
+// and the gradient may be on its way there: right after its making, such updates made a step of
+// 10-40-40-5 1.03 times as long. None passes a step that may raise, before which nothing from outside should
+// be written, or one that runs a function of the layers above.
 void move_updates(Recording& r) {
+  constexpr std::int64_t kLarge = 1 << 14;             // elements
   std::vector<std::size_t> touched(r.buffers.size());  // by step, from 1 on
   std::vector<std::size_t> after(r.steps.size());      // a step, or itself
   std::size_t passed_by_none = 0;
   for (std::size_t i = 0; i < r.steps.size(); ++i) {
     const Step& s = r.steps[i];
     after[i] = i;
-    if (updates_in_parts(*s.op)) {
+    if (updates_in_parts(*s.op) &&
+        numel_of(r.places[static_cast<std::size_t>(s.in[0])].shape, "plan") >= kLarge) {
       std::size_t last = passed_by_none;
       each_place(
           s, [&](int p) { last = std::max(last, touched[static_cast<std::size_t>(buffer_number(r, p))]); });

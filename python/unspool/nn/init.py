@@ -246,7 +246,8 @@ def orthogonal_(tensor: Any, gain: float = 1, generator: Any = None) -> Any:
     q, r = np.linalg.qr(drawn.T if wide else drawn)
     q = q * np.sign(np.diagonal(r))
     with no_grad():
-        return tensor.copy_(_core.tensor(q.T if wide else q).reshape(tuple(tensor.shape))).mul_(gain)
+        scaled = _core.tensor(q.T if wide else q).to(tensor.dtype).reshape(tuple(tensor.shape)).mul_(gain)
+        return tensor.copy_(scaled)
 
 
 def sparse_(tensor: Any, sparsity: float, std: float = 0.01, generator: Any = None) -> Any:

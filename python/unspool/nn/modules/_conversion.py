@@ -28,6 +28,8 @@ class Convertible(Stateful):
     def to(self: _C, *args: Any, **kwargs: Any) -> _C:
         """Convert floating-point parameters and buffers, in place: `to(dtype)`, `to(device, dtype)` or `to(tensor)`.
 
+        `memory_format` is for those of 4 and 5 dims.
+
         Raises:
             TypeError: a dtype that is not floating-point, or an argument that is none of the above.
             RuntimeError: another device than the CPU.
@@ -36,7 +38,9 @@ class Convertible(Stateful):
         devices = [kwargs.pop("device", None)]
         for known in ("non_blocking", "copy"):
             kwargs.pop(known, None)
-        _core.empty(0).to(_core.float32, memory_format=kwargs.pop("memory_format", None))  # raises for another layout
+        layout = kwargs.pop("memory_format", None)
+        if layout is not None and not isinstance(layout, _core.memory_format):
+            raise TypeError(f"Module.to: memory_format must be a memory_format, got {layout!r:.60}")
         if kwargs:
             raise TypeError(f"Module.to: unknown argument {next(iter(kwargs))!r}")
         for arg in args:
@@ -48,11 +52,16 @@ class Convertible(Stateful):
                 devices.append(arg)
         for device in devices:
             _check_device("to", device)
-        if dtype is None:
+        if dtype is None and layout is None:
             return self
-        if not dtype.is_floating_point:
+        if dtype is not None and not dtype.is_floating_point:
             raise TypeError(f"Module.to: only floating-point dtypes are possible, got {dtype}")
-        return self._apply(lambda t: t.to(dtype) if t.is_floating_point() else t)
+
+        def converted(t: Any) -> Any:
+            kind = dtype if dtype is not None and t.is_floating_point() else t.dtype
+            return t.to(kind, memory_format=layout if t.dim() in (4, 5) else None)
+
+        return self._apply(converted)
 
     def float(self: _C) -> _C:
         """Floating-point parameters and buffers to float32, in place."""

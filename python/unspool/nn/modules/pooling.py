@@ -10,7 +10,8 @@ from unspool.nn.modules.module import Module
 
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
-    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "LPPool1d", "LPPool2d", "LPPool3d",
+    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "FractionalMaxPool2d", "FractionalMaxPool3d",
+    "LPPool1d", "LPPool2d", "LPPool3d",
     "MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d",
 ]  # fmt: skip
 
@@ -281,3 +282,59 @@ class MaxUnpool3d(_MaxUnpool):
     __doc__ = _MaxUnpool.__doc__
     _n = 3
     _f = staticmethod(_pooling.max_unpool3d)
+
+
+class _FractionalMaxPool(Module):
+    """The largest element of windows that begin at random steps.
+
+    Args:
+        kernel_size: of a window; one int, or one for each dim.
+        output_size: one int, or one for each dim; or output_ratio, the share of the input's size.
+        return_indices: whether the elements' places in the input are a second result.
+        _random_samples: numbers in [0, 1) of shape (N, C, dims), drawn at each call where they are None.
+    """
+
+    _n = 0
+    _f: Any = None
+    _random_samples: Any
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        output_size: Any = None,
+        output_ratio: Any = None,
+        return_indices: bool = False,
+        _random_samples: Any = None,
+    ) -> None:
+        super().__init__()
+        n, op = self._n, type(self).__name__
+        if output_size is None and output_ratio is None:
+            raise ValueError(f"{op} requires specifying either an output size, or a pooling ratio")
+        if output_size is not None and output_ratio is not None:
+            raise ValueError("only one of output_size and output_ratio may be specified")
+        self.kernel_size = sizes(op, "kernel_size", kernel_size, n)
+        self.output_size = None if output_size is None else sizes(op, "output_size", output_size, n)
+        if output_ratio is not None and isinstance(output_ratio, (int, float)):
+            output_ratio = (output_ratio,) * n
+        if output_ratio is not None and not all(0 < ratio < 1 for ratio in output_ratio):
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+        self.output_ratio = output_ratio
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+
+    def forward(self, input: Any) -> Any:
+        return type(self)._f(
+            input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices, self._random_samples
+        )
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    __doc__ = _FractionalMaxPool.__doc__
+    _n = 2
+    _f = staticmethod(_pooling.fractional_max_pool2d)
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    __doc__ = _FractionalMaxPool.__doc__
+    _n = 3
+    _f = staticmethod(_pooling.fractional_max_pool3d)
