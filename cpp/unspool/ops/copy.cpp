@@ -189,7 +189,7 @@ MemoryFormat format_of(const Tensor& x) {
   return x.ndim() == 4 ? MemoryFormat::ChannelsLast : MemoryFormat::ChannelsLast3d;
 }
 Tensor to(const Tensor& x, DType dtype, bool copy, MemoryFormat format, const char* op) {
-  const Tensor y = dtype == x.dtype() && copy ? clone(x) : to(x, dtype);
+  Tensor y = dtype == x.dtype() && copy ? clone(x) : to(x, dtype);
   if (format == MemoryFormat::Preserve || (y.get() == x.get() && format == format_of(x))) return y;
   const Strides strides = strides_in(format, x.shape(), op);
   return y.get() != x.get() && y.strides() == strides ? y : call(lay_out_op, {y}, {{}, {strides}});
