@@ -194,9 +194,9 @@ class Compiled:
             held, settings = tensors_held(self._function), settings_of(self._function)
             result, captured = _core._capture(run, tensors, self._fallback is not None)
             first = self._recorded.setdefault(key, [])
-            alike = [call for call in first if _core._guards_hold(call[1]) and call[0].alike(captured)]
-            before = alike[0][0] if alike else None
-            first[:] = [call for call in first if call not in alike]
+            kinds = (i for i, call in enumerate(first) if _core._guards_hold(call[1]) and call[0].alike(captured))
+            found = next(kinds, None)
+            before = None if found is None else first.pop(found)[0]
             guards = guards_of(self._function)
             once = [leaf for leaf in flatten(result) if isinstance(leaf, _ONCE)]
             if once:

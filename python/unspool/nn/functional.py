@@ -23,6 +23,7 @@ from unspool.nn import (
     _normalization,
     _padding,
     _pooling,
+    _pooling_fractional,
     _resizing,
 )
 from unspool.nn._activations import *  # noqa: F403
@@ -43,6 +44,7 @@ from unspool.nn._multihead import *  # noqa: F403
 from unspool.nn._normalization import *  # noqa: F403
 from unspool.nn._padding import *  # noqa: F403
 from unspool.nn._pooling import *  # noqa: F403
+from unspool.nn._pooling_fractional import *  # noqa: F403
 from unspool.nn._resizing import *  # noqa: F403
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ += _grids.__all__
 __all__ += _lookup.__all__
 __all__ += _padding.__all__
 __all__ += _pooling.__all__
+__all__ += _pooling_fractional.__all__
 __all__ += _resizing.__all__
 __all__ += _losses.__all__
 __all__ += _losses_alignment.__all__

@@ -1,10 +1,10 @@
-"""Pooling layers; `nn/_pooling.py` has the mathematics."""
+"""Pooling layers; `nn/_pooling.py` and `nn/_pooling_fractional.py` have the mathematics."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from unspool.nn import _pooling
+from unspool.nn import _pooling, _pooling_fractional
 from unspool.nn._convolution import sizes
 from unspool.nn.modules.module import Module
 
@@ -331,10 +331,10 @@ class _FractionalMaxPool(Module):
 class FractionalMaxPool2d(_FractionalMaxPool):
     __doc__ = _FractionalMaxPool.__doc__
     _n = 2
-    _f = staticmethod(_pooling.fractional_max_pool2d)
+    _f = staticmethod(_pooling_fractional.fractional_max_pool2d)
 
 
 class FractionalMaxPool3d(_FractionalMaxPool):
     __doc__ = _FractionalMaxPool.__doc__
     _n = 3
-    _f = staticmethod(_pooling.fractional_max_pool3d)
+    _f = staticmethod(_pooling_fractional.fractional_max_pool3d)
