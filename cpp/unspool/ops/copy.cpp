@@ -47,8 +47,10 @@ const OpDef contiguous_op = {
     .composite =
         [](Call& c) {
           const auto format = static_cast<MemoryFormat>(c.attrs.i(0));
-          c.out[0] = in_format(c.in[0], format == MemoryFormat::Preserve ? MemoryFormat::RowMajor : format,
-                               "contiguous");
+          const Tensor& x = c.in[0];
+          c.out[0] = format <= MemoryFormat::RowMajor
+                         ? contiguous(x)
+                         : laid_out(x, strides_in(format, x.shape(), "contiguous"));
         },
 };
 
@@ -170,10 +172,6 @@ Strides strides_in(MemoryFormat format, const Shape& shape, const char* op) {
     step *= shape[d];
   });
   return strides;
-}
-Tensor in_format(const Tensor& x, MemoryFormat format, const char* op) {
-  if (format == MemoryFormat::Preserve) return x;
-  return format == MemoryFormat::RowMajor ? contiguous(x) : laid_out(x, strides_in(format, x.shape(), op));
 }
 MemoryFormat format_of(const Tensor& x) {
   if (x.ndim() != 4 && x.ndim() != 5) return MemoryFormat::RowMajor;

@@ -97,7 +97,6 @@ Tensor laid_out(const Tensor& x, const Strides& strides);
 // Dense strides for a shape in another format than Preserve. Channels are dim 1 of 4 or 5, and lie side by
 // side.
 Strides strides_in(MemoryFormat format, const Shape& shape, const char* op);
-Tensor in_format(const Tensor& x, MemoryFormat format, const char* op);  // x itself where it is
 // As PyTorch tells them apart: row-major where strides are those of both.
 MemoryFormat format_of(const Tensor& x);
 // In another format than format_of(x), a copy with its very strides.
