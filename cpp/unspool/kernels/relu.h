@@ -129,7 +129,11 @@ inline void relu_rows(const View& out, const View& in, bool borders, const F& f)
     w.add_dim(out.shape.v[d], {out.strides.v[d] * kItem, in.strides.v[d] * kItem});
   w.finish();
   int64_t row = 0;
-  w.outer([&](char* const* p) { f(Row<T>{p[0], so}, Row<T>{p[1], si}, columns, row++); }, 0);
+  w.outer([&](char* const* p) {
+    char *y = p[0], *x = p[1];
+    for (const int64_t end = row + w.size[0]; row < end; ++row, y += w.stride[0][0], x += w.stride[0][1])
+      f(Row<T>{y, so}, Row<T>{x, si}, columns, row);
+  });
 }
 
 template <class T>

@@ -12,38 +12,47 @@ namespace {
 
 constexpr std::int64_t kProductsPerNanosecond = 16;  // of one core, to judge whether work is long
 
-// C = A·B on the last two dims of views at `a`, `b`, `c`; `set` asks for what is fused with it.
+// A matrix as the kernel sees it, strides in elements.
+struct Matrix {
+  void* data;
+  std::int64_t rows, columns, row, column;
+};
+Matrix matrix(const Tensor& t, std::int64_t rows, std::int64_t columns) {
+  return {t->data, rows, columns, columns, 1};
+}
+Matrix matrix(const Tensor& t) {
+  return {t->data, t.shape()[0], t.shape()[1], t.strides()[0], t.strides()[1]};
+}
+Matrix transposed(const Matrix& m) { return {m.data, m.columns, m.rows, m.column, m.row}; }
+View view_of(const Matrix& m, DType dtype) {
+  return {m.data, dtype, {m.rows, m.columns}, {m.row, m.column}};
+}
+
+// C = A·B; `set` asks for what is fused with it. Field by field and inlined: clearing the call first, or copying
+// pairs of numbers that have just been written one by one, takes as long as a small product's arithmetic.
 struct Plain {
   void operator()(GemmCall&) const {}
 };
 template <class F = Plain>
-void gemm(const View& c, const View& a, const View& b, const F& set = {}) {
-  const int p = a.shape.ndim - 2, q = b.shape.ndim - 2, r = c.shape.ndim - 2;
-  GemmCall call{.dtype = a.dtype,
-                .m = a.shape[p],
-                .n = b.shape[q + 1],
-                .k = a.shape[p + 1],
-                .a = a.data,
-                .a_row = a.strides[p],
-                .a_col = a.strides[p + 1],
-                .b = b.data,
-                .b_row = b.strides[q],
-                .b_col = b.strides[q + 1],
-                .c = c.data,
-                .c_row = c.strides[r],
-                .c_col = c.strides[r + 1]};
+[[gnu::always_inline]] inline void gemm(DType dtype, const Matrix& c, const Matrix& a, const Matrix& b,
+                                        const F& set = {}) {
+  GemmCall call;
+  call.dtype = dtype;
+  call.m = a.rows;
+  call.n = b.columns;
+  call.k = a.columns;
+  call.a = a.data;
+  call.a_row = a.row;
+  call.a_col = a.column;
+  call.b = b.data;
+  call.b_row = b.row;
+  call.b_col = b.column;
+  call.c = c.data;
+  call.c_row = c.row;
+  call.c_col = c.column;
   set(call);
   const LongWork others_run(call.m * call.n * call.k / kProductsPerNanosecond);  // around all its parts
   kernels().gemm(call);
-}
-
-View matrix(const Tensor& t, std::int64_t rows, std::int64_t columns) {
-  return {t->data, t.dtype(), {rows, columns}, {columns, 1}};
-}
-View transposed(View v) {
-  std::swap(v.shape[0], v.shape[1]);
-  std::swap(v.strides[0], v.strides[1]);
-  return v;
 }
 
 void one_dtype(const char* op, std::span<Tensor> in) {
@@ -74,9 +83,11 @@ View batched(const Tensor& t, const Shape& batch) {
   return v;
 }
 
-View moved(View v, std::int64_t elements) {
-  v.data = static_cast<char*>(v.data) + elements * static_cast<std::int64_t>(item_size(v.dtype));
-  return v;
+// That of the last two dims, so many elements on.
+Matrix matrix(const View& v, std::int64_t elements) {
+  const int d = v.shape.ndim - 2;
+  return {static_cast<char*>(v.data) + elements * static_cast<std::int64_t>(item_size(v.dtype)), v.shape[d],
+          v.shape[d + 1], v.strides[d], v.strides[d + 1]};
 }
 
 // f(i) for the products of a batch. Threads share the products where one is too small to be shared.
@@ -137,7 +148,7 @@ const OpDef product_op = {
               offset[1] += at * b.strides[d];
               offset[2] += at * y.strides[d];
             }
-            gemm(moved(y, offset[2]), moved(a, offset[0]), moved(b, offset[1]));
+            gemm(y.dtype, matrix(y, offset[2]), matrix(a, offset[0]), matrix(b, offset[1]));
           });
         },
     .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) {
@@ -223,30 +234,34 @@ void update_rows(const void* weight, std::int64_t i, std::int64_t j, std::int64_
 void linear_backward(Call& c, const UpdateParts* update) {
   const Shape& x = c.attrs.list(0);
   const std::int64_t n = rows_of(x), in = x[x.ndim - 1];
-  const std::int64_t out = c.in[0].shape()[c.in[0].ndim() - 1];
-  View g = matrix(c.in[0], n, out);
+  const Tensor& grad = c.in[0];
+  const std::int64_t out = grad.shape()[grad.ndim() - 1];
+  const DType dtype = grad.dtype();
+  Matrix g = matrix(grad, n, out);
   const auto* bits = c.in[3] ? reinterpret_cast<const std::uint64_t*>(c.in[3]->data) : nullptr;
   // Once for both products: applied as each packs its operand, the mask cost 1.05 times a step of
   // 784-256-256-10 or 1024×4 layers, and 1.13 times one of 64-100-10.
-  const Workspace masked(bits ? static_cast<std::size_t>(n * out) * item_size(g.dtype) : 0);
+  const Workspace masked(bits ? static_cast<std::size_t>(n * out) * item_size(dtype) : 0);
   if (bits) {
-    kernels().relu_backward({masked.data(), g.dtype, g.shape, g.strides}, g, bits);
+    const View from = view_of(g, dtype);
     g.data = masked.data();
+    kernels().relu_backward(view_of(g, dtype), from, bits);
   }
   if (c.out[0])  // (n×m)·(m×k) → (n×k)
-    gemm(matrix(c.out[0], n, in), g, c.in[2].view());
+    gemm(dtype, matrix(c.out[0], n, in), g, matrix(c.in[2]));
   const UpdatedWeight target{update, in};
   const Tensor copy = c.out[1] && !c.in[1].contiguous() ? contiguous(c.in[1]) : Tensor();
   if (c.out[1])  // (m×n)·(n×k) → (m×k)
-    gemm(matrix(c.out[1], out, in), transposed(g), matrix(copy ? copy : c.in[1], n, in), [&](GemmCall& call) {
-      if (c.out[2]) call.a_sums = c.out[2]->data;
-      if (!update) return;
-      call.done = update_rows;
-      call.done_context = &target;
-      std::ranges::copy(update->reads(), call.done_reads);
-    });
+    gemm(dtype, matrix(c.out[1], out, in), transposed(g), matrix(copy ? copy : c.in[1], n, in),
+         [&](GemmCall& call) {
+           if (c.out[2]) call.a_sums = c.out[2]->data;
+           if (!update) return;
+           call.done = update_rows;
+           call.done_context = &target;
+           std::ranges::copy(update->reads(), call.done_reads);
+         });
   else if (c.out[2])
-    kernels().sum(matrix(c.out[2], 1, out), g, 1);
+    kernels().sum(view_of(matrix(c.out[2], 1, out), dtype), view_of(g, dtype), 1);
 }
 
 // The three gradients of a linear layer in one call; those not wanted stay empty. With a mask, grad counts
@@ -328,10 +343,10 @@ void linear_forward(Call& c) {
   const Tensor copy = c.in[0].ndim() == 2 ? Tensor() : contiguous(c.in[0]);
   const Tensor &x = copy ? copy : c.in[0], &bias = c.in[2];
   const std::int64_t rows = rows_of(x.shape());
-  const View y = matrix(c.out[0], rows, c.in[1].shape()[0]);
-  const View in = x.ndim() == 2 ? x.view() : matrix(x, rows, x.shape()[x.ndim() - 1]);
+  const Matrix y = matrix(c.out[0], rows, c.in[1].shape()[0]);
+  const Matrix in = x.ndim() == 2 ? matrix(x) : matrix(x, rows, x.shape()[x.ndim() - 1]);
   if (kRelu && c.recording && !c.aux) c.aux = relu_mask(c.out[0]);
-  gemm(y, in, transposed(c.in[1].view()), [&](GemmCall& call) {
+  gemm(x.dtype(), y, in, transposed(matrix(c.in[1])), [&](GemmCall& call) {
     call.relu = kRelu;
     if (c.aux) call.relu_mask = reinterpret_cast<std::uint64_t*>(c.aux->data);
     if (!bias) return;

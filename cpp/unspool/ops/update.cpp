@@ -3,6 +3,7 @@
 // Subnormal numbers are flushed to 0 here, and here alone: see FlushSubnormals.
 #include "unspool/ops/update.h"
 
+#include <algorithm>
 #include <type_traits>
 #include <utility>
 
@@ -45,8 +46,6 @@ double count_step(const Tensor& step) {
 // The kernels walk dense arrays of float32 or float64; another tensor is updated beside and copied back.
 class Dense {
  public:
-  // Of a tensor that outlives it: a step of small parameters would spend a tenth of its time on counting
-  // references.
   explicit Dense(const Tensor& t) : original_(t) {
     if (t && is_half(t.dtype()))
       copy_ = contiguous(to(t, DType::Float32));
@@ -73,6 +72,15 @@ class Dense {
   Tensor copy_;
   bool written_ = false;
 };
+
+// Of a call on dense arrays of float32 or float64: where input k lies. All but the gradient are written.
+auto memory_of(const Call& c) {
+  return [&c](std::size_t k) -> void* {
+    if (!c.in[k]) return nullptr;
+    if (k != 1) bump_version(c.in[k]);
+    return c.in[k]->data;
+  };
+}
 
 // The kernels' calls, of what the op's call says and of memory: in[i] as memory(i), null where there is none.
 template <class F>
@@ -129,6 +137,9 @@ RmspropCall rmsprop_call(const Call& c, DType dtype, const F& memory) {
 // f(dtype, memory) with the first n inputs, dense: all but the gradient are written.
 template <std::size_t n, class F>
 void on_dense(Call& c, const F& f) {
+  const DType dtype = c.in[0].dtype();
+  const auto as_it_is = [](const Tensor& t) { return !t || (t.contiguous() && !is_half(t.dtype())); };
+  if (std::all_of(c.in.begin(), c.in.begin() + n, as_it_is)) return f(dtype, memory_of(c));
   const auto run = [&]<std::size_t... i>(std::index_sequence<i...>) {
     Dense dense[] = {Dense(c.in[i])...};
     f(dense[0].dtype(), [&](std::size_t k) -> void* {
@@ -216,11 +227,7 @@ bool updates_in_parts(const OpDef& op) { return &op == &sgd_op || &op == &adam_o
 
 UpdateParts::UpdateParts(const Call& c) {
   const DType dtype = c.in[0].dtype();
-  const auto memory = [&](std::size_t k) -> void* {
-    if (!c.in[k]) return nullptr;
-    if (k != 1) bump_version(c.in[k]);
-    return c.in[k]->data;
-  };
+  const auto memory = memory_of(c);
   if (c.op == &sgd_op)
     call_ = sgd_call(c, dtype, memory);
   else if (c.op == &adam_op)

@@ -270,7 +270,7 @@ void join_update(Recording& r) {
 // 10-40-40-5 1.03 times as long. None passes a step that may raise, before which nothing from outside should
 // be written, or one that runs a function of the layers above.
 void move_updates(Recording& r) {
-  constexpr std::int64_t kLarge = 1 << 14;             // elements
+  constexpr std::int64_t kLarge = 1 << 12;             // elements
   std::vector<std::size_t> touched(r.buffers.size());  // by step, from 1 on
   std::vector<std::size_t> after(r.steps.size());      // a step, or itself
   std::size_t passed_by_none = 0;
