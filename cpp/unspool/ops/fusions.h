@@ -6,8 +6,6 @@
 namespace unspool {
 
 extern const OpDef linear_op, linear_relu_op, linear_backward_op;  // matmul.cpp
-// linear_backward_op's kernel; the weight is updated by its gradient as soon as that is there.
-void linear_backward(Call& c, const UpdateParts* update);
 extern const OpDef relu_op, relu_backward_op;  // relu.cpp
 // loss.cpp: a loss, its gradient, and both at once.
 extern const OpDef mse_op, mse_backward_op, mse_with_gradient_op;

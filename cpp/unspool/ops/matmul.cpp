@@ -24,33 +24,27 @@ Matrix matrix(const Tensor& t) {
   return {t->data, t.shape()[0], t.shape()[1], t.strides()[0], t.strides()[1]};
 }
 Matrix transposed(const Matrix& m) { return {m.data, m.columns, m.rows, m.column, m.row}; }
-View view_of(const Matrix& m, DType dtype) {
-  return {m.data, dtype, {m.rows, m.columns}, {m.row, m.column}};
-}
 
-// C = A·B; `set` asks for what is fused with it. Field by field and inlined: clearing the call first, or copying
-// pairs of numbers that have just been written one by one, takes as long as a small product's arithmetic.
-struct Plain {
-  void operator()(GemmCall&) const {}
-};
-template <class F = Plain>
-[[gnu::always_inline]] inline void gemm(DType dtype, const Matrix& c, const Matrix& a, const Matrix& b,
-                                        const F& set = {}) {
+// C = A·B, but for where they lie. Field by field: clearing the call first takes as long as a small product's
+// arithmetic.
+[[gnu::always_inline]] inline GemmCall product_of(DType dtype, const Matrix& c, const Matrix& a, const Matrix& b) {
   GemmCall call;
   call.dtype = dtype;
   call.m = a.rows;
   call.n = b.columns;
   call.k = a.columns;
-  call.a = a.data;
   call.a_row = a.row;
   call.a_col = a.column;
-  call.b = b.data;
   call.b_row = b.row;
   call.b_col = b.column;
-  call.c = c.data;
   call.c_row = c.row;
   call.c_col = c.column;
-  set(call);
+  return call;
+}
+void gemm(GemmCall& call, void* c, const void* a, const void* b) {
+  call.a = a;
+  call.b = b;
+  call.c = c;
   const LongWork others_run(call.m * call.n * call.k / kProductsPerNanosecond);  // around all its parts
   kernels().gemm(call);
 }
@@ -148,7 +142,9 @@ const OpDef product_op = {
               offset[1] += at * b.strides[d];
               offset[2] += at * y.strides[d];
             }
-            gemm(y.dtype, matrix(y, offset[2]), matrix(a, offset[0]), matrix(b, offset[1]));
+            const Matrix to = matrix(y, offset[2]), left = matrix(a, offset[0]), right = matrix(b, offset[1]);
+            GemmCall one = product_of(y.dtype, to, left, right);
+            gemm(one, to.data, left.data, right.data);
           });
         },
     .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) {
@@ -229,40 +225,60 @@ void update_rows(const void* weight, std::int64_t i, std::int64_t j, std::int64_
   for (std::int64_t r = i; r < i + rows; ++r) (*update)(r* width + j, columns);
 }
 
-}  // namespace
-
-void linear_backward(Call& c, const UpdateParts* update) {
-  const Shape& x = c.attrs.list(0);
-  const std::int64_t n = rows_of(x), in = x[x.ndim - 1];
-  const Tensor& grad = c.in[0];
-  const std::int64_t out = grad.shape()[grad.ndim() - 1];
-  const DType dtype = grad.dtype();
-  Matrix g = matrix(grad, n, out);
-  const auto* bits = c.in[3] ? reinterpret_cast<const std::uint64_t*>(c.in[3]->data) : nullptr;
-  // Once for both products: applied as each packs its operand, the mask cost 1.05 times a step of
-  // 784-256-256-10 or 1024×4 layers, and 1.13 times one of 64-100-10.
-  const Workspace masked(bits ? static_cast<std::size_t>(n * out) * item_size(dtype) : 0);
-  if (bits) {
-    const View from = view_of(g, dtype);
-    g.data = masked.data();
-    kernels().relu_backward(view_of(g, dtype), from, bits);
+// The gradients of a linear layer; `bits`: of a ReLU on its result.
+class LinearBackward {
+ public:
+  explicit LinearBackward(const Call& c) {
+    const Shape& x = c.attrs.list(0);
+    const Tensor& grad = c.in[0];
+    n_ = rows_of(x);
+    in_ = x[x.ndim - 1];
+    out_ = grad.shape()[grad.ndim() - 1];
+    dtype_ = grad.dtype();
+    const Matrix g = matrix(grad, n_, out_);
+    if (c.out[0])  // (n×m)·(m×k) → (n×k)
+      dx_ = product_of(dtype_, matrix(c.out[0], n_, in_), g, matrix(c.in[2]));
+    if (c.out[1])  // (m×n)·(n×k) → (m×k)
+      dw_ = product_of(dtype_, matrix(c.out[1], out_, in_), transposed(g), {nullptr, n_, in_, in_, 1});
+    copies_ = c.out[1] && !c.in[1].contiguous();
   }
-  if (c.out[0])  // (n×m)·(m×k) → (n×k)
-    gemm(dtype, matrix(c.out[0], n, in), g, matrix(c.in[2]));
-  const UpdatedWeight target{update, in};
-  const Tensor copy = c.out[1] && !c.in[1].contiguous() ? contiguous(c.in[1]) : Tensor();
-  if (c.out[1])  // (m×n)·(n×k) → (m×k)
-    gemm(dtype, matrix(c.out[1], out, in), transposed(g), matrix(copy ? copy : c.in[1], n, in),
-         [&](GemmCall& call) {
-           if (c.out[2]) call.a_sums = c.out[2]->data;
-           if (!update) return;
-           call.done = update_rows;
-           call.done_context = &target;
-           std::ranges::copy(update->reads(), call.done_reads);
-         });
-  else if (c.out[2])
-    kernels().sum(view_of(matrix(c.out[2], 1, out), dtype), view_of(g, dtype), 1);
-}
+  void run(Call& c, const UpdateParts* update) {
+    void* g = c.in[0]->data;
+    const auto* bits = c.in[3] ? reinterpret_cast<const std::uint64_t*>(c.in[3]->data) : nullptr;
+    // Once for both products: applied as each packs its operand, the mask cost 1.05 times a step of
+    // 784-256-256-10 or 1024×4 layers, and 1.13 times one of 64-100-10.
+    const Workspace masked(bits ? static_cast<std::size_t>(n_ * out_) * item_size(dtype_) : 0);
+    if (bits) {
+      kernels().relu_backward(dense(masked.data()), dense(g), bits);
+      g = masked.data();
+    }
+    if (c.out[0]) gemm(dx_, c.out[0]->data, g, c.in[2]->data);
+    if (!c.out[1]) {
+      if (c.out[2])
+        kernels().sum({c.out[2]->data, dtype_, {1, out_}, {out_, 1}}, dense(g), 1);
+      return;
+    }
+    const UpdatedWeight target{update, in_};
+    const Tensor copy = copies_ ? contiguous(c.in[1]) : Tensor();
+    if (c.out[2]) dw_.a_sums = c.out[2]->data;
+    if (update) {
+      dw_.done = update_rows;
+      dw_.done_context = &target;
+      std::ranges::copy(update->reads(), dw_.done_reads);
+    }
+    gemm(dw_, c.out[1]->data, g, (copies_ ? copy : c.in[1])->data);
+  }
+
+ private:
+  View dense(void* g) const { return {g, dtype_, {n_, out_}, {out_, 1}}; }
+
+  std::int64_t n_, in_, out_;
+  DType dtype_;
+  bool copies_;
+  GemmCall dx_, dw_;  // where they are wanted
+};
+
+}  // namespace
 
 // The three gradients of a linear layer in one call; those not wanted stay empty. With a mask, grad counts
 // as 0 where its bit is clear: the gradients of relu(linear(input)).
@@ -282,7 +298,8 @@ const OpDef linear_backward_op = {
           if (which & 2) c.allocate(1, {out, x[x.ndim - 1]}, d);
           if (which & 4) c.allocate(2, {out}, d);
         },
-    .forward = [](Call& c) { linear_backward(c, nullptr); },
+    .forward = run_once<LinearBackward>,
+    .bind = bound<LinearBackward>,
 };
 
 namespace {
@@ -339,21 +356,29 @@ void linear_shape(Call& c) {
 
 // With `relu` on the result, whose mask goes to aux where backward may follow.
 template <bool kRelu>
-void linear_forward(Call& c) {
-  const Tensor copy = c.in[0].ndim() == 2 ? Tensor() : contiguous(c.in[0]);
-  const Tensor &x = copy ? copy : c.in[0], &bias = c.in[2];
-  const std::int64_t rows = rows_of(x.shape());
-  const Matrix y = matrix(c.out[0], rows, c.in[1].shape()[0]);
-  const Matrix in = x.ndim() == 2 ? matrix(x) : matrix(x, rows, x.shape()[x.ndim() - 1]);
-  if (kRelu && c.recording && !c.aux) c.aux = relu_mask(c.out[0]);
-  gemm(x.dtype(), y, in, transposed(matrix(c.in[1])), [&](GemmCall& call) {
-    call.relu = kRelu;
-    if (c.aux) call.relu_mask = reinterpret_cast<std::uint64_t*>(c.aux->data);
-    if (!bias) return;
-    call.bias = bias->data;
-    call.bias_stride = bias.strides()[0];
-  });
-}
+class Linear {
+ public:
+  explicit Linear(const Call& c) {
+    const Tensor &x = c.in[0], &weight = c.in[1], &bias = c.in[2];
+    copies_ = x.ndim() != 2 && !x.contiguous();
+    const std::int64_t rows = rows_of(x.shape());
+    const Matrix in = x.ndim() == 2 ? matrix(x) : matrix(x, rows, x.shape()[x.ndim() - 1]);
+    call_ = product_of(x.dtype(), matrix(c.out[0], rows, weight.shape()[0]), in, transposed(matrix(weight)));
+    call_.relu = kRelu;
+    if (bias) call_.bias_stride = bias.strides()[0];
+  }
+  void run(Call& c, const UpdateParts*) {
+    const Tensor copy = copies_ ? contiguous(c.in[0]) : Tensor();
+    if (kRelu && c.recording && !c.aux) c.aux = relu_mask(c.out[0]);
+    if (c.aux) call_.relu_mask = reinterpret_cast<std::uint64_t*>(c.aux->data);
+    if (c.in[2]) call_.bias = c.in[2]->data;
+    gemm(call_, c.out[0]->data, (copies_ ? copy : c.in[0])->data, c.in[1]->data);
+  }
+
+ private:
+  bool copies_;
+  GemmCall call_;
+};
 
 }  // namespace
 
@@ -366,7 +391,8 @@ const OpDef linear_op = {
     .surface = kFunction,
     .cls = Class::Contraction,
     .shape = linear_shape,
-    .forward = linear_forward<false>,
+    .forward = run_once<Linear<false>>,
+    .bind = bound<Linear<false>>,
     .derivative = {linear_vjp, linear_jvp_rule, {kSaveIn1, kSaveIn0, 0}, nullptr},
 };
 
@@ -377,7 +403,8 @@ const OpDef linear_relu_op = {
     .grad_name = "ReluBackward0",
     .cls = Class::Contraction,
     .shape = linear_shape,
-    .forward = linear_forward<true>,
+    .forward = run_once<Linear<true>>,
+    .bind = bound<Linear<true>>,
     .derivative = {[](const Record& r, const Tensor* g, Tensor* gx) { pull_linear(r, g[0], r.aux, gx); },
                    [](const Record& r, const Tensor* dx, Tensor* dy) {
                      linear_jvp_rule(r, dx, dy);

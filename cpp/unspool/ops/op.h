@@ -4,6 +4,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -177,6 +178,15 @@ enum Surface : std::uint8_t {
 // Where the tests may draw inputs: away from poles, kinks and ties.
 enum class Domain : std::uint8_t { Real, Positive, NonZero };
 
+class UpdateParts;  // ops/update.h
+
+// A call whose operands keep their dtypes and layouts, and lie where they lie at each run: a plan's. `update`: of
+// the weight by the gradient that is result 1, part by part as it is made, or null.
+struct Bound {
+  virtual ~Bound() = default;
+  virtual void run(const UpdateParts* update) = 0;
+};
+
 struct OpDef {
   // "name(Tensor input, Operand other, *, Scalar alpha=1)"; bindings/schema.h lists the types.
   const char* schema;
@@ -188,6 +198,7 @@ struct OpDef {
   int map = -1;                      // Class::Map: index into the map kernels
   void (*shape)(Call&) = nullptr;    // from inputs and attributes to outputs, or throws
   void (*forward)(Call&) = nullptr;  // a kernel call into the outputs
+  std::unique_ptr<Bound> (*bind)(Call&) = nullptr;  // the same again and again
   // Instead of these: the op written in other ops, which are recorded in its place.
   void (*composite)(Call&) = nullptr;
   Derivative derivative = none("it has no derivative rule");
@@ -201,6 +212,22 @@ struct OpDef {
   const OpDef* first = nullptr;
   const OpDef* second = nullptr;
 };
+
+// forward and bind of an op whose kernel is a class: made of the call but for where its operands lie, then run.
+template <class W>
+void run_once(Call& c) {
+  W(c).run(c, nullptr);
+}
+template <class W>
+std::unique_ptr<Bound> bound(Call& c) {
+  struct Kept final : Bound {
+    explicit Kept(Call& own) : call(own), work(own) {}
+    void run(const UpdateParts* update) override { work.run(call, update); }
+    Call& call;
+    W work;
+  };
+  return std::make_unique<Kept>(c);
+}
 
 // ---- The door ----------------------------------------------------------------------------------
 

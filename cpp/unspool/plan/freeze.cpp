@@ -85,6 +85,7 @@ std::unique_ptr<Instruction> Plan::instruction_of(const Step& s) {
   i.checks = s.op->shape != nullptr && s.op->map < 0 && !i.chain && reads_places(r_, s);
   if (i.checks) i.given = i.in;
   i.whole = s.whole;
+  if (s.op->bind && !i.chain && !i.whole) i.bound = s.op->bind(i.call);
   i.alone_always = s.op->cls == Class::Random || calls_out(s) || (i.checks && reads_places(r_, s, true));
   i.alone = i.checks || i.alone_always;
   i.fused = s.steps;

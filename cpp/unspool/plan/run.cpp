@@ -33,6 +33,7 @@ void run_whole(Instruction& i) {
 }
 
 void run_one(Instruction& i) {
+  if (i.bound && !i.update && !i.checks) return i.bound->run(nullptr);
   if (i.chain) return i.chain->run();
   if (i.whole) return run_whole(i);
   Call& c = i.call;
@@ -43,7 +44,7 @@ void run_one(Instruction& i) {
   }
   if (i.update) {
     const UpdateParts update(i.update->call);
-    linear_backward(c, &update);
+    i.bound->run(&update);
   } else {
     run_kernel(c);
   }
@@ -191,8 +192,8 @@ void Plan::run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
           others_run.reset();
         else if (!others_run)
           others_run.emplace(work_);
-        // Chains and updates are no ops, which run_kernel would tell of.
-        if (__atomic_load_n(&profiling, __ATOMIC_RELAXED) && (i->chain || i->update)) [[unlikely]]
+        // Of others run_kernel tells.
+        if (__atomic_load_n(&profiling, __ATOMIC_RELAXED) && (i->chain || (i->bound && (i->update || !i->checks)))) [[unlikely]]
           run_profiled(*i);
         else
           run_one(*i);

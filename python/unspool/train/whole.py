@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from unspool import _core
+from unspool._interrupts import set_sigint, sigint
 from unspool.autograd.grad_mode import no_grad
 from unspool.train.callbacks import restored, states_of
 from unspool.train.data import Rows, Stream
@@ -32,15 +33,15 @@ class Interrupts:
         self.inside = self.seen = False
         self._installed = (
             threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            and sigint() is signal.default_int_handler
         )
         if self._installed:
-            signal.signal(signal.SIGINT, self._handle)
+            set_sigint(self._handle)
         return self
 
     def __exit__(self, *_: Any) -> None:
         if self._installed:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            set_sigint(signal.default_int_handler)
 
     def _handle(self, *_: Any) -> None:
         if self.inside and not self.seen:
