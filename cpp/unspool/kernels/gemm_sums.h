@@ -70,8 +70,14 @@ inline void sum_short(const Summed<T>& p) {
     const ColumnSums<T> sums = joined_lanes<T, 1>(rows, step, p.k, 0);
     // The lanes' identity, added once: it matters to a sum of nothing but -0.
     for (int v = 0; v < ColumnSums<T>::kVecs; ++v) {
+      typedef T Sums __attribute__((vector_size(W * sizeof(T))));
       const auto sum = sums.v[v] + Vec<typename SumOp<T>::Acc>::all(SumOp<T>::identity());
-      for (int l = 0; l < W && v * W + l < columns; ++l) p.sums[i + v * W + l] = SumOp<T>::finish(sum.v[l]);
+      const Sums done = __builtin_convertvector(sum.v, Sums);
+      T* const to = p.sums + i + v * W;
+      if (columns >= (v + 1) * W)
+        __builtin_memcpy(to, &done, sizeof done);
+      else
+        for (int64_t l = 0; v * W + l < columns; ++l) to[l] = done[l];
     }
   };
   if (p.m >= kWidth) {

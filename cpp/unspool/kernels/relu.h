@@ -89,9 +89,10 @@ UNSPOOL_INLINE void copy_masked_64(T* to, const T* from, uint64_t bits) {
 #endif
 }
 
-// n elements of a row; 0 where their bits are clear.
+// n elements of a row; 0 where their bits are clear. `more`: a vector's worth follows both, and those that one
+// takes along are copied as they are. What is stored by parts or by a mask cannot be read again at once.
 template <class T>
-inline void copy_masked(T* to, const T* from, const uint64_t* mask, int64_t n) {
+inline void copy_masked(T* to, const T* from, const uint64_t* mask, int64_t n, bool more = false) {
   constexpr int L = Vec<T>::kLanes;
   for (int64_t i = 0; i < n; i += 64) {
     uint64_t bits = *mask++;
@@ -102,7 +103,11 @@ inline void copy_masked(T* to, const T* from, const uint64_t* mask, int64_t n) {
     }
     int64_t j = 0;
     for (; j + L <= count; j += L, bits >>= L) passed(bits, Vec<T>::load(from + i + j)).store(to + i + j);
-    if (j < count) passed(bits, Vec<T>::load(from + i + j, count - j)).store(to + i + j, count - j);
+    if (j == count) return;
+    if (more)
+      passed(bits | ~uint64_t{0} << (count - j), Vec<T>::load(from + i + j)).store(to + i + j);
+    else
+      passed(bits, Vec<T>::load(from + i + j, count - j)).store(to + i + j, count - j);
   }
 }
 
@@ -167,6 +172,16 @@ inline void relu_here(const View& out, const View& in, uint64_t* mask) {
 inline void relu_backward_here(const View& out, const View& g, const uint64_t* mask) {
   with_floating(out.dtype, [&](auto zero) {
     using T = decltype(zero);
+    if (out.shape.ndim > 0 && is_contiguous(out.shape, out.strides) && is_contiguous(g.shape, g.strides)) {
+      const int64_t n = out.shape.v[out.shape.ndim - 1];
+      T* y = out.as<T>();
+      const T* x = g.as<T>();
+      for (int64_t left = numel_of(out); left > 0; mask += (n + 63) / 64, y += n, x += n) {
+        left -= n;
+        copy_masked(y, x, mask, n, left >= Vec<T>::kLanes);
+      }
+      return;
+    }
     relu_rows<T>(out, g, true, [&](Row<T> y, Row<T> x, int64_t n, int64_t row) {
       const uint64_t* bits = mask + row * ((n + 63) / 64);
       if (x.dense() && y.dense())
