@@ -251,10 +251,17 @@ struct Finish {
 // lowest bits of a word in its first byte).
 UNSPOOL_INLINE void store_bits(uint8_t* to, uint64_t bits, int64_t columns, int64_t bytes) {
   bits &= ~uint64_t{0} >> (64 - columns);  // lanes past the end may hold anything
-  if (bytes == 8) return static_cast<void>(__builtin_memcpy(to, &bits, 8));
-  if (bytes == 4) return static_cast<void>(__builtin_memcpy(to, &bits, 4));
-  if (bytes == 2) return static_cast<void>(__builtin_memcpy(to, &bits, 2));
-  for (int64_t i = 0; i < bytes; ++i, bits >>= 8) to[i] = static_cast<uint8_t>(bits);
+  if (bytes >= 8) {  // up to 14: the end of a row's last word
+    __builtin_memcpy(to, &bits, 8);
+    to += 8;
+    bits = 0;
+  }
+  for (int64_t part = 4; part > 0; part /= 2) {  // 48 columns have 6
+    if ((bytes & part) == 0) continue;
+    __builtin_memcpy(to, &bits, static_cast<std::size_t>(part));
+    to += part;
+    bits >>= 8 * part;
+  }
 }
 
 // A layer's epilogue, where neighbours in a row lie side by side: a bias for all rows, and perhaps ReLU.

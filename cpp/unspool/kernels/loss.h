@@ -65,10 +65,9 @@ struct CrossEntropy {
       for (int64_t c = 0; c < classes; ++c) *reinterpret_cast<T*>(to.p + c * to.stride) = 0;
       return;
     }
-    const T upstream = *(static_cast<const T*>(g.data) + r * g.strides.v[0]);
-    const T at_target = -(upstream * keep) * w[t];
+    const T own = at_target(r, g);
     if (call.label_smoothing == 0) {  // d lp has one number: its sum is that number
-      const Vec<T> total = Vec<T>::all(at_target);
+      const Vec<T> total = Vec<T>::all(own);
       auto without_target = [&](Vec<T> v) { return Vec<T>(0.0) - exp(v) * total; };
       if (is_short(lp, classes) && to.dense())
         ShortRow<T>(lp.p, classes, T(0)).map(without_target).store(to.p, classes);
@@ -81,13 +80,38 @@ struct CrossEntropy {
           to.commit(i, m, y);
         });
       T& d = *reinterpret_cast<T*>(to.p + t * to.stride);
-      d = at_target + d;
+      d = own + d;
       return;
     }
-    const T everywhere = -(upstream * share);
+    const T everywhere = -(*(static_cast<const T*>(g.data) + r * g.strides.v[0]) * share);
     for (int64_t c = 0; c < classes; ++c) *reinterpret_cast<T*>(to.p + c * to.stride) = everywhere * w[c];
-    *reinterpret_cast<T*>(to.p + t * to.stride) += at_target;
+    *reinterpret_cast<T*>(to.p + t * to.stride) += own;
     log_softmax_backward_row(to, to, lp, classes);
+  }
+  // The gradients of a group's rows, of their log-probabilities column by column kRowGroup apart.
+  inline void backward_group(int64_t first, int64_t count, const View& grad, const T* lp, const View& g) const {
+    constexpr int64_t L = kRowGroup<T>;
+    alignas(kVecBytes) T totals[L] = {}, to[kShort * L];
+    for (int64_t l = 0; l < count; ++l)
+      if (call.target[first + l] != call.ignore_index) totals[l] = at_target(first + l, g);
+    const Vec<T> total = Vec<T>::load(totals);
+    for (int64_t c = 0; c < classes; ++c)
+      (Vec<T>(0.0) - exp(Vec<T>::load(lp + c * L)) * total).store(to + c * L);
+    T* const rows = static_cast<T*>(grad.data) + first * grad.strides.v[0];
+    pack_rows(rows, grad.strides.v[0], to, int64_t{1}, L, count, classes);
+    for (int64_t l = 0; l < count; ++l) {
+      T* const row = rows + l * grad.strides.v[0];
+      const int64_t t = call.target[first + l];
+      if (t != call.ignore_index)
+        row[t] = totals[l] + row[t];
+      else
+        for (int64_t c = 0; c < classes; ++c) row[c] = 0;
+    }
+  }
+
+ private:
+  UNSPOOL_INLINE T at_target(int64_t r, const View& g) const {
+    return -(*(static_cast<const T*>(g.data) + r * g.strides.v[0]) * keep) * w[call.target[r]];
   }
 };
 
@@ -97,7 +121,7 @@ void cross_entropy(const View& losses, const View& log_probs, const View& logits
     using T = decltype(zero);
     const CrossEntropy<T> rows(call, logits.shape.v[1]);
     each_group<T>(logits, [&](int64_t first, int64_t count) {
-      log_softmax_group<T>(log_probs, logits, first, count);
+      log_softmax_group<T>(log_probs, logits, first, count, [](const T*) {});
       for (int64_t r = first; r < first + count; ++r) rows.row(r, losses, log_probs);
     });
   });
@@ -115,10 +139,13 @@ void cross_entropy_with_gradient(const View& losses, const View& log_probs, cons
     using T = decltype(zero);
     const CrossEntropy<T> rows(call, logits.shape.v[1]);
     each_group<T>(logits, [&](int64_t first, int64_t count) {
-      log_softmax_group<T>(log_probs, logits, first, count);
+      const bool together = call.label_smoothing == 0 && Row<T>::of(grad_logits, first).dense();
+      const bool done = log_softmax_group<T>(log_probs, logits, first, count, [&](const T* lp) {
+        if (together) rows.backward_group(first, count, grad_logits, lp, g);
+      });
       for (int64_t r = first; r < first + count; ++r) {
         rows.row(r, losses, log_probs);
-        rows.backward_row(r, grad_logits, log_probs, g);
+        if (!done || !together) rows.backward_row(r, grad_logits, log_probs, g);
       }
     });
   });

@@ -79,16 +79,17 @@ UNSPOOL_INLINE void join_halves(Vec<typename Op::Acc>* x, int64_t n) {
   }
 }
 
-// Of rows of few numbers each step of one waits for the last: 200 of 10 took 7 times as long one by one.
-template <class T>
-inline void log_softmax_group(const View& out, const View& in, int64_t first, int64_t count) {
+// Of rows of few numbers each step of one waits for the last: 200 of 10 took 7 times as long one by one. Then
+// also(x) may look at the results, column by column kRowGroup apart, and true is returned.
+template <class T, class F>
+inline bool log_softmax_group(const View& out, const View& in, int64_t first, int64_t count, const F& also) {
   using Sum = SumOp<T>;
   constexpr int64_t L = kRowGroup<T>, W = Vec<typename Sum::Acc>::kLanes;
   const int64_t n = out.shape.v[1];
   const Row<T> from = Row<T>::of(in, first), to = Row<T>::of(out, first);
   if (!is_short(from, n) || !to.dense()) {
     for (int64_t r = first; r < first + count; ++r) log_softmax_row(Row<T>::of(out, r), Row<T>::of(in, r), n);
-    return;
+    return false;
   }
   alignas(kVecBytes) T x[kShort * L] = {}, powers[L];
   Vec<T> top[kShort];
@@ -103,12 +104,16 @@ inline void log_softmax_group(const View& out, const View& in, int64_t first, in
     for (int64_t h = 0; h < L / W; ++h) sums[h][c] = Sum::lift(powers + h * W);
   }
   for (int64_t h = 0; h < L / W; ++h) {
+    typedef T Sums __attribute__((vector_size(W * sizeof(T))));
     join_halves<Sum>(sums[h], n);
-    for (int64_t l = 0; l < W; ++l) powers[h * W + l] = static_cast<T>(sums[h][0].v[l]);
+    const Sums sum = __builtin_convertvector(sums[h][0].v, Sums);
+    __builtin_memcpy(powers + h * W, &sum, sizeof sum);
   }
   const Vec<T> log_sum = log(Vec<T>::load(powers));
   for (int64_t c = 0; c < n; ++c) (Vec<T>::load(x + c * L) - log_sum).store(x + c * L);
   pack_rows(reinterpret_cast<T*>(to.p), out.strides.v[0], x, int64_t{1}, L, count, n);
+  also(x);
+  return true;
 }
 
 // y (g - Σ g y)
@@ -157,7 +162,7 @@ void softmax(const View& out, const View& in) {
 void log_softmax(const View& out, const View& in) {
   with_floating(out.dtype, [&](auto zero) {
     using T = decltype(zero);
-    each_group<T>(out, [&](int64_t r, int64_t count) { log_softmax_group<T>(out, in, r, count); });
+    each_group<T>(out, [&](int64_t r, int64_t count) { log_softmax_group<T>(out, in, r, count, [](const T*) {}); });
   });
 }
 void softmax_backward(const View& out, const View& g, const View& y) {
