@@ -265,10 +265,11 @@ void join_update(Recording& r) {
 }
 
 // An update of a large parameter that stays a step of its own comes right after the last step that touches
-// what it reads or writes: the gradient, and often the weight, is in a cache still. Of a small one all is,
-// and the gradient may be on its way there: right after its making, such updates made a step of
-// 10-40-40-5 1.03 times as long. None passes a step that may raise, before which nothing from outside should
-// be written, or one that runs a function of the layers above.
+// what it reads or writes: the gradient, and often the weight, is in a cache still. That is 0.98 of a step of 32
+// layers of 64, whose weights and all they bring take 1.6 MB. Of a small one all is in the first cache, and the
+// gradient may be on its way there: right after its making, such updates made a step of 10-40-40-5 1.03 times as
+// long. None passes a step that may raise, before which nothing from outside should be written, or one that runs
+// a function of the layers above.
 void move_updates(Recording& r) {
   constexpr std::int64_t kLarge = 1 << 12;             // elements
   std::vector<std::size_t> touched(r.buffers.size());  // by step, from 1 on
