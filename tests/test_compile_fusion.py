@@ -164,7 +164,9 @@ _UPDATES: dict[str, Callable[..., Any]] = {
 }
 
 
-def _updating(optimizer: str, dtype: Any, freeze: bool, sizes: tuple[int, ...], batch: int) -> tuple[Any, str]:
+def _updating(
+    optimizer: str, dtype: Any, freeze: bool, sizes: tuple[int, ...], batch: int, keep: bool = False
+) -> tuple[Any, str]:
     unspool.manual_seed(0)
     layers = [part for n, m in itertools.pairwise(sizes) for part in (nn.Linear(n, m), nn.ReLU())][:-1]
     model = nn.Sequential(*layers).to(dtype)
@@ -172,10 +174,13 @@ def _updating(optimizer: str, dtype: Any, freeze: bool, sizes: tuple[int, ...], 
     schedule = optim.lr_scheduler.StepLR(opt, 1, 0.5)
 
     def step(x: Any, y: Any) -> Any:
+        if keep:
+            opt.zero_grad()
         loss = F.mse_loss(model(x), y)
         loss.backward()
         opt.step()
-        opt.zero_grad()
+        if not keep:
+            opt.zero_grad()
         return loss
 
     run = unspool.compile(step) if freeze else step
@@ -183,6 +188,7 @@ def _updating(optimizer: str, dtype: Any, freeze: bool, sizes: tuple[int, ...], 
     for _ in range(5):
         x, y = unspool.randn(batch, sizes[0], dtype=dtype), unspool.randn(batch, sizes[-1], dtype=dtype)
         seen.append(bits(run(x, y)))
+        seen += [bits(p.grad) for p in model.parameters() if keep]
         schedule.step()
     seen += [*map(bits, model.parameters())]
     seen += [bits(t) for s in opt.state.values() for t in s.values() if unspool.is_tensor(t)]
@@ -192,16 +198,19 @@ def _updating(optimizer: str, dtype: Any, freeze: bool, sizes: tuple[int, ...], 
 @pytest.mark.parametrize("optimizer", _UPDATES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("sizes", [(3, 1, 5), (10, 40, 40, 5), (600, 700, 300)], ids=str)
-def test_an_update_within_the_product_has_the_bits_of_both(optimizer: str, dtype: str, sizes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("keep", [False, True], ids=["dropped", "kept"])
+def test_an_update_within_the_product_has_the_bits_of_both(
+    optimizer: str, dtype: str, sizes: tuple[int, ...], keep: bool
+) -> None:
     d = getattr(unspool, dtype)
-    expected, _ = _updating(optimizer, d, False, sizes, 20)
-    seen, text = _updating(optimizer, d, True, sizes, 20)
+    expected, _ = _updating(optimizer, d, False, sizes, 20, keep)
+    seen, text = _updating(optimizer, d, True, sizes, 20, keep)
     assert seen == expected
     assert text.count("linear_backward+") == len(sizes) - 1
     threads, threshold = unspool.get_num_threads(), _core._set_parallel_threshold(0)
     try:
         unspool.set_num_threads(3)
-        assert _updating(optimizer, d, True, sizes, 20)[0] == expected
+        assert _updating(optimizer, d, True, sizes, 20, keep)[0] == expected
     finally:
         unspool.set_num_threads(threads)
         _core._set_parallel_threshold(threshold)
@@ -237,29 +246,36 @@ def test_an_update_stays_where_its_gradient_or_weight_is_seen(order: str) -> Non
     assert text.count("linear_backward+") == {"kept": 0, "clipped": 0, "shared": 0, "read": 1}[order]
 
 
-def test_a_large_update_comes_after_its_gradient_and_passes_nothing_that_may_raise() -> None:
+@pytest.mark.parametrize("layers", [True, False], ids=["joined", "moved"])
+def test_an_update_passes_nothing_that_may_raise(layers: bool) -> None:
+    """That of a layer is joined to its gradient; a large one of another product comes right after it."""
+
     def run(look_up: bool) -> tuple[list[str], list[Any], Any]:
         unspool.manual_seed(0)
-        model, table = nn.Sequential(nn.Linear(6, 130), nn.Linear(130, 130)), unspool.randn(5, 2)
-        opt = optim.SGD(model.parameters(), lr=0.1)
+        model = nn.Sequential(nn.Linear(6, 130, bias=False), nn.Linear(130, 130, bias=False))
+        weights, table = list(model.parameters()), unspool.randn(5, 2)
+        opt = optim.SGD(weights, lr=0.1)
 
         @unspool.compile
         def step(x: Any, rows: Any) -> Any:
             opt.zero_grad()
-            model(x).square().mean().backward()
+            y = model(x) if layers else x @ weights[0].T @ weights[1].T
+            y.square().mean().backward()
             seen = F.embedding(rows, table) if look_up else rows
             opt.step()
             return seen
 
         for _ in range(4):
             step(unspool.randn(4, 6), unspool.tensor([0, 4]))
-        names = re.findall(r"^\d+: .*?(linear_backward|sgd_update|indexed_places)\(", step.explain(), re.MULTILINE)
-        return names, list(model.parameters()), step
+        pattern = r"^\d+: .*? = (linear_backward\S*?|matmul_batched|sgd_update|indexed_places)\("
+        return re.findall(pattern, step.explain(), re.MULTILINE), weights, step
 
-    layer, update = "linear_backward", "sgd_update"
-    assert run(look_up=False)[0] == [layer, update, layer, *[update] * 3]  # that of 130×130 moves, small ones stay
+    layer, update = "linear_backward" if layers else "matmul_batched", "sgd_update"
+    forward = 0 if layers else 2
     names, params, step = run(look_up=True)
-    assert names == [layer, layer, "indexed_places", *[update] * 4]
+    assert names == [*[layer] * (forward + (2 if layers else 3)), "indexed_places", update, update]
+    moved = [f"{layer}+{update}"] * 2 if layers else [*[layer] * 4, update, layer, update]
+    assert run(look_up=False)[0] == moved
     before = [*map(bits, params)]
     with pytest.raises(IndexError):
         step(unspool.randn(4, 6), unspool.tensor([0, 5]))
