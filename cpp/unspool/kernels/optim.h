@@ -20,12 +20,16 @@ UNSPOOL_INLINE void sweep(int64_t first, int64_t count, const F& f) {
     f(i, [rest](const T* p) { return Vec<T>::load(p, rest); }, [rest](Vec<T> v, T* p) { v.store(p, rest); });
 }
 
-// part(c, first, count) for all n elements, of `work` each in 1/16 ns. A function of its own keeps in
-// registers what it reads of the call: the address of none of it is known elsewhere, as a closure's would be
-// to threads.
-template <class Call>
-UNSPOOL_INLINE void in_parts(const Call& c, int64_t work, void (*part)(const Call&, int64_t, int64_t)) {
-  parallel_ranges(c.n, 1024, c.n * work / 16, [&](int64_t first, int64_t count) { part(c, first, count); });
+// part(first, count) for all elements, of `work` each in 1/16 ns. What it calls is a function of its own, which
+// keeps in registers what it reads of the call: the address of none of it is known elsewhere, as a closure's would
+// be to threads.
+template <class Call, class F>
+UNSPOOL_INLINE void in_parts(const Call& c, int64_t work, const F& part) {
+  if (c.rows == 1)
+    return parallel_ranges(c.n, 1024, c.n * work / 16,
+                           [&](int64_t first, int64_t count) { part(c.begin + first, count); });
+  for (int64_t r = 0; r < c.rows; ++r)  // within a product, whose threads share its rows
+    part(c.begin + r * c.apart, c.n);
 }
 
 // kPlain: a buffer that is not new, and neither decay, Nesterov's rule nor maximize. Few of the others would
@@ -69,19 +73,25 @@ struct Lerp {
   }
 };
 
+// 1 - beta^step, of both averages.
+struct AdamCorrections {
+  double first, root_of_second;
+  explicit AdamCorrections(const AdamCall& c)
+      : first(1 - __builtin_pow(c.beta1, c.step)),
+        root_of_second(__builtin_sqrt(1 - __builtin_pow(c.beta2, c.step))) {}
+};
+
 template <class T>
-inline void adam_part(const AdamCall& c, int64_t first, int64_t count) {
+inline void adam_part(const AdamCall& c, AdamCorrections correction, int64_t first, int64_t count) {
   T* param = static_cast<T*>(c.param);
   const T* grad = static_cast<const T*>(c.grad);
   T* m = static_cast<T*>(c.exp_avg);
   T* v = static_cast<T*>(c.exp_avg_sq);
   T* top = static_cast<T*>(c.max_exp_avg_sq);
-  const double correction1 = 1 - __builtin_pow(c.beta1, c.step);
-  const double correction2 = 1 - __builtin_pow(c.beta2, c.step);
   const Vec<T> shrink(1 - c.lr * c.weight_decay), decay(c.weight_decay);
   const Lerp<T> towards(1 - c.beta1);
   const Vec<T> beta2(c.beta2), weight2(1 - c.beta2), eps(c.eps);
-  const Vec<T> root2(__builtin_sqrt(correction2)), step(-(c.lr / correction1));
+  const Vec<T> root2(correction.root_of_second), step(-(c.lr / correction.first));
   const bool maximize = c.maximize, decays = c.weight_decay != 0, decoupled = c.decoupled;
   sweep<T>(first, count, [&](int64_t i, auto load, auto store) UNSPOOL_LAMBDA {
     Vec<T> p = load(param + i), g = load(grad + i);
@@ -139,18 +149,27 @@ inline void rmsprop_part(const RmspropCall& c, int64_t first, int64_t count) {
   });
 }
 
-template <class T>
-inline void sgd_typed(const SgdCall& c) {
+void sgd(const SgdCall& c) {
   const bool plain =
       c.momentum_buffer != nullptr && !c.first && c.weight_decay == 0 && !c.nesterov && !c.maximize;
-  in_parts(c, 4, plain ? sgd_part<T, true> : sgd_part<T, false>);
+  with_floating(c.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const auto part = plain ? sgd_part<T, true> : sgd_part<T, false>;
+    in_parts(c, 4, [&](int64_t first, int64_t count) { part(c, first, count); });
+  });
 }
-void sgd(const SgdCall& c) { c.dtype == DType::Float64 ? sgd_typed<double>(c) : sgd_typed<float>(c); }
 void adam(const AdamCall& c) {
-  in_parts(c, 10, c.dtype == DType::Float64 ? adam_part<double> : adam_part<float>);
+  const AdamCorrections correction(c);
+  with_floating(c.dtype, [&](auto zero) {
+    in_parts(c, 10, [&](int64_t first, int64_t count) {
+      adam_part<decltype(zero)>(c, correction, first, count);
+    });
+  });
 }
 void rmsprop(const RmspropCall& c) {
-  in_parts(c, 10, c.dtype == DType::Float64 ? rmsprop_part<double> : rmsprop_part<float>);
+  with_floating(c.dtype, [&](auto zero) {
+    in_parts(c, 10, [&](int64_t first, int64_t count) { rmsprop_part<decltype(zero)>(c, first, count); });
+  });
 }
 
 }  // namespace

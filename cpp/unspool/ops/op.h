@@ -90,6 +90,7 @@ struct Call {
   AttrsView attrs;
   bool recording = false;  // backward may follow: fill aux
   bool inplace = false;    // result 0 is in[0], and its version is not counted up yet
+  bool spends = false;     // nobody reads in[0] afterwards, a plan's: the kernel may write there
   int n_out = 1;
   Tensor out[kMaxOutputs];
   Tensor aux;

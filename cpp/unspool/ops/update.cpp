@@ -197,29 +197,9 @@ constexpr OpDef rmsprop_op = {
         },
 };
 
-template <class T>
-void move_on(T*& p, std::int64_t bytes) {
-  if (p) p = static_cast<std::conditional_t<std::is_const_v<T>, const char*, char*>>(p) + bytes;
-}
-void move_on(SgdCall& c, std::int64_t bytes) {
-  move_on(c.param, bytes);
-  move_on(c.grad, bytes);
-  move_on(c.momentum_buffer, bytes);
-}
-void move_on(AdamCall& c, std::int64_t bytes) {
-  move_on(c.param, bytes);
-  move_on(c.grad, bytes);
-  move_on(c.exp_avg, bytes);
-  move_on(c.exp_avg_sq, bytes);
-  move_on(c.max_exp_avg_sq, bytes);
-}
-void move_on(RmspropCall& c, std::int64_t bytes) {
-  move_on(c.param, bytes);
-  move_on(c.grad, bytes);
-  move_on(c.square_avg, bytes);
-  move_on(c.momentum_buffer, bytes);
-  move_on(c.grad_avg, bytes);
-}
+void run(const SgdCall& c) { kernels().sgd(c); }
+void run(const AdamCall& c) { kernels().adam(c); }
+void run(const RmspropCall& c) { kernels().rmsprop(c); }
 
 }  // namespace
 
@@ -236,18 +216,18 @@ UpdateParts::UpdateParts(const Call& c) {
     call_ = rmsprop_call(c, dtype, memory);
 }
 
-void UpdateParts::operator()(std::int64_t first, std::int64_t count) const {
+void UpdateParts::operator()(std::int64_t first, std::int64_t count, std::int64_t rows,
+                             std::int64_t apart) const {
   const FlushSubnormals flush;
   std::visit(
-      [&](auto part) {
-        move_on(part, first * static_cast<std::int64_t>(item_size(part.dtype)));
+      [&](const auto& whole) {
+        if (rows == 1 && count == whole.n) return run(whole);
+        auto part = whole;  // threads have parts at the same time
+        part.begin = first;
         part.n = count;
-        if constexpr (std::is_same_v<decltype(part), SgdCall>)
-          kernels().sgd(part);
-        else if constexpr (std::is_same_v<decltype(part), AdamCall>)
-          kernels().adam(part);
-        else
-          kernels().rmsprop(part);
+        part.rows = rows;
+        part.apart = apart;
+        run(part);
       },
       call_);
 }

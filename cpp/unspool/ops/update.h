@@ -42,7 +42,8 @@ Attrs attrs_of(const RmspropOptions& o);
 class UpdateParts {
  public:
   explicit UpdateParts(const Call& c);
-  void operator()(std::int64_t first, std::int64_t count) const;
+  // Of `rows` pieces of `count` elements each, `apart` elements from one to the next.
+  void operator()(std::int64_t first, std::int64_t count, std::int64_t rows, std::int64_t apart) const;
   // Two of the tensors beside the gradient that an update reads.
   std::array<const void*, 2> reads() const;
 

@@ -32,6 +32,25 @@ bool reads_places(const Recording& r, const Step& s, bool outside = false) {
   });
 }
 
+// Of each step whether nobody reads its first input afterwards, which lies in the arena and is no other of its
+// operands.
+std::vector<bool> spending(const Recording& r, const Layout& layout) {
+  std::vector<std::size_t> last(r.buffers.size());
+  std::vector<bool> spends(r.steps.size());
+  auto buffer = [&](int p) { return static_cast<std::size_t>(r.places[static_cast<std::size_t>(p)].buffer); };
+  for (std::size_t i = 0; i < r.steps.size(); ++i)
+    each_place(r.steps[i], [&](int p) { last[buffer(p)] = i; });
+  for (std::size_t i = 0; i < r.steps.size(); ++i) {
+    const Step& s = r.steps[i];
+    if (s.in.empty() || s.in[0] < 0) continue;
+    const std::size_t b = buffer(s.in[0]);
+    int times = 0;
+    each_place(s, [&](int p) { times += buffer(p) == b; });
+    spends[i] = layout.offset[b] >= 0 && last[b] == i && times == 1;
+  }
+  return spends;
+}
+
 constexpr std::int64_t kFlopsPerNanosecond = 32, kBytesPerNanosecond = 16;
 
 }  // namespace
@@ -187,8 +206,10 @@ Plan::Plan(Recording r, std::size_t given, std::int64_t budget) : own_(given), r
   arena_ = fresh_bytes(layout_.bytes);
 
   at_place_.resize(r_.places.size());
+  const std::vector<bool> spends = spending(r_, layout_);
   for (const Step& s : r_.steps) {
-    const Instruction& i = *instructions_.emplace_back(instruction_of(s));
+    Instruction& i = *instructions_.emplace_back(instruction_of(s));
+    i.call.spends = spends[instructions_.size() - 1];
     work_ += i.flops / kFlopsPerNanosecond + bytes_of(i) / kBytesPerNanosecond;
   }
   for (int p : r_.inputs) tensor_at(p);

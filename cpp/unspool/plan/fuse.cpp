@@ -9,15 +9,6 @@
 namespace unspool {
 namespace {
 
-template <class F>
-void each_place(const Step& s, const F& f) {
-  for (int p : s.in)
-    if (p >= 0) f(p);
-  for (int i = 0; i < s.n_out; ++i)
-    if (s.out[i] >= 0) f(s.out[i]);
-  if (s.aux >= 0) f(s.aux);
-}
-
 int buffer_number(const Recording& r, int place) { return r.places[static_cast<std::size_t>(place)].buffer; }
 
 // What is seen from outside: results, gradients, and what was there before.

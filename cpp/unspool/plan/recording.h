@@ -63,6 +63,15 @@ struct Step {
   std::uint32_t site = 0;
 };
 
+template <class F>
+void each_place(const Step& s, const F& f) {
+  for (int p : s.in)
+    if (p >= 0) f(p);
+  for (int i = 0; i < s.n_out; ++i)
+    if (s.out[i] >= 0) f(s.out[i]);
+  if (s.aux >= 0) f(s.aux);
+}
+
 // A leaf whose .grad the function reads or replaces.
 struct GradientSlot {
   Tensor leaf;
