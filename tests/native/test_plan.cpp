@@ -153,12 +153,11 @@ TEST_F(PlanTest, ReplaysToTheBitsOfTheEagerStep) {
 TEST_F(PlanTest, TellsWhatItFused) {
   Training kept(40, false), dropped(40, true);
   const std::string with_gradients = frozen(kept)->explain(), without = frozen(dropped)->explain();
-  for (const char* part : {"linear_relu(", "mse_loss_with_gradient(", "mul+add("}) {
+  for (const char* part :
+       {"linear_relu(", "mse_loss_with_gradient(", "mul+add(", "linear_backward+sgd_update("}) {
     EXPECT_NE(with_gradients.find(part), std::string::npos) << part << "\n" << with_gradients;
     EXPECT_NE(without.find(part), std::string::npos) << part << "\n" << without;
   }
-  EXPECT_EQ(with_gradients.find("linear_backward+"), std::string::npos);
-  EXPECT_NE(without.find("linear_backward+sgd_update("), std::string::npos);
 }
 
 TEST_F(PlanTest, AReplayAllocatesNothing) {

@@ -55,7 +55,8 @@ UNSPOOL_INLINE void transpose_4<double>(double* to, int64_t to_row, const double
                                     _mm256_loadu_pd(in[q + 2]), 1);
   for (int q = 0; q < 2; ++q) {
     // Columns q and q + 2 of the upper two lines, then of the lower two.
-    const __m512d z = q == 0 ? _mm512_maskz_unpacklo_pd(0xff, x[0], x[1]) : _mm512_maskz_unpackhi_pd(0xff, x[0], x[1]);
+    const __m512d z =
+        q == 0 ? _mm512_maskz_unpacklo_pd(0xff, x[0], x[1]) : _mm512_maskz_unpackhi_pd(0xff, x[0], x[1]);
     const __m512d y = _mm512_maskz_shuffle_f64x2(0xff, z, z, 0xd8);
     _mm256_storeu_pd(out[q], _mm512_maskz_extractf64x4_pd(0xf, y, 0));
     _mm256_storeu_pd(out[q + 2], _mm512_maskz_extractf64x4_pd(0xf, y, 1));

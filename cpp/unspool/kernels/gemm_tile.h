@@ -251,7 +251,7 @@ struct Finish {
 // lowest bits of a word in its first byte).
 UNSPOOL_INLINE void store_bits(uint8_t* to, uint64_t bits, int64_t columns, int64_t bytes) {
   bits &= ~uint64_t{0} >> (64 - columns);  // lanes past the end may hold anything
-  if (bytes >= 8) {  // up to 14: the end of a row's last word
+  if (bytes >= 8) {                        // up to 14: the end of a row's last word
     __builtin_memcpy(to, &bits, 8);
     to += 8;
     bits = 0;

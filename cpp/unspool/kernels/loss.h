@@ -89,7 +89,8 @@ struct CrossEntropy {
     log_softmax_backward_row(to, to, lp, classes);
   }
   // The gradients of a group's rows, of their log-probabilities column by column kRowGroup apart.
-  inline void backward_group(int64_t first, int64_t count, const View& grad, const T* lp, const View& g) const {
+  inline void backward_group(int64_t first, int64_t count, const View& grad, const T* lp,
+                             const View& g) const {
     constexpr int64_t L = kRowGroup<T>;
     alignas(kVecBytes) T totals[L] = {}, to[kShort * L];
     for (int64_t l = 0; l < count; ++l)

@@ -20,9 +20,9 @@ UNSPOOL_INLINE void sweep(int64_t first, int64_t count, const F& f) {
     f(i, [rest](const T* p) { return Vec<T>::load(p, rest); }, [rest](Vec<T> v, T* p) { v.store(p, rest); });
 }
 
-// part(first, count) for all elements, of `work` each in 1/16 ns. What it calls is a function of its own, which
-// keeps in registers what it reads of the call: the address of none of it is known elsewhere, as a closure's would
-// be to threads.
+// part(first, count) for all elements, of `work` each in 1/16 ns. What it calls is a function of its own,
+// which keeps in registers what it reads of the call: the address of none of it is known elsewhere, as a
+// closure's would be to threads.
 template <class Call, class F>
 UNSPOOL_INLINE void in_parts(const Call& c, int64_t work, const F& part) {
   if (c.rows == 1)
@@ -161,9 +161,8 @@ void sgd(const SgdCall& c) {
 void adam(const AdamCall& c) {
   const AdamCorrections correction(c);
   with_floating(c.dtype, [&](auto zero) {
-    in_parts(c, 10, [&](int64_t first, int64_t count) {
-      adam_part<decltype(zero)>(c, correction, first, count);
-    });
+    in_parts(c, 10,
+             [&](int64_t first, int64_t count) { adam_part<decltype(zero)>(c, correction, first, count); });
   });
 }
 void rmsprop(const RmspropCall& c) {

@@ -89,8 +89,8 @@ UNSPOOL_INLINE void copy_masked_64(T* to, const T* from, uint64_t bits) {
 #endif
 }
 
-// n elements of a row; 0 where their bits are clear. `more`: a vector's worth follows both, and those that one
-// takes along are copied as they are. What is stored by parts or by a mask cannot be read again at once.
+// n elements of a row; 0 where their bits are clear. `more`: a vector's worth follows both, and those that
+// one takes along are copied as they are. What is stored by parts or by a mask cannot be read again at once.
 template <class T>
 inline void copy_masked(T* to, const T* from, const uint64_t* mask, int64_t n, bool more = false) {
   constexpr int L = Vec<T>::kLanes;

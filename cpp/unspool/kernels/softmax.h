@@ -162,7 +162,8 @@ void softmax(const View& out, const View& in) {
 void log_softmax(const View& out, const View& in) {
   with_floating(out.dtype, [&](auto zero) {
     using T = decltype(zero);
-    each_group<T>(out, [&](int64_t r, int64_t count) { log_softmax_group<T>(out, in, r, count, [](const T*) {}); });
+    each_group<T>(
+        out, [&](int64_t r, int64_t count) { log_softmax_group<T>(out, in, r, count, [](const T*) {}); });
   });
 }
 void softmax_backward(const View& out, const View& g, const View& y) {

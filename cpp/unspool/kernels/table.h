@@ -65,7 +65,8 @@ struct SgdCall {
   double lr, momentum, dampening, weight_decay;
   bool nesterov, maximize;
   bool first;  // the buffer starts as a copy of the gradient
-  std::int64_t begin = 0, rows = 1, apart = 0;  // rows of n elements from `begin` on, so many from one to the next
+  std::int64_t begin = 0, rows = 1,
+               apart = 0;  // rows of n elements from `begin` on, so many from one to the next
 };
 
 struct AdamCall {
@@ -80,7 +81,8 @@ struct AdamCall {
   bool maximize;
   bool decoupled;  // AdamW
   double step;     // counted from 1
-  std::int64_t begin = 0, rows = 1, apart = 0;  // rows of n elements from `begin` on, so many from one to the next
+  std::int64_t begin = 0, rows = 1,
+               apart = 0;  // rows of n elements from `begin` on, so many from one to the next
 };
 
 struct RmspropCall {
@@ -93,7 +95,8 @@ struct RmspropCall {
   void* grad_avg;         // or nullptr: not centered
   double lr, alpha, eps, weight_decay, momentum;
   bool maximize;
-  std::int64_t begin = 0, rows = 1, apart = 0;  // rows of n elements from `begin` on, so many from one to the next
+  std::int64_t begin = 0, rows = 1,
+               apart = 0;  // rows of n elements from `begin` on, so many from one to the next
 };
 
 // What cross_entropy and its backward share. Class weights multiply a row's loss; a row whose target is

@@ -27,7 +27,8 @@ Matrix transposed(const Matrix& m) { return {m.data, m.columns, m.rows, m.column
 
 // C = A·B, but for where they lie. Field by field: clearing the call first takes as long as a small product's
 // arithmetic.
-[[gnu::always_inline]] inline GemmCall product_of(DType dtype, const Matrix& c, const Matrix& a, const Matrix& b) {
+[[gnu::always_inline]] inline GemmCall product_of(DType dtype, const Matrix& c, const Matrix& a,
+                                                  const Matrix& b) {
   GemmCall call;
   call.dtype = dtype;
   call.m = a.rows;
@@ -256,8 +257,7 @@ class LinearBackward {
     }
     if (c.out[0]) gemm(dx_, c.out[0]->data, g, c.in[2]->data);
     if (!c.out[1]) {
-      if (c.out[2])
-        kernels().sum({c.out[2]->data, dtype_, {1, out_}, {out_, 1}}, dense(g), 1);
+      if (c.out[2]) kernels().sum({c.out[2]->data, dtype_, {1, out_}, {out_, 1}}, dense(g), 1);
       return;
     }
     const UpdatedWeight target{update, in_};

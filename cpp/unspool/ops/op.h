@@ -181,8 +181,8 @@ enum class Domain : std::uint8_t { Real, Positive, NonZero };
 
 class UpdateParts;  // ops/update.h
 
-// A call whose operands keep their dtypes and layouts, and lie where they lie at each run: a plan's. `update`: of
-// the weight by the gradient that is result 1, part by part as it is made, or null.
+// A call whose operands keep their dtypes and layouts, and lie where they lie at each run: a plan's.
+// `update`: of the weight by the gradient that is result 1, part by part as it is made, or null.
 struct Bound {
   virtual ~Bound() = default;
   virtual void run(const UpdateParts* update) = 0;
@@ -196,9 +196,9 @@ struct OpDef {
   std::uint8_t surface = kInternal;
   Class cls = Class::Map;
   Promote promote = Promote::None;
-  int map = -1;                      // Class::Map: index into the map kernels
-  void (*shape)(Call&) = nullptr;    // from inputs and attributes to outputs, or throws
-  void (*forward)(Call&) = nullptr;  // a kernel call into the outputs
+  int map = -1;                                     // Class::Map: index into the map kernels
+  void (*shape)(Call&) = nullptr;                   // from inputs and attributes to outputs, or throws
+  void (*forward)(Call&) = nullptr;                 // a kernel call into the outputs
   std::unique_ptr<Bound> (*bind)(Call&) = nullptr;  // the same again and again
   // Instead of these: the op written in other ops, which are recorded in its place.
   void (*composite)(Call&) = nullptr;
@@ -214,7 +214,8 @@ struct OpDef {
   const OpDef* second = nullptr;
 };
 
-// forward and bind of an op whose kernel is a class: made of the call but for where its operands lie, then run.
+// forward and bind of an op whose kernel is a class: made of the call but for where its operands lie, then
+// run.
 template <class W>
 void run_once(Call& c) {
   W(c).run(c, nullptr);

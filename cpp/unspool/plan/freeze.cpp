@@ -32,8 +32,8 @@ bool reads_places(const Recording& r, const Step& s, bool outside = false) {
   });
 }
 
-// Of each step whether nobody reads its first input afterwards, which lies in the arena and is no other of its
-// operands.
+// Of each step whether nobody reads its first input afterwards, which lies in the arena and is no other of
+// its operands.
 std::vector<bool> spending(const Recording& r, const Layout& layout) {
   std::vector<std::size_t> last(r.buffers.size());
   std::vector<bool> spends(r.steps.size());

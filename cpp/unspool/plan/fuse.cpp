@@ -206,10 +206,11 @@ int weight_buffer(const Recording& r, const Step& product) {
 }
 
 // A weight's gradient and its update, where no other step looks at the gradient: the update is made as the
-// product gives the gradient, which is in the first cache then. It moves to the product's place; until its own
-// nobody may look at what it writes, and it passes no step that may raise, before which nothing from outside
-// should be written, or that runs a function of the layers above. A gradient that stays beside it: 0.98 of a step
-// of 784-256-256-10 and 0.96 of one of 1024×4 layers on an Emerald Rapids, 1.005 to 1.01 on a Zen 5.
+// product gives the gradient, which is in the first cache then. It moves to the product's place; until its
+// own nobody may look at what it writes, and it passes no step that may raise, before which nothing from
+// outside should be written, or that runs a function of the layers above. A gradient that stays beside it:
+// 0.98 of a step of 784-256-256-10 and 0.96 of one of 1024×4 layers on an Emerald Rapids, 1.005 to 1.01 on a
+// Zen 5.
 void join_update(Recording& r) {
   const std::vector<int> count = touches(r);
   const std::vector<bool> seen = visible(r);
@@ -264,9 +265,10 @@ void join_update(Recording& r) {
 }
 
 // An update of a large parameter that stays a step of its own comes right after the last step that touches
-// what it reads or writes: the gradient, and often the weight, is in a cache still. Of a small one all is, and
-// the gradient may be on its way there: right after its making, such updates made a step of 10-40-40-5 1.03
-// times as long. None passes a step that may raise or that runs a function of the layers above, either.
+// what it reads or writes: the gradient, and often the weight, is in a cache still. Of a small one all is,
+// and the gradient may be on its way there: right after its making, such updates made a step of
+// 10-40-40-5 1.03 times as long. None passes a step that may raise or that runs a function of the layers
+// above, either.
 void move_updates(Recording& r) {
   constexpr std::int64_t kLarge = 1 << 14;             // elements
   std::vector<std::size_t> touched(r.buffers.size());  // by step, from 1 on

@@ -68,7 +68,7 @@ struct Instruction {
   bool again = false;
   std::int64_t flops = 0;
   std::uint32_t site = 0;
-  std::unique_ptr<Bound> bound;         // the kernel, where the op has it so
+  std::unique_ptr<Bound> bound;  // the kernel, where the op has it so
   std::unique_ptr<Chain> chain;
   std::vector<const OpDef*> parts;      // of the chain
   std::unique_ptr<Instruction> update;  // by the gradient of the weight, result 1

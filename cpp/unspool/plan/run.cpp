@@ -193,7 +193,8 @@ void Plan::run(std::span<const Tensor> inputs, std::vector<Tensor>& results) {
         else if (!others_run)
           others_run.emplace(work_);
         // Of others run_kernel tells.
-        if (__atomic_load_n(&profiling, __ATOMIC_RELAXED) && (i->chain || (i->bound && (i->update || !i->checks)))) [[unlikely]]
+        if (__atomic_load_n(&profiling, __ATOMIC_RELAXED) &&
+            (i->chain || (i->bound && (i->update || !i->checks)))) [[unlikely]]
           run_profiled(*i);
         else
           run_one(*i);

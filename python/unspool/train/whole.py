@@ -32,8 +32,7 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         self.inside = self.seen = False
         self._installed = (
-            threading.current_thread() is threading.main_thread()
-            and sigint() is signal.default_int_handler
+            threading.current_thread() is threading.main_thread() and sigint() is signal.default_int_handler
         )
         if self._installed:
             set_sigint(self._handle)
