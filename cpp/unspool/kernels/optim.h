@@ -82,7 +82,8 @@ struct AdamCorrections {
 };
 
 template <class T>
-inline void adam_part(const AdamCall& c, AdamCorrections correction, int64_t first, int64_t count) {
+__attribute__((noinline)) inline void adam_part(const AdamCall& c, AdamCorrections correction, int64_t first,
+                                                int64_t count) {
   T* param = static_cast<T*>(c.param);
   const T* grad = static_cast<const T*>(c.grad);
   T* m = static_cast<T*>(c.exp_avg);
@@ -117,7 +118,7 @@ inline void adam_part(const AdamCall& c, AdamCorrections correction, int64_t fir
 }
 
 template <class T>
-inline void rmsprop_part(const RmspropCall& c, int64_t first, int64_t count) {
+__attribute__((noinline)) inline void rmsprop_part(const RmspropCall& c, int64_t first, int64_t count) {
   T* param = static_cast<T*>(c.param);
   const T* grad = static_cast<const T*>(c.grad);
   T* v = static_cast<T*>(c.square_avg);

@@ -92,7 +92,7 @@ UNSPOOL_INLINE void copy_masked_64(T* to, const T* from, uint64_t bits) {
 // n elements of a row; 0 where their bits are clear. `more`: a vector's worth follows both, and those that
 // one takes along are copied as they are. What is stored by parts or by a mask cannot be read again at once.
 template <class T>
-inline void copy_masked(T* to, const T* from, const uint64_t* mask, int64_t n, bool more = false) {
+UNSPOOL_INLINE void copy_masked(T* to, const T* from, const uint64_t* mask, int64_t n, bool more) {
   constexpr int L = Vec<T>::kLanes;
   for (int64_t i = 0; i < n; i += 64) {
     uint64_t bits = *mask++;
@@ -108,6 +108,16 @@ inline void copy_masked(T* to, const T* from, const uint64_t* mask, int64_t n, b
       passed(bits | ~uint64_t{0} << (count - j), Vec<T>::load(from + i + j)).store(to + i + j);
     else
       passed(bits, Vec<T>::load(from + i + j, count - j)).store(to + i + j, count - j);
+  }
+}
+
+// Rows of n elements side by side, so many elements in all.
+template <class T>
+__attribute__((noinline)) inline void copy_masked_rows(T* to, const T* from, const uint64_t* mask,
+                                                       int64_t all, int64_t n) {
+  for (int64_t left = all; left > 0; mask += (n + 63) / 64, to += n, from += n) {
+    left -= n;
+    copy_masked(to, from, mask, n, left >= Vec<T>::kLanes);
   }
 }
 
@@ -174,22 +184,16 @@ inline void relu_backward_here(const View& out, const View& g, const uint64_t* m
     using T = decltype(zero);
     if (out.shape.ndim > 0 && is_contiguous(out.shape, out.strides) && is_contiguous(g.shape, g.strides)) {
       const int64_t n = out.shape.v[out.shape.ndim - 1];
-      T* y = out.as<T>();
-      const T* x = g.as<T>();
-      for (int64_t left = numel_of(out); left > 0; mask += (n + 63) / 64, y += n, x += n) {
-        left -= n;
-        copy_masked(y, x, mask, n, left >= Vec<T>::kLanes);
-      }
-      return;
+      return copy_masked_rows(out.as<T>(), g.as<T>(), mask, numel_of(out), n);
     }
     relu_rows<T>(out, g, true, [&](Row<T> y, Row<T> x, int64_t n, int64_t row) {
       const uint64_t* bits = mask + row * ((n + 63) / 64);
       if (x.dense() && y.dense())
-        return copy_masked(reinterpret_cast<T*>(y.p), reinterpret_cast<const T*>(x.p), bits, n);
+        return copy_masked_rows(reinterpret_cast<T*>(y.p), reinterpret_cast<const T*>(x.p), bits, n, n);
       for_blocks(n, [&](int64_t i, int64_t m) {
         T from[kRowBlock], to[kRowBlock];
         T* result = y.write(i, to);
-        copy_masked(result, x.read(i, m, from), bits + i / 64, m);
+        copy_masked_rows<T>(result, x.read(i, m, from), bits + i / 64, m, m);
         y.commit(i, m, result);
       });
     });

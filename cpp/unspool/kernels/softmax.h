@@ -80,9 +80,11 @@ UNSPOOL_INLINE void join_halves(Vec<typename Op::Acc>* x, int64_t n) {
 }
 
 // Of rows of few numbers each step of one waits for the last: 200 of 10 took 7 times as long one by one. Then
-// also(x) may look at the results, column by column kRowGroup apart, and true is returned.
-template <class T, class F>
-inline bool log_softmax_group(const View& out, const View& in, int64_t first, int64_t count, const F& also) {
+// their results are in `x`, too, kRowColumns of them, column by column kRowGroup apart, and true is returned.
+template <class T>
+constexpr int64_t kRowColumns = kShort * kRowGroup<T>;
+template <class T>
+inline bool log_softmax_group(const View& out, const View& in, int64_t first, int64_t count, T* x) {
   using Sum = SumOp<T>;
   constexpr int64_t L = kRowGroup<T>, W = Vec<typename Sum::Acc>::kLanes;
   const int64_t n = out.shape.v[1];
@@ -91,9 +93,10 @@ inline bool log_softmax_group(const View& out, const View& in, int64_t first, in
     for (int64_t r = first; r < first + count; ++r) log_softmax_row(Row<T>::of(out, r), Row<T>::of(in, r), n);
     return false;
   }
-  alignas(kVecBytes) T x[kShort * L] = {}, powers[L];
+  alignas(kVecBytes) T powers[L];
   Vec<T> top[kShort];
   Vec<typename Sum::Acc> sums[L / W][kShort];
+  __builtin_memset(x, 0, kRowColumns<T> * sizeof(T));
   pack_rows(x, L, reinterpret_cast<const T*>(from.p), int64_t{1}, in.strides.v[0], n, count);
   for (int64_t c = 0; c < n; ++c) top[c] = Vec<T>::load(x + c * L);
   join_halves<MaxOp<T>>(top, n);
@@ -112,7 +115,6 @@ inline bool log_softmax_group(const View& out, const View& in, int64_t first, in
   const Vec<T> log_sum = log(Vec<T>::load(powers));
   for (int64_t c = 0; c < n; ++c) (Vec<T>::load(x + c * L) - log_sum).store(x + c * L);
   pack_rows(reinterpret_cast<T*>(to.p), out.strides.v[0], x, int64_t{1}, L, count, n);
-  also(x);
   return true;
 }
 
@@ -162,8 +164,10 @@ void softmax(const View& out, const View& in) {
 void log_softmax(const View& out, const View& in) {
   with_floating(out.dtype, [&](auto zero) {
     using T = decltype(zero);
-    each_group<T>(
-        out, [&](int64_t r, int64_t count) { log_softmax_group<T>(out, in, r, count, [](const T*) {}); });
+    each_group<T>(out, [&](int64_t r, int64_t count) {
+      alignas(kVecBytes) T columns[kRowColumns<T>];
+      log_softmax_group<T>(out, in, r, count, columns);
+    });
   });
 }
 void softmax_backward(const View& out, const View& g, const View& y) {

@@ -226,7 +226,7 @@ void update_rows(const void* weight, std::int64_t i, std::int64_t j, std::int64_
   (*update)(i* width + j, columns, rows, width);
 }
 
-// The gradients of a linear layer; `bits`: of a ReLU on its result.
+// The gradients of a linear layer, or of one with a ReLU on its result, whose mask is in[3].
 class LinearBackward {
  public:
   explicit LinearBackward(const Call& c) {

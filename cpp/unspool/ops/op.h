@@ -214,8 +214,7 @@ struct OpDef {
   const OpDef* second = nullptr;
 };
 
-// forward and bind of an op whose kernel is a class: made of the call but for where its operands lie, then
-// run.
+// forward and bind of an op whose kernel is a class: made of all of the call but where its operands lie.
 template <class W>
 void run_once(Call& c) {
   W(c).run(c, nullptr);
