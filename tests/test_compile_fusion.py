@@ -246,6 +246,30 @@ def test_an_update_stays_where_its_gradient_or_weight_is_seen(order: str) -> Non
     assert text.count("linear_backward+") == {"kept": 0, "clipped": 0, "shared": 0, "read": 1}[order]
 
 
+@pytest.mark.parametrize("first", ["masked", "skip"])
+def test_a_gradient_that_is_read_again_is_not_masked_where_it_lies(first: str) -> None:
+    """A ReLU's mask is applied in place to a gradient that nobody reads afterwards; here a skip connection may."""
+
+    def run(freeze: bool) -> list[Any]:
+        unspool.manual_seed(0)
+        layers = [nn.Sequential(nn.Linear(6, 40), nn.ReLU()), nn.Linear(6, 40)]
+        last = nn.Linear(40, 3)
+        params = [p for layer in (*layers, last) for p in layer.parameters()]
+        a, b = layers if first == "masked" else layers[::-1]
+
+        def step(x: Any) -> Any:
+            for p in params:
+                p.grad = None
+            loss = last(a(x) + b(x)).square().mean()
+            loss.backward()
+            return loss
+
+        function = unspool.compile(step) if freeze else step
+        return [bits(t) for _ in range(4) for t in (function(unspool.randn(10, 6)), *(p.grad for p in params))]
+
+    assert run(True) == run(False)
+
+
 @pytest.mark.parametrize("layers", [True, False], ids=["joined", "moved"])
 def test_an_update_passes_nothing_that_may_raise(layers: bool) -> None:
     """That of a layer is joined to its gradient; a large one of another product comes right after it."""
