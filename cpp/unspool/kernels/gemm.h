@@ -233,14 +233,14 @@ struct Block {
     const int64_t lines = (smaller(kTileRows, mb - i) * tile.k + kLine - 1) / kLine;
     return Shares(packed + i * tile.k, lines, kLine, kLine, tile.k);
   }
-  // A share in what `done` will read beside two tiles at j, one below the other: of the first array by the
-  // upper, of the second by the lower.
+  // What `done` will read beside the tile at (i, j), of one array and perhaps of another.
   UNSPOOL_INLINE Ahead read_beside(int64_t i, int64_t j) const {
-    const auto* read = static_cast<const T*>(p.call->done_reads[i / kTileRows % 2]);
-    if (read == nullptr) return {};
-    const int64_t row = ic + i / kTwoTiles * kTwoTiles;
-    return {reinterpret_cast<const char*>(read + row * p.c_row + jc + j), 64,
-            p.c_row * static_cast<int64_t>(sizeof(T))};
+    const auto* first = static_cast<const T*>(p.call->done_reads[0]) + (ic + i) * p.c_row + jc + j;
+    const void* const second = p.call->done_reads[1];
+    return {reinterpret_cast<const char*>(first), 64, p.c_row * static_cast<int64_t>(sizeof(T)),
+            second == nullptr
+                ? 0
+                : static_cast<const char*>(second) - static_cast<const char*>(p.call->done_reads[0])};
   }
   // Asks for where the chains of the tile at (i, j) will go, and for what they start from.
   UNSPOOL_INLINE void expect(int64_t i, int64_t j) const {

@@ -34,12 +34,13 @@ UNSPOOL_INLINE void unrolled(const F& f) {
   }
 }
 
-// What a tile asks for on its way, to be packed next: three lines each kAheadSteps steps, `line` bytes apart,
+// What a tile asks for on its way, to be used next: three lines each kAheadSteps steps, `line` bytes apart,
 // and from then `step` bytes on. All of it at once would hold up what the tile itself waits for
 // (docs/gemm.md).
 struct Ahead {
   const char* at;  // or nullptr
   int64_t line, step;
+  int64_t also;  // so many bytes from each of them another one, or 0
 };
 constexpr int64_t kAheadSteps = 16;
 
@@ -49,18 +50,18 @@ class Shares {
  public:
   template <class T>
   UNSPOOL_INLINE Shares(const T* from, int64_t runs, int64_t length, int64_t stride, int64_t steps)
-      : now_{reinterpret_cast<const char*>(from), 64, stride * static_cast<int64_t>(sizeof(T))} {
+      : now_{reinterpret_cast<const char*>(from), 64, stride * static_cast<int64_t>(sizeof(T)), 0} {
     const int64_t times = steps / kAheadSteps, lines = (length * static_cast<int64_t>(sizeof(T)) + 63) / 64;
     const int64_t bytes = now_.step;
     runs_ = times > 0 ? runs : 0;
     a_tile_ = times;
     if (lines == 1) {  // three runs at once
       a_tile_ = 3 * times;
-      now_ = {now_.at, bytes, 3 * bytes};
+      now_ = {now_.at, bytes, 3 * bytes, 0};
     } else if (lines > 3 && times > 0) {  // along three runs, by several tiles
       a_tile_ = 3;
       parts_ = (lines + times - 1) / times;
-      now_ = {now_.at, bytes, 64};
+      now_ = {now_.at, bytes, 64, 0};
     }
     part_bytes_ = 64 * times;
     last_bytes_ = a_tile_ * bytes - (parts_ - 1) * part_bytes_;
@@ -171,6 +172,8 @@ inline void tile(const Tile<T>& t) {
       if (ahead.at != nullptr)
         for (const char* soon = ahead.at; left >= kAheadSteps; left -= kAheadSteps, soon += ahead.step) {
           for (int i = 0; i < 3; ++i) __builtin_prefetch(soon + i * ahead.line, 0, 2);
+          for (int i = 0; ahead.also != 0 && i < 3; ++i)
+            __builtin_prefetch(soon + ahead.also + i * ahead.line, 0, 2);
           for (int64_t p = kAheadSteps; p > 0; --p) step_once();
         }
     } else if (left < 1) {  // A way around the loop would cost copies of the chains, half of them in memory.

@@ -181,14 +181,21 @@ struct Sequence {
     for (int v = 0; v < kVecs; ++v) lane[v] = Vec<Acc>::all(Op::identity());
   }
 
+  // Of a long piece what comes kAhead bytes on is asked for: the processor does so by itself no further than
+  // a page. The sum of a Trainer's 8 MB, before its first step, takes 0.7 of the time (Emerald Rapids).
   [[gnu::noinline]] void feed(const lane_t<typename Op::In>* p, int64_t n) {
+    constexpr int64_t kAhead = 4096, kStep = kLanes * sizeof(*p);
     while (n > 0) {
       const int64_t m = n < kChunk - in_chunk ? n : kChunk - in_chunk;
+      const int64_t ahead = n * static_cast<int64_t>(sizeof(*p)) > 2 * kAhead ? kAhead : 0;
       int64_t i = 0;
       Vec<Acc> acc[kVecs];
       for (int v = 0; v < kVecs; ++v) acc[v] = lane[v];
-      for (; i + kLanes <= m; i += kLanes)
+      for (; i + kLanes <= m; i += kLanes) {
+        const char* const soon = reinterpret_cast<const char*>(p + i) + ahead;
+        for (int64_t b = 0; b < kStep; b += 64) __builtin_prefetch(soon + b);
         for (int v = 0; v < kVecs; ++v) acc[v] = Op::join(acc[v], Op::lift(p + i + v * kWidth));
+      }
       for (int v = 0; v < kVecs; ++v) lane[v] = acc[v];
       if (i < m) join_tail(p + i, m - i);
       in_chunk += m;
