@@ -85,18 +85,20 @@ struct Deal {
   }
 };
 
-// f(j, first tile, tiles' end) for panels of columns by groups of at most `most` tiles, which threads share.
+// f(j, columns, first tile, tiles' end) for panels of columns by groups of at most `most` tiles, which
+// threads share.
 template <class T, class F>
-UNSPOOL_INLINE void each_panel(const Product<T>& p, int64_t tiles, int64_t width, int64_t most, const F& f) {
+UNSPOOL_INLINE void each_panel(const Product<T>& p, int64_t tiles, int64_t most, const F& f) {
+  const Panels<T> panels{p.n, panel_width(p)};
   const int64_t work = gemm_work<T>(p.m, p.n, p.k);
   if (tiles <= most && !worth_sharing(work)) {
-    for (int64_t j = 0; j < p.n; j += width) f(j, int64_t{0}, tiles);
+    for (int64_t j = 0, columns; j < p.n; j += columns) f(j, columns = panels.columns(j), int64_t{0}, tiles);
     return;
   }
-  const int64_t groups = (tiles + most - 1) / most, panels = (p.n + width - 1) / width;
-  parallel(groups * panels, work, [&](int64_t c) {
-    const int64_t group = c / panels;
-    f(c % panels * width, tiles * group / groups, tiles * (group + 1) / groups);
+  const int64_t groups = (tiles + most - 1) / most, count = panels.count();
+  parallel(groups * count, work, [&](int64_t c) {
+    const int64_t group = c / count, j = panels.at(c % count);
+    f(j, panels.columns(j), tiles * group / groups, tiles * (group + 1) / groups);
   });
 }
 
@@ -121,13 +123,12 @@ inline void gemm_row(const Product<T>& p) {
 template <class T>
 inline void gemm_direct(const Product<T>& p) {
   if (p.m == 1 && !p.relu) return gemm_row(p);  // a mask's bits come 64 at a time
-  const int64_t width = panel_width(p);
   const Deal deal(p.m);
-  each_panel(p, deal.tiles, width, worth_sharing(gemm_work<T>(p.m, p.n, p.k)) ? 8 : INT64_MAX,
-             [&](int64_t j, int64_t from, int64_t to) UNSPOOL_LAMBDA {
+  each_panel(p, deal.tiles, worth_sharing(gemm_work<T>(p.m, p.n, p.k)) ? 8 : INT64_MAX,
+             [&](int64_t j, int64_t columns, int64_t from, int64_t to) UNSPOOL_LAMBDA {
                Tile<T> t = tile_of(p);
                t.b_row = p.b_row;
-               t.columns = smaller(width, p.n - j);
+               t.columns = columns;
                t.b = p.b + j;
                deal.each_run(from, to, [&](int64_t i, int64_t rows, int64_t tiles) UNSPOOL_LAMBDA {
                  t.a = p.a + i * p.a_row;
@@ -149,15 +150,14 @@ struct SmallPanel {
 // many as have their chains on the stack.
 template <class T>
 inline void gemm_small(const Product<T>& p) {
-  const int64_t width = panel_width(p);
   const int64_t kc = even_part(p.k, p.trial != nullptr ? p.trial->kc : kSmallK, 1);
   const Deal deal(p.m);
   const int64_t most = p.k > kc ? SmallPanel<T>::kChainTiles : 32;
-  each_panel(p, deal.tiles, width, most, [&](int64_t j, int64_t from, int64_t to) {
+  each_panel(p, deal.tiles, most, [&](int64_t j, int64_t columns, int64_t from, int64_t to) {
     SmallPanel<T> panel;
     Tile<T> t = tile_of(p);
     t.b = panel.b;
-    t.columns = smaller(width, p.n - j);
+    t.columns = columns;
     t.b_row = round_up(t.columns, Vec<T>::kLanes);
     t.start_row = t.kColumns;
     for (int64_t pc = 0; pc < p.k; pc += kc) {
@@ -210,14 +210,17 @@ struct Block {
     tile.a_row = 1;
     tile.a_col = kTileRows;
   }
+  UNSPOOL_INLINE Panels<T> panels() const { return {nb, nr}; }
   inline void pack_b(T* to, int64_t j) const {
-    pack_rows(to, nr, p.b + pc * p.b_row + (jc + j) * p.b_col, p.b_row, p.b_col, tile.k, smaller(nr, nb - j));
+    const int64_t columns = panels().columns(j);
+    pack_rows(to, whole_vectors<T>(columns), p.b + pc * p.b_row + (jc + j) * p.b_col, p.b_row, p.b_col,
+              tile.k, columns);
   }
   // Shares in the panel of B at j, and in rows of A from i on; of A only where stretches are long: of
   // short ones they cost what they save.
   UNSPOOL_INLINE Shares shares_of_b(int64_t j) const {
     const T* const b = p.b + pc * p.b_row + (jc + j) * p.b_col;
-    const int64_t columns = smaller(nr, nb - j);
+    const int64_t columns = j < nb ? panels().columns(j) : 0;
     return p.b_col == 1 ? Shares(b, j < nb ? tile.k : 0, columns, p.b_row, tile.k)
                         : Shares(b, columns, tile.k, p.b_col, tile.k);
   }
@@ -244,16 +247,17 @@ struct Block {
   }
   // Asks for where the chains of the tile at (i, j) will go, and for what they start from.
   UNSPOOL_INLINE void expect(int64_t i, int64_t j) const {
-    const int64_t columns = smaller(nr, nb - j);
+    const int64_t columns = panels().columns(j);
     const T* const at = chains + i * chains_row + j;
     for (int64_t r = 0, rows = smaller(kTileRows, mb - i); r < rows; ++r)
       for (int64_t x = 0; x < columns; x += 64 / sizeof(T)) __builtin_prefetch(at + r * chains_row + x, 1, 2);
   }
-  // The tile at (i, j), of a packed panel of B; the strides are those of `t`, a copy of the block's.
+  // The tile at (i, j), of a packed panel of B; A's strides are those of `t`, a copy of the block's.
   UNSPOOL_INLINE void run(Tile<T>& t, const T* a, const T* b, int64_t i, int64_t j) const {
     t.a = a;
     t.b = b;
-    t.columns = smaller(nr, nb - j);
+    t.columns = panels().columns(j);
+    t.b_row = whole_vectors<T>(t.columns);
     T* const unfinished = chains + i * chains_row + j;
     t.start = pc == 0 ? nullptr : unfinished;
     t.to = unfinished;
@@ -282,14 +286,15 @@ inline void run_rows(Block<T> block) {
     a = block.shared;
     a_step = k;
   }
-  parallel((block.nb + block.nr - 1) / block.nr, work, [&](int64_t c) {
+  parallel(block.panels().count(), work, [&](int64_t c) {
     alignas(64) T panel[Blocks<T>::kKc * Tile<T>::kColumns];
-    block.pack_b(panel, c * block.nr);
+    const int64_t j = block.panels().at(c);
+    block.pack_b(panel, j);
     Tile<T> t = block.tile;
-    Shares shares = block.shares_of_b((c + 1) * block.nr);
+    Shares shares = block.shares_of_b(block.panels().at(c + 1));
     for (int64_t i = 0; i < block.mb; i += kTileRows) {
       t.ahead = shares.next();
-      block.run(t, a + i * a_step, panel, i, c * block.nr);
+      block.run(t, a + i * a_step, panel, i, j);
     }
   });
 }
@@ -300,8 +305,10 @@ inline void run_columns(Block<T> block, T* packed_a) {
   const bool packs = packed_a != nullptr ? block.jc == 0 : !in_place;
   if (!in_place) block.a_is_packed();
   const int64_t k = block.tile.k, work = gemm_work<T>(block.mb, block.nb, k);
-  parallel((block.nb + block.nr - 1) / block.nr, work,
-           [&](int64_t c) { block.pack_b(block.shared + c * block.nr * k, c * block.nr); });
+  parallel(block.panels().count(), work, [&](int64_t c) {
+    const int64_t j = block.panels().at(c);
+    block.pack_b(block.shared + j * k, j);
+  });
   const bool is_done = block.p.call != nullptr && block.p.call->done != nullptr && block.pc + k == block.p.k;
   const bool reads = is_done && block.p.call->done_reads[0] != nullptr;
   constexpr int64_t kRows = Block<T>::kPanelsRows, kTwo = Block<T>::kTwoTiles;
@@ -315,10 +322,11 @@ inline void run_columns(Block<T> block, T* packed_a) {
     for (int64_t i = c * kRows; i < end; i += kTileRows) {
       if (!packs && !in_place) shares = block.shares_of_packed_a(packed_a, i + kTileRows);
       const T* const a = in_place ? block.a_at(i) : panels + (i - c * kRows) * k;
-      for (int64_t j = 0; j < block.nb; j += block.nr) {
-        const bool is_last = j + block.nr >= block.nb;
+      for (int64_t j = 0, next; j < block.nb; j = next) {
+        next = j + block.panels().columns(j);
+        const bool is_last = next >= block.nb;
         t.ahead = reads ? block.read_beside(i, j) : shares.next();
-        block.expect(is_last ? i + kTileRows : i, is_last ? 0 : j + block.nr);
+        block.expect(is_last ? i + kTileRows : i, is_last ? 0 : next);
         block.run(t, a, block.shared + j * k, i, j);
       }
       const int64_t first = i / kTwo * kTwo, past = i + kTileRows;
@@ -340,7 +348,6 @@ inline void gemm_blocked(const Product<T>& p, GemmPath path) {
   Tile<T> t = tile_of(p);
   auto run = [&](int64_t ic, int64_t jc, int64_t pc) UNSPOOL_LAMBDA {
     t.k = smaller(size.kc, p.k - pc);
-    t.b_row = size.nr;
     t.start_row = t.to_row = size.apart ? size.nc : p.c_row;
     const Block<T> block{p,
                          t,

@@ -60,15 +60,32 @@ constexpr int64_t kDirectBytes = 96 * 1024;  // of B, read row by row, where A's
 constexpr int64_t kDirectMost = 1 << 20;     // and of both, where A's rows are: they stay in the second cache
 constexpr int64_t kDirectRows = 16;          // so few rows of A do not repay packing B
 
-// The width of C's panels: whole vectors, dealt out evenly (64 columns as 32 + 32, not 48 + 16), and whole
-// bytes of a ReLU mask.
+// So many columns, and what fills their last vector and the last byte of a ReLU mask.
+template <class T>
+UNSPOOL_INLINE int64_t whole_vectors(int64_t columns) {
+  return round_up(round_up(columns, Vec<T>::kLanes), 8);
+}
+
+// The panels that n columns are cut into, of at most `width`: whole vectors, dealt out evenly where there are
+// two (64 columns as 32 + 32, not 48 + 16), for a tile of one vector waits on its chains; of more, the last
+// two.
+template <class T>
+struct Panels {
+  int64_t n, width;
+  UNSPOOL_INLINE int64_t count() const { return (n + width - 1) / width; }
+  UNSPOOL_INLINE int64_t columns(int64_t j) const {  // of the panel at j
+    const int64_t left = n - j;
+    return left <= width || left >= 2 * width ? smaller(width, left) : whole_vectors<T>((left + 1) / 2);
+  }
+  UNSPOOL_INLINE int64_t at(int64_t c) const {  // the first column of the panel number c
+    const int64_t before = (c - 1) * width;
+    return c > 0 && c + 1 == count() ? before + columns(before) : c * width;
+  }
+};
 template <class T>
 UNSPOOL_INLINE int64_t panel_width(const Product<T>& p) {
-  constexpr int64_t L = Vec<T>::kLanes;
   static_assert(Tile<T>::kColumns % 8 == 0 && Tile<T>::kColumns <= 64);
-  if (p.trial != nullptr && p.trial->narrow) return round_up(L, 8);
-  const int64_t vecs = (p.n + L - 1) / L, panels = (vecs + kTileVecs - 1) / kTileVecs;
-  return panels <= 1 ? Tile<T>::kColumns : round_up((vecs + panels - 1) / panels * L, 8);
+  return p.trial != nullptr && p.trial->narrow ? whole_vectors<T>(1) : Tile<T>::kColumns;
 }
 
 // Sizes of blocks: what is shared is kBBytes of B or kRows × kc of A. docs/gemm.md says how they were chosen.

@@ -114,7 +114,7 @@ constexpr int64_t kStepsAhead = 12;
 // Tiles below each other share a call: where k is 10 or 40, what a call reads and sets up costs as much as
 // the chains.
 template <class T, int R, int V, bool kTail, int kAStep = 0, int kBStep = 0>
-inline void tile(const Tile<T>& t) {
+__attribute__((noinline)) inline void tile(const Tile<T>& t) {
   constexpr int L = Vec<T>::kLanes;
   const int64_t last = t.columns - (V - 1) * L;  // columns in the last vector, when kTail
   using Raw = typename Vec<T>::Raw;

@@ -54,6 +54,15 @@ class DataLoader:
         ValueError: a size that is not positive, or arguments that exclude each other.
     """
 
+    dataset: Any
+    num_workers: int
+    prefetch_factor: int | None
+    generator: Any
+    batch_size: int | None
+    drop_last: bool
+    sampler: Any
+    batch_sampler: Any
+    collate_fn: Callable[[Any], Any]
     _ready = False
 
     def __init__(
@@ -93,27 +102,29 @@ class DataLoader:
                 raise ValueError("DataLoader: batch_size=None gives single samples and excludes drop_last")
         else:
             check_count("DataLoader", "batch_size", batch_size)
-        self.dataset = dataset
-        self.num_workers = num_workers
-        self.prefetch_factor = prefetch_factor
-        self.pin_memory = pin_memory
-        self.pin_memory_device = pin_memory_device
-        self.timeout = timeout
-        self.worker_init_fn = worker_init_fn
-        self.generator = generator
-        self.persistent_workers = persistent_workers
-        self.in_order = in_order
         if sampler is None and not isinstance(dataset, IterableDataset):
             sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
         if batch_size is not None and sampler is not None:
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
-        self.batch_size = batch_size
-        self.drop_last = drop_last
-        self.sampler = sampler
-        self.batch_sampler = batch_sampler
         batched = batch_size is not None or batch_sampler is not None
-        self.collate_fn = collate_fn or (default_collate if batched else default_convert)
-        self._ready = True
+        self.__dict__.update(  # past __setattr__, of which a short fit would see the time
+            dataset=dataset,
+            num_workers=num_workers,
+            prefetch_factor=prefetch_factor,
+            pin_memory=pin_memory,
+            pin_memory_device=pin_memory_device,
+            timeout=timeout,
+            worker_init_fn=worker_init_fn,
+            generator=generator,
+            persistent_workers=persistent_workers,
+            in_order=in_order,
+            batch_size=batch_size,
+            drop_last=drop_last,
+            sampler=sampler,
+            batch_sampler=batch_sampler,
+            collate_fn=collate_fn or (default_collate if batched else default_convert),
+            _ready=True,
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self._ready and name in _FROZEN:
