@@ -69,13 +69,14 @@ struct Deal {
   int64_t tiles, rows, longer;
   UNSPOOL_INLINE explicit Deal(int64_t m)
       : tiles((m + kTileRows - 1) / kTileRows), rows(m / tiles), longer(m - rows * tiles) {}
+  UNSPOOL_INLINE int64_t row(int64_t tile) const { return tile * rows + smaller(tile, longer); }
 
   // f(i, rows, tiles) for the tiles `from` to `to`: at most two runs of equally many rows, at least one tile
   // each.
   template <class F>
   UNSPOOL_INLINE void each_run(int64_t from, int64_t to, const F& f) const {
     const int64_t turn = smaller(to, longer);
-    int64_t i = from * rows + smaller(from, longer);
+    int64_t i = row(from);
     if (from < turn) {
       f(i, rows + 1, turn - from);
       i += (turn - from) * (rows + 1);
@@ -124,6 +125,7 @@ template <class T>
 inline void gemm_direct(const Product<T>& p) {
   if (p.m == 1 && !p.relu) return gemm_row(p);  // a mask's bits come 64 at a time
   const Deal deal(p.m);
+  const bool is_done = done_in_parts(p, GemmPath::Direct);
   each_panel(p, deal.tiles, worth_sharing(gemm_work<T>(p.m, p.n, p.k)) ? 8 : INT64_MAX,
              [&](int64_t j, int64_t columns, int64_t from, int64_t to) UNSPOOL_LAMBDA {
                Tile<T> t = tile_of(p);
@@ -133,9 +135,13 @@ inline void gemm_direct(const Product<T>& p) {
                deal.each_run(from, to, [&](int64_t i, int64_t rows, int64_t tiles) UNSPOOL_LAMBDA {
                  t.a = p.a + i * p.a_row;
                  t.a_next = rows * p.a_row;
+                 if (is_done) t.ahead = read_beside<T>(*p.call, i, j);
                  Finish<T> f = finish_of(p, i, j, t.columns);
                  run_last_tiles(t, f, rows, tiles);
                });
+               if (is_done)
+                 p.call->done(p.call->done_context, deal.row(from), j, deal.row(to) - deal.row(from),
+                              columns);
              });
 }
 
@@ -236,15 +242,6 @@ struct Block {
     const int64_t lines = (smaller(kTileRows, mb - i) * tile.k + kLine - 1) / kLine;
     return Shares(packed + i * tile.k, lines, kLine, kLine, tile.k);
   }
-  // What `done` will read beside the tile at (i, j), of one array and perhaps of another.
-  UNSPOOL_INLINE Ahead read_beside(int64_t i, int64_t j) const {
-    const auto* first = static_cast<const T*>(p.call->done_reads[0]) + (ic + i) * p.c_row + jc + j;
-    const void* const second = p.call->done_reads[1];
-    return {reinterpret_cast<const char*>(first), 64, p.c_row * static_cast<int64_t>(sizeof(T)),
-            second == nullptr
-                ? 0
-                : static_cast<const char*>(second) - static_cast<const char*>(p.call->done_reads[0])};
-  }
   // Asks for where the chains of the tile at (i, j) will go, and for what they start from.
   UNSPOOL_INLINE void expect(int64_t i, int64_t j) const {
     const int64_t columns = panels().columns(j);
@@ -309,7 +306,7 @@ inline void run_columns(Block<T> block, T* packed_a) {
     const int64_t j = block.panels().at(c);
     block.pack_b(block.shared + j * k, j);
   });
-  const bool is_done = block.p.call != nullptr && block.p.call->done != nullptr && block.pc + k == block.p.k;
+  const bool is_done = done_in_parts(block.p, GemmPath::Columns) && block.pc + k == block.p.k;
   const bool reads = is_done && block.p.call->done_reads[0] != nullptr;
   constexpr int64_t kRows = Block<T>::kPanelsRows, kTwo = Block<T>::kTwoTiles;
   parallel((block.mb + kRows - 1) / kRows, work, [&](int64_t c) {
@@ -325,7 +322,7 @@ inline void run_columns(Block<T> block, T* packed_a) {
       for (int64_t j = 0, next; j < block.nb; j = next) {
         next = j + block.panels().columns(j);
         const bool is_last = next >= block.nb;
-        t.ahead = reads ? block.read_beside(i, j) : shares.next();
+        t.ahead = reads ? read_beside<T>(*block.p.call, block.ic + i, block.jc + j) : shares.next();
         block.expect(is_last ? i + kTileRows : i, is_last ? 0 : next);
         block.run(t, a, block.shared + j * k, i, j);
       }
@@ -425,8 +422,7 @@ inline void gemm_floating(const GemmCall& g) {
   if (g.a_sums != nullptr)
     sum_rows<T>({g.m, g.k, static_cast<const T*>(g.a), g.a_row, g.a_col, static_cast<T*>(g.a_sums)});
   gemm_on_path(p, path);
-  if (g.done != nullptr && (path != GemmPath::Columns || p.call == nullptr))
-    g.done(g.done_context, 0, 0, g.m, g.n);
+  if (g.done != nullptr && !done_in_parts(p, path)) g.done(g.done_context, 0, 0, g.m, g.n);
 }
 
 void gemm(const GemmCall& g) {

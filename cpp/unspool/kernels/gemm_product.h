@@ -58,7 +58,8 @@ UNSPOOL_INLINE Product<T> product(const GemmCall& g) {
 
 constexpr int64_t kDirectBytes = 96 * 1024;  // of B, read row by row, where A's columns are contiguous
 constexpr int64_t kDirectMost = 1 << 20;     // and of both, where A's rows are: they stay in the second cache
-constexpr int64_t kDirectRows = 16;          // so few rows of A do not repay packing B
+constexpr int64_t kDirectC = 12 << 20;  // of C then; of a transposed A's, all three are below kDirectMost
+constexpr int64_t kDirectRows = 16;     // so few rows of A do not repay packing B
 
 // So many columns, and what fills their last vector and the last byte of a ReLU mask.
 template <class T>
@@ -148,12 +149,33 @@ UNSPOOL_INLINE GemmPath path_of(const Product<T>& p) {
     return p.trial->path;
   const int64_t b_bytes = p.k * p.n * static_cast<int64_t>(sizeof(T));
   const int64_t a_bytes = p.m * p.k * static_cast<int64_t>(sizeof(T));
-  const bool cached = p.a_col == 1 && b_bytes < kDirectMost && a_bytes < kDirectMost;
+  const int64_t c_bytes = p.m * p.n * static_cast<int64_t>(sizeof(T));
+  const int64_t c_most = p.a_col == 1 ? kDirectC : p.a_row == 1 ? kDirectMost : 0;
+  const bool cached = b_bytes < kDirectMost && a_bytes < kDirectMost && c_bytes < c_most;
   if (in_rows && (p.m <= kDirectRows || b_bytes <= kDirectBytes || cached)) return GemmPath::Direct;
   if (!in_rows && (p.m <= kDirectRows || p.k <= kSmallK)) return GemmPath::Small;
   // By columns C is written along its rows. That decides where C is large and k short.
   if (p.m * p.n >= Blocks<T>::kLongRows * p.k) return GemmPath::Columns;
   return p.n > Blocks<T>::kNc || p.n >= p.m ? GemmPath::Rows : GemmPath::Columns;
+}
+
+// Whether `done` is told of C part by part: where it stays in the first cache, once is enough.
+template <class T>
+UNSPOOL_INLINE bool done_in_parts(const Product<T>& p, GemmPath path) {
+  constexpr int64_t kCached = 32 * 1024 / sizeof(T);
+  return p.call != nullptr && p.call->done != nullptr &&
+         (path == GemmPath::Columns || (path == GemmPath::Direct && p.m > 1 && p.m * p.n > kCached));
+}
+
+// What `done` will read beside the tile at (i, j), of one array and perhaps of another.
+template <class T>
+UNSPOOL_INLINE Ahead read_beside(const GemmCall& g, int64_t i, int64_t j) {
+  if (g.done_reads[0] == nullptr) return {};
+  const auto* first = static_cast<const T*>(g.done_reads[0]) + i * g.c_row + j;
+  const void* const second = g.done_reads[1];
+  return {
+      reinterpret_cast<const char*>(first), 64, g.c_row * static_cast<int64_t>(sizeof(T)),
+      second == nullptr ? 0 : static_cast<const char*>(second) - static_cast<const char*>(g.done_reads[0])};
 }
 
 }  // namespace

@@ -101,7 +101,7 @@ struct Tile {
   int64_t start_row;
   T* to;  // where to leave them
   int64_t to_row;
-  Ahead ahead;  // for whole tiles of a packed B
+  Ahead ahead;  // for whole tiles
 };
 
 // A whole tile of so many vectors asks for B, which it has from the second cache, so many steps ahead. Of
@@ -129,7 +129,7 @@ __attribute__((noinline)) inline void tile(const Tile<T>& t) {
   const int64_t row = (kAStep > 1 ? 1 : t.a_row) * kItem, step = (kAStep > 0 ? kAStep : t.a_col) * kItem;
   const int64_t next = t.a_next * kItem, b_row = kBStep > 0 ? kBStep : t.b_row;
   const int64_t start_row = t.start_row, to_row = t.to_row, k = t.k;
-  const Ahead ahead = t.ahead;
+  Ahead ahead = t.ahead;
   const char* top = reinterpret_cast<const char*>(t.a);
   const T *const b_top = t.b, *start = t.start;
   T* to = t.to;
@@ -168,14 +168,16 @@ __attribute__((noinline)) inline void tile(const Tile<T>& t) {
       b += b_row;
     };
     int64_t left = k;
-    if constexpr (kBStep > 0) {
-      if (ahead.at != nullptr)
+    if constexpr (V == kTileVecs && R == kTileRows && !kTail) {
+      if (ahead.at != nullptr) {
         for (const char* soon = ahead.at; left >= kAheadSteps; left -= kAheadSteps, soon += ahead.step) {
           for (int i = 0; i < 3; ++i) __builtin_prefetch(soon + i * ahead.line, 0, 2);
           for (int i = 0; ahead.also != 0 && i < 3; ++i)
             __builtin_prefetch(soon + ahead.also + i * ahead.line, 0, 2);
           for (int64_t p = kAheadSteps; p > 0; --p) step_once();
         }
+        ahead.at += R * ahead.step;
+      }
     } else if (left < 1) {  // A way around the loop would cost copies of the chains, half of them in memory.
       __builtin_unreachable();
     }
