@@ -1,5 +1,6 @@
 // The matrix product over all small sizes, each path forced in turn, and its error over large ones.
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "gemm_fixture.h"
+#include "unspool/base/pool.h"
 
 namespace unspool {
 namespace {
@@ -129,6 +131,80 @@ void GemmPaths::all_sizes() {
 
 TEST_P(GemmPaths, AllSmallSizesOfFloat32AreExact) { all_sizes<float>(); }
 TEST_P(GemmPaths, AllSmallSizesOfFloat64AreExact) { all_sizes<double>(); }
+
+// What is told of C while it is made: how often each element, and what it held then.
+struct Told {
+  const float* c;
+  std::int64_t n;
+  std::vector<std::atomic<int>> times;
+  std::vector<float> held;
+  Told(const float* at, std::int64_t rows, std::int64_t columns)
+      : c(at),
+        n(columns),
+        times(static_cast<std::size_t>(rows * columns)),
+        held(static_cast<std::size_t>(rows * columns)) {}
+  static void done(const void* context, std::int64_t i, std::int64_t j, std::int64_t rows,
+                   std::int64_t columns) {
+    auto& told = *const_cast<Told*>(static_cast<const Told*>(context));
+    for (std::int64_t r = i; r < i + rows; ++r)
+      for (std::int64_t x = j; x < j + columns; ++x) {
+        const auto at = static_cast<std::size_t>(r * told.n + x);
+        ++told.times[at];
+        told.held[at] = told.c[at];
+      }
+  }
+};
+
+// Panels of every width, one after the other and shared among threads; each element is told of once, when it
+// has its final value, and what is read beside it may end where C does.
+TEST_P(GemmPaths, PanelsOfAllWidthsAreExactAndToldOnce) {
+  constexpr std::int64_t kK = 20;
+  constexpr GemmTrial kWide[] = {{GemmPath::Direct, 64, 528, 128, false},
+                                 {GemmPath::Small, 64, 528, 128, false},
+                                 {GemmPath::Rows, 64, 528, 128, false},
+                                 {GemmPath::Columns, 64, 528, 128, false},
+                                 {GemmPath::Columns, 64, 96, 7, false}};
+  const int threads = get_num_threads();
+  for (const int used : {1, 3}) {
+    set_num_threads(used);
+    set_parallel_threshold(used == 1 ? kParallelWork : 0);
+    for (const std::int64_t m : {9, 70})
+      for (std::int64_t n = 1; n <= 160; ++n)
+        for (const GemmTrial& trial : kWide) {
+          Operand<float> a, b;
+          a.set(m, kK, true, false, a_at);
+          b.set(kK, n, trial.path == GemmPath::Small, false, b_at);
+          std::vector<float> c(static_cast<std::size_t>(m * n), std::nanf("")), beside(c.size());
+          Told told(c.data(), m, n);
+          GemmCall call{.dtype = DType::Float32, .m = m, .n = n, .k = kK};
+          call.a = a.v.data();
+          call.a_row = a.row;
+          call.a_col = a.column;
+          call.b = b.v.data();
+          call.b_row = b.row;
+          call.b_col = b.column;
+          call.c = c.data();
+          call.c_row = n;
+          call.c_col = 1;
+          call.done = Told::done;
+          call.done_context = &told;
+          call.done_reads[0] = beside.data();
+          call.trial = &trial;
+          table_->gemm(call);
+          for (std::int64_t i = 0; i < m; ++i)
+            for (std::int64_t j = 0; j < n; ++j) {
+              const auto at = static_cast<std::size_t>(i * n + j);
+              double exact = 0;
+              for (std::int64_t p = 0; p < kK; ++p) exact += a_at(i, p) * b_at(p, j);
+              ASSERT_EQ(c[at], exact) << m << "x" << n << " path " << static_cast<int>(trial.path);
+              ASSERT_EQ(told.times[at], 1) << m << "x" << n << " path " << static_cast<int>(trial.path);
+              ASSERT_EQ(told.held[at], exact) << m << "x" << n << " path " << static_cast<int>(trial.path);
+            }
+        }
+  }
+  set_num_threads(threads);
+  set_parallel_threshold(kParallelWork);
+}
 
 // |computed - exact| <= k u |A||B| for numbers of either sign, with k roundings along a chain.
 template <class T, class Run>
