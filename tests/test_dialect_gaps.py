@@ -286,3 +286,78 @@ def test_differences_take_no_bool() -> None:
             with pytest.raises(RuntimeError, match="bool"):
                 call()
         assert i.tolist() == [1, 2]
+
+
+_SCHEDULES: dict[str, Callable[[Any, Any], Any]] = {
+    "none": lambda s, o: None,
+    "exponential": lambda s, o: s.ExponentialLR(o, 0.5),
+    "steps": lambda s, o: s.StepLR(o, 2, 0.1),
+    "cosine": lambda s, o: s.CosineAnnealingLR(o, 4),
+    "lambda": lambda s, o: s.LambdaLR(o, lambda epoch: 1 / (1 + epoch)),
+    "one after the other": lambda s, o: s.SequentialLR(o, [s.ConstantLR(o, 0.5, 2), s.ExponentialLR(o, 0.5)], [2]),
+    "one cycle": lambda s, o: s.OneCycleLR(o, 0.1, total_steps=8, cycle_momentum=False),
+}
+
+
+@pytest.mark.parametrize("schedule", _SCHEDULES)
+@pytest.mark.parametrize(
+    "name",
+    ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam", "ASGD", "Rprop", "LBFGS"],
+)
+def test_a_learning_rate_that_is_a_tensor(name: str, schedule: str) -> None:
+    if name == "LBFGS" and schedule != "none":
+        pytest.skip("PyTorch's keeps the tensor as the last step's length, which a schedule then changes")
+    seen = []
+    for m in BOTH:
+        m.manual_seed(0)
+        layer, rate = m.nn.Linear(3, 2), m.tensor(0.125)
+        optimizer = getattr(m.optim, name)(layer.parameters(), lr=rate)
+        scheduler = _SCHEDULES[schedule](m.optim.lr_scheduler, optimizer)
+        rates = []
+
+        def closure(layer: Any = layer, optimizer: Any = optimizer, m: Any = m) -> Any:
+            optimizer.zero_grad()
+            loss = layer(m.ones(4, 3)).square().sum()
+            loss.backward()
+            return loss
+
+        for _ in range(5):
+            optimizer.step(closure)
+            if scheduler is not None:
+                scheduler.step()
+                rates.append([float(lr) for lr in scheduler.get_last_lr()])
+        assert optimizer.param_groups[0]["lr"] is rate  # schedules write into it
+        seen.append((layer.weight, layer.bias, rates))
+    close(seen[0][0], seen[1][0])
+    close(seen[0][1], seen[1][1])
+    np.testing.assert_allclose(seen[0][2], seen[1][2], rtol=1e-6, atol=1e-9)
+
+
+def test_what_is_no_learning_rate() -> None:
+    for m in BOTH:
+        parameters = m.nn.Linear(2, 2).parameters()
+        with pytest.raises(ValueError, match="1-element"):
+            m.optim.SGD(parameters, lr=m.tensor([0.1, 0.2]))
+    with pytest.raises(ValueError, match="lr is -1"):
+        unspool.optim.SGD(unspool.nn.Linear(2, 2).parameters(), lr=unspool.tensor(-1.0))
+
+
+def test_a_frozen_step_says_that_it_can_not_read_a_rate_that_is_a_tensor() -> None:
+    layer = unspool.nn.Linear(2, 2)
+    optimizer = unspool.optim.SGD(layer.parameters(), lr=unspool.tensor(0.1))
+
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = layer(x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    frozen = unspool.compile(step)
+    before = layer.weight.detach().clone()
+    with pytest.raises(unspool.errors.PlanError, match="tensor"):
+        frozen(unspool.ones(1, 2))
+    assert unspool.equal(layer.weight, before)
+    with pytest.warns(UserWarning, match="cannot be frozen"):
+        unspool.compile(step, fallback="eager")(unspool.ones(1, 2))
+    assert not unspool.equal(layer.weight, before)

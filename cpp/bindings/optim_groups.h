@@ -167,6 +167,7 @@ class Settings {
   [[noreturn, gnu::cold, gnu::noinline]] void refuse(PyObject* key, PyObject* value, double x) const {
     const std::string what = at_.op() + ": " + PyUnicode_AsUTF8(key) + at_.in_group();
     if (PyErr_Occurred()) {
+      if (is_tensor(value) && unwrap(value).numel() == 1) throw py::error_already_set();  // says why not here
       PyErr_Clear();
       fail(ErrorKind::Type, what, " must be a number, got ", short_repr(value));
     }

@@ -26,7 +26,7 @@ class Adafactor(PerParameter):
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-2,
+        lr: float | _core.Tensor = 1e-2,
         beta2_decay: float = -0.8,
         eps: tuple[float | None, float] = (None, 1e-3),
         d: float = 1.0,

@@ -23,7 +23,7 @@ class Adagrad(PerParameter):
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-2,
+        lr: float | _core.Tensor = 1e-2,
         lr_decay: float = 0,
         weight_decay: float = 0,
         initial_accumulator_value: float = 0,
@@ -73,7 +73,7 @@ class Adadelta(PerParameter):
     def __init__(
         self,
         params: Any,
-        lr: float = 1.0,
+        lr: float | _core.Tensor = 1.0,
         rho: float = 0.9,
         eps: float = 1e-6,
         weight_decay: float = 0,

@@ -24,7 +24,7 @@ class Adamax(PerParameter):
     def __init__(
         self,
         params: Any,
-        lr: float = 2e-3,
+        lr: float | _core.Tensor = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
@@ -71,7 +71,7 @@ class NAdam(PerParameter):
     def __init__(
         self,
         params: Any,
-        lr: float = 2e-3,
+        lr: float | _core.Tensor = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
@@ -134,7 +134,7 @@ class RAdam(PerParameter):
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-3,
+        lr: float | _core.Tensor = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from unspool import _core
 from unspool.optim.adam import Adam
 
 __all__ = ["AdamW"]
@@ -15,7 +16,7 @@ class AdamW(Adam):
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-3,
+        lr: float | _core.Tensor = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,

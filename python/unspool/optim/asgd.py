@@ -25,7 +25,7 @@ class ASGD(PerParameter):
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-2,
+        lr: float | _core.Tensor = 1e-2,
         lambd: float = 1e-4,
         alpha: float = 0.75,
         t0: float = 1e6,

@@ -45,7 +45,7 @@ class LBFGS(Optimizer):
     def __init__(
         self,
         params: Any,
-        lr: float = 1,
+        lr: float | _core.Tensor = 1,
         max_iter: int = 20,
         max_eval: int | None = None,
         tolerance_grad: float = 1e-7,
@@ -163,7 +163,7 @@ class LBFGS(Optimizer):
             state["n_iter"] += 1
             direction = self._direction(state, g, direction, t, group["history_size"])
             state["prev_flat_grad"], state["prev_loss"] = g.clone(), loss
-            t = group["lr"]
+            t = float(group["lr"])
             if state["n_iter"] == 1:
                 t = min(1.0, 1.0 / g.abs().sum()) * t
             slope = g.dot(direction)

@@ -13,6 +13,7 @@ from numbers import Real
 from typing import Any
 
 from unspool import _core
+from unspool.autograd.grad_mode import no_grad
 from unspool.optim._hooks import Hooked
 
 __all__ = ["Optimizer", "required"]
@@ -29,13 +30,30 @@ required = _Required()
 
 
 def check_at_least_0(op: str, name: str, value: Any, what: str) -> None:
-    """Raise unless `value` is a number and not negative (NaN is refused too)."""
-    if isinstance(value, _core.Tensor):
-        raise TypeError(f"{op}: {name} must be a Python number; a Tensor is not supported")
+    """Raise unless `value` is a number, or `lr` a tensor of one, and not negative (NaN is refused too)."""
+    if name == "lr" and isinstance(value, _core.Tensor):
+        if value.numel() != 1:
+            raise ValueError(f"{op}: Tensor lr must be 1-element, got shape {tuple(value.shape)}")
+        value = value.item()
     if not isinstance(value, Real):
         raise TypeError(f"{op}: {name} must be a number, got {value!r} ({type(value).__name__})")
     if not float(value) >= 0:
         raise ValueError(f"{op}: invalid {what}: {name} is {value!r}; it must be at least 0")
+
+
+def copied_lr(group: Mapping[str, Any]) -> Any:
+    """A group's rate as it is now, where it is a tensor, too, which schedules write into."""
+    lr = group["lr"]
+    return lr.detach().clone() if isinstance(lr, _core.Tensor) else lr
+
+
+def set_lr(group: dict[str, Any], lr: Any) -> None:
+    """A new rate for a group; a tensor stays the one that programs hold."""
+    if isinstance(group["lr"], _core.Tensor):
+        with no_grad():
+            group["lr"].fill_(lr)
+    else:
+        group["lr"] = lr
 
 
 def check_number(op: str, name: str, value: Any) -> None:
@@ -73,7 +91,8 @@ class Optimizer(Hooked):
 
     Args:
         params: parameters, (name, parameter) pairs, or dicts that each hold a group's 'params' and settings.
-        defaults: the settings of groups that don't say otherwise.
+        defaults: the settings of groups that don't say otherwise. `lr` may be a tensor of one number, which schedules
+            write into.
 
     Raises:
         TypeError: `params` is a Tensor, or holds something else than Tensors.

@@ -52,6 +52,8 @@ class PerParameter(Optimizer):
         return {"step": _core.tensor(0.0, dtype=_core.float32), **self._start(group, p)}
 
     def _step_one(self, group: dict[str, Any], p: Any, state: dict[str, Any]) -> None:
+        if isinstance(group["lr"], _core.Tensor):
+            group = {**group, "lr": group["lr"].item()}
         t = state["step"].add_(1).item()
         g = p.grad
         if group["maximize"]:

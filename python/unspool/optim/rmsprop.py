@@ -25,7 +25,7 @@ class RMSprop(PerParameter):
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-2,
+        lr: float | _core.Tensor = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
         weight_decay: float = 0,

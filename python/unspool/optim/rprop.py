@@ -23,7 +23,7 @@ class Rprop(PerParameter):
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-2,
+        lr: float | _core.Tensor = 1e-2,
         etas: tuple[float, float] = (0.5, 1.2),
         step_sizes: tuple[float, float] = (1e-6, 50),
         *,
@@ -50,7 +50,7 @@ class Rprop(PerParameter):
             raise ValueError(f"Rprop: invalid eta values: {group['etas']!r}; etas[0] < 1 < etas[1] must hold")
 
     def _start(self, group: dict[str, Any], p: Any) -> dict[str, Any]:
-        return {"prev": _core.zeros_like(p), "step_size": _core.full_like(p, group["lr"])}
+        return {"prev": _core.zeros_like(p), "step_size": _core.full_like(p, float(group["lr"]))}
 
     def _update(self, group: dict[str, Any], p: Any, g: Any, state: dict[str, Any], t: float) -> None:
         shrink, grow = group["etas"]

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any
 
 from unspool import _core
-from unspool.optim.optimizer import Optimizer
+from unspool.optim.optimizer import Optimizer, copied_lr, set_lr
 
 __all__ = ["LRScheduler", "outside_of_plans"]
 
@@ -38,7 +38,7 @@ class LRScheduler:
         self.optimizer = optimizer
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
-                group.setdefault("initial_lr", group["lr"])
+                group.setdefault("initial_lr", copied_lr(group))
             elif "initial_lr" not in group:
                 raise KeyError(
                     f"param_groups[{i}] has no 'initial_lr', which is needed to resume at last_epoch={last_epoch}; "
@@ -98,8 +98,8 @@ class LRScheduler:
 
     def _set(self, rates: list[Any]) -> None:
         for group, lr in zip(self.optimizer.param_groups, rates, strict=False):
-            group["lr"] = lr
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+            set_lr(group, lr)
+        self._last_lr = [copied_lr(group) for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unspool.optim.lr_scheduler._base import LRScheduler, outside_of_plans
-from unspool.optim.optimizer import Optimizer
+from unspool.optim.optimizer import Optimizer, copied_lr, set_lr
 
 __all__ = ["ChainedScheduler", "ReduceLROnPlateau", "SequentialLR"]
 
@@ -65,7 +65,7 @@ class SequentialLR(_Members):
         self.last_epoch = last_epoch + 1
         self.optimizer = optimizer
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"]
+            set_lr(group, group["initial_lr"])
         _undo(self)  # each member took its first step when it was made
         first = schedulers[bisect_right(milestones, 0)]
         first._first_step()
@@ -106,13 +106,13 @@ class ChainedScheduler(_Members):
         _check_members("ChainedScheduler", schedulers, own)
         self._schedulers = schedulers
         self.optimizer = own
-        self._last_lr = [g["lr"] for g in own.param_groups]
+        self._last_lr = [copied_lr(g) for g in own.param_groups]
 
     def step(self, epoch: int | None = None) -> None:
         """One step of each."""
         for scheduler in self._schedulers:
             scheduler.step()
-        self._last_lr = [g["lr"] for g in self.optimizer.param_groups]
+        self._last_lr = [copied_lr(g) for g in self.optimizer.param_groups]
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -160,7 +160,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.cooldown = cooldown
         self.eps = eps
         self.last_epoch = 0
-        self._last_lr = [g["lr"] for g in optimizer.param_groups]
+        self._last_lr = [copied_lr(g) for g in optimizer.param_groups]
         self.mode_worse = math.inf if mode == "min" else -math.inf
         self.mode = mode
         self.threshold = threshold
@@ -193,7 +193,7 @@ class ReduceLROnPlateau(LRScheduler):
             self._reduce()
             self.cooldown_counter = self.cooldown
             self.num_bad_epochs = 0
-        self._last_lr = [g["lr"] for g in self.optimizer.param_groups]
+        self._last_lr = [copied_lr(g) for g in self.optimizer.param_groups]
 
     def _is_better(self, x: float) -> bool:
         sign = 1 if self.mode == "max" else -1
@@ -213,6 +213,7 @@ class ReduceLROnPlateau(LRScheduler):
                 )
             self.min_lrs = [self.default_min_lr] * len(groups)
         for group, low in zip(groups, self.min_lrs, strict=True):
-            lr = max(group["lr"] * self.factor, low)
-            if group["lr"] - lr > self.eps:
-                group["lr"] = lr
+            old = float(group["lr"])
+            lr = max(old * self.factor, low)
+            if old - lr > self.eps:
+                set_lr(group, lr)

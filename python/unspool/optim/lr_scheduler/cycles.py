@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from unspool.optim.lr_scheduler._base import LRScheduler
-from unspool.optim.optimizer import Optimizer
+from unspool.optim.optimizer import Optimizer, set_lr
 
 __all__ = ["CyclicLR", "OneCycleLR"]
 
@@ -97,7 +97,7 @@ class CyclicLR(LRScheduler):
                     group["base_momentum"] = low
         if last_epoch == -1:
             for lr, group in zip(base_lrs, optimizer.param_groups, strict=True):
-                group["lr"] = lr
+                set_lr(group, lr)
         super().__init__(optimizer, last_epoch)
         self.base_lrs = base_lrs
 
