@@ -361,3 +361,49 @@ def test_a_frozen_step_says_that_it_can_not_read_a_rate_that_is_a_tensor() -> No
     with pytest.warns(UserWarning, match="cannot be frozen"):
         unspool.compile(step, fallback="eager")(unspool.ones(1, 2))
     assert not unspool.equal(layer.weight, before)
+
+
+_ENDS = (float("inf"), -float("inf"), float("nan"), 0.0, -0.0, 1.0, -1.0, 1e-45, -3.4e38)
+_OF_ENDS: dict[str, Callable[[Any, Any], Any]] = {
+    "frexp": lambda m, x: m.frexp(x)[0],
+    "frexp's exponent": lambda m, x: m.where(x.isfinite(), m.frexp(x)[1], 0),
+    "nextafter up": lambda m, x: m.nextafter(x, m.full_like(x, 2.0)),
+    "nextafter down": lambda m, x: m.nextafter(x, m.full_like(x, -2.0)),
+    "nextafter of bfloat16": lambda m, x: m.nextafter(x.bfloat16(), m.full_like(x, -2.0).bfloat16()).float(),
+    "angle": lambda m, x: m.angle(x),
+    "laguerre": lambda m, x: m.special.laguerre_polynomial_l(x, 3),
+    "chebyshev of each degree": lambda m, x: m.special.chebyshev_polynomial_u(0.5, m.arange(-1, 9)),
+    "a polynomial of a negative degree": lambda m, x: m.special.hermite_polynomial_h(x, -1),
+    "a polynomial of integers": lambda m, x: m.special.legendre_polynomial_p(m.arange(3), 2),
+}
+
+
+@pytest.mark.parametrize("name", _OF_ENDS)
+def test_numbers_at_the_ends_of_float32(name: str) -> None:
+    ours, theirs = (_OF_ENDS[name](m, m.tensor(_ENDS)) for m in BOTH)
+    close(ours, theirs)
+    if "next" in name or "frexp" in name:  # zeros have signs
+        assert np.array_equal(np.signbit(ours.numpy()), np.signbit(theirs.numpy()))
+
+
+@pytest.mark.parametrize("sym", [True, False])
+@pytest.mark.parametrize("name", unspool.signal.windows.__all__)
+def test_windows_of_few_samples(name: str, sym: bool) -> None:
+    settings = {"general_cosine": {"a": [0.5, 0.3, 0.2]}}.get(name, {})
+    for n in range(6):
+        ours, theirs = (getattr(m.signal.windows, name)(n, sym=sym, **settings) for m in BOTH)
+        close(ours, theirs)
+
+
+def test_windows_that_can_not_be() -> None:
+    windows = unspool.signal.windows
+    for call, words in (
+        (lambda: windows.hann(-1), "M=-1"),
+        (lambda: windows.kaiser(3, beta=-1.0), "beta must be non-negative, got -1.0"),
+        (lambda: windows.gaussian(3, std=0.0), "std must be positive, got 0.0"),
+        (lambda: windows.exponential(3, center=1), "center must be None"),
+        (lambda: windows.general_cosine(3, a=[]), "a must not be empty"),
+        (lambda: windows.hann(3, dtype=unspool.float16), "float16"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from unspool import random as random
     from unspool import return_types as return_types
     from unspool import serialization as serialization
+    from unspool import signal as signal
     from unspool import special as special
     from unspool import testing as testing
     from unspool import train as train
@@ -134,6 +135,7 @@ _SUBMODULES = frozenset(
         "random",
         "return_types",
         "serialization",
+        "signal",
         "special",
         "testing",
         "train",

@@ -189,8 +189,8 @@ inline void gather_here(char* to, const char* from, int64_t row_bytes, int64_t i
   }
 #endif
   // Rows are asked for two ahead. Past the second cache, where they take the room of what steps use, was 0.99
-  // of a Trainer's step of 784-256-256-10, whose batch is 400 KB, on a Zen 5; but an Emerald Rapids then keeps
-  // them in no cache at all, and took 1.035 of the time.
+  // of a Trainer's step of 784-256-256-10, whose batch is 400 KB, on a Zen 5; but an Emerald Rapids then
+  // keeps them in no cache at all, and took 1.035 of the time.
   constexpr int64_t kRowsAhead = 2;
   for (int64_t i = 0; i < n; ++i) {
     if (i + kRowsAhead < n) {

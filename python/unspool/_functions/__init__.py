@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from unspool._functions.algebra import *
+from unspool._functions.copies import *
 from unspool._functions.counting import *
 from unspool._functions.creation import *
 from unspool._functions.draws import *
 from unspool._functions.dtypes import *
 from unspool._functions.elementwise import *
 from unspool._functions.exchange import *
+from unspool._functions.floats import *
 from unspool._functions.grids import *
 from unspool._functions.incomplete import *
 from unspool._functions.legacy import *

@@ -65,6 +65,7 @@ _NAMED = {
     "aminmax": ("min", "max"),
     "cummax": ("values", "indices"),
     "cummin": ("values", "indices"),
+    "frexp": ("mantissa", "exponent"),
     "histogram": ("hist", "bin_edges"),
     "linalg_cholesky_ex": ("L", "info"),
     "linalg_eigh": ("eigenvalues", "eigenvectors"),

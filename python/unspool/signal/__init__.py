@@ -1,0 +1,5 @@
+"""Signals: `windows`."""
+
+from unspool.signal import windows as windows
+
+__all__ = ["windows"]
