@@ -395,6 +395,11 @@ def test_windows_of_few_samples(name: str, sym: bool) -> None:
         close(ours, theirs)
 
 
+def test_a_degree_that_would_take_forever() -> None:
+    with pytest.raises(ValueError, match=f"n must be at most 100000, got {2**40}"):
+        unspool.special.legendre_polynomial_p(unspool.tensor([0.5], dtype=unspool.float64), 2**40)
+
+
 def test_windows_that_can_not_be() -> None:
     windows = unspool.signal.windows
     for call, words in (

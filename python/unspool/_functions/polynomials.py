@@ -1,7 +1,8 @@
 """Orthogonal polynomials, each by its recurrence in three terms (Abramowitz and Stegun, chapter 22).
 
 f(input, n): of input's elements, of degree n, a number or a tensor of them; 0 for a negative degree. Integers become
-the default dtype. Without gradients, as in PyTorch.
+the default dtype. Without gradients, as in PyTorch. Of degrees to 100,000: a step of the recurrence is taken for each;
+a larger one is a ValueError.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = [
     "shifted_chebyshev_polynomial_w",
 ]  # fmt: skip
 
+_MOST = 100_000
 _Next = Callable[[int, Any, Any, Any], Any]
 
 
@@ -38,7 +40,10 @@ def _polynomial(name: str, first: Callable[[Any], Any], following: _Next, doc: s
             raise NotImplementedError(f"{op}: not implemented for {dtype}")
         given = [t.detach().to(dtype) if isinstance(t, Tensor) else _core.tensor(t, dtype=dtype) for t in (input, n)]
         x, degree = np.broadcast_arrays(*map(as_array, given))
-        degree = degree.astype(np.int64)
+        with np.errstate(invalid="ignore"):
+            degree = degree.astype(np.int64)
+        if degree.max(initial=0) > _MOST:
+            raise ValueError(f"{op}: n must be at most {_MOST}, got {degree.max()}")
         with np.errstate(all="ignore"):
             before, now, found = np.ones_like(x), first(x), (degree == 0).astype(x.dtype)
             for k in range(1, int(degree.max(initial=0)) + 1):
