@@ -63,6 +63,8 @@ class Adam(Optimizer):
     def _check_group(self, group: dict[str, Any]) -> None:
         op = type(self).__name__
         check_at_least_0(op, "lr", group["lr"], "learning rate")
+        if isinstance(group["lr"], _core.Tensor) and group.get("foreach"):
+            raise ValueError(f"{op}: lr as a Tensor is not supported for capturable=False and foreach=True")
         check_at_least_0(op, "eps", group["eps"], "epsilon value")
         check_betas(op, group["betas"])
         check_at_least_0(op, "weight_decay", group["weight_decay"], "weight_decay value")
