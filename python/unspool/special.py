@@ -21,24 +21,12 @@ from unspool._core import (
     sigmoid,
 )
 from unspool._core import lgamma as gammaln
+from unspool._functions import polynomials
 from unspool._functions._methods import need_tensor, with_out
 from unspool._functions.elementwise import logit, mvlgamma, sinc, xlogy
 from unspool._functions.incomplete import igamma as gammainc
 from unspool._functions.incomplete import igammac as gammaincc
-from unspool._functions.polynomials import (
-    chebyshev_polynomial_t,
-    chebyshev_polynomial_u,
-    chebyshev_polynomial_v,
-    chebyshev_polynomial_w,
-    hermite_polynomial_h,
-    hermite_polynomial_he,
-    laguerre_polynomial_l,
-    legendre_polynomial_p,
-    shifted_chebyshev_polynomial_t,
-    shifted_chebyshev_polynomial_u,
-    shifted_chebyshev_polynomial_v,
-    shifted_chebyshev_polynomial_w,
-)
+from unspool._functions.polynomials import *  # noqa: F403
 from unspool.autograd.function import Function
 
 psi = digamma
@@ -46,13 +34,11 @@ expit = sigmoid
 multigammaln = mvlgamma
 
 __all__ = [
-    "chebyshev_polynomial_t", "chebyshev_polynomial_u", "chebyshev_polynomial_v", "chebyshev_polynomial_w", "digamma",
-    "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit", "expm1", "gammainc", "gammaincc", "gammaln",
-    "hermite_polynomial_h", "hermite_polynomial_he", "laguerre_polynomial_l", "legendre_polynomial_p", "log1p",
-    "log_ndtr", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "polygamma", "psi", "round",
-    "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u", "shifted_chebyshev_polynomial_v",
-    "shifted_chebyshev_polynomial_w", "sinc", "softmax", "xlog1py", "xlogy",
+    "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit", "expm1", "gammainc", "gammaincc", "gammaln",
+    "log1p", "log_ndtr", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "polygamma", "psi", "round",
+    "sinc", "softmax", "xlog1py", "xlogy",
 ]  # fmt: skip
+__all__ += polynomials.__all__
 
 
 def _floating(op: str, x: Any) -> Any:

@@ -75,6 +75,20 @@ struct Output {
   }
 };
 
+// Of A·B, but for where C lies.
+template <class T>
+GemmCall product_of(std::int64_t m, std::int64_t n, std::int64_t k, const Operand<T>& a,
+                    const Operand<T>& b) {
+  GemmCall call{.dtype = dtype_of<T>, .m = m, .n = n, .k = k};
+  call.a = a.v.data();
+  call.a_row = a.row;
+  call.a_col = a.column;
+  call.b = b.v.data();
+  call.b_row = b.row;
+  call.b_col = b.column;
+  return call;
+}
+
 class GemmPaths : public Gemm {
  protected:
   template <class T>
@@ -107,13 +121,7 @@ void GemmPaths::all_sizes() {
             Output<T>& z = c[(flags >> 2 & 1) + 2 * spread];
             const bool direct = trial.path == GemmPath::Direct;
             if (direct && y.column != 1) continue;  // it would take another path
-            GemmCall call{.dtype = dtype_of<T>, .m = m, .n = n, .k = k};
-            call.a = x.v.data();
-            call.a_row = x.row;
-            call.a_col = x.column;
-            call.b = y.v.data();
-            call.b_row = y.row;
-            call.b_col = y.column;
+            GemmCall call = product_of(m, n, k, x, y);
             call.c = z.v.data() + kGuard;
             call.c_row = z.row;
             call.c_col = z.column;
@@ -176,13 +184,7 @@ TEST_P(GemmPaths, PanelsOfAllWidthsAreExactAndToldOnce) {
           b.set(kK, n, trial.path == GemmPath::Small, false, b_at);
           std::vector<float> c(static_cast<std::size_t>(m * n), std::nanf("")), beside(c.size());
           Told told(c.data(), m, n);
-          GemmCall call{.dtype = DType::Float32, .m = m, .n = n, .k = kK};
-          call.a = a.v.data();
-          call.a_row = a.row;
-          call.a_col = a.column;
-          call.b = b.v.data();
-          call.b_row = b.row;
-          call.b_col = b.column;
+          GemmCall call = product_of(m, n, kK, a, b);
           call.c = c.data();
           call.c_row = n;
           call.c_col = 1;
